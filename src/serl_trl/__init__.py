@@ -1,0 +1,43 @@
+"""Self-play reinforcement learning for language models with limited data, on top of TRL."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serl_trl.answers import extract_answer, same_answer
+    from serl_trl.config import SeRLConfig
+    from serl_trl.pool import InstructionPool
+    from serl_trl.trainer import SeRLTrainer
+    from serl_trl.voting import majority_vote
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SeRLTrainer",
+    "SeRLConfig",
+    "InstructionPool",
+    "extract_answer",
+    "same_answer",
+    "majority_vote",
+    "__version__",
+]
+
+_HOMES = {
+    "SeRLTrainer": "serl_trl.trainer",
+    "SeRLConfig": "serl_trl.config",
+    "InstructionPool": "serl_trl.pool",
+    "extract_answer": "serl_trl.answers",
+    "same_answer": "serl_trl.answers",
+    "majority_vote": "serl_trl.voting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at first use: `import serl_trl` costs neither torch nor TRL.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,52 @@
+"""What holds for every test: no network, nothing random, and no warning in a unit test."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+# Before anything imports torch or a Hugging Face library.
+os.environ.update(
+    {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "NO_COLOR": "1",
+    }
+)
+# Tiny models gain nothing from threads, and lose a hundredfold where other work shares the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for _name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FORCE_COLOR"):
+    os.environ.pop(_name, None)
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+UNIT = Path(__file__).parent / "unit"
+
+# The same examples in every run, so that a failure is there for everyone. `--hypothesis-profile
+# explore` looks further.
+_slow_is_fine = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "default_run", derandomize=True, deadline=None, suppress_health_check=_slow_is_fine
+)
+settings.register_profile(
+    "explore", max_examples=2000, deadline=None, suppress_health_check=_slow_is_fine
+)
+settings.load_profile("default_run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if UNIT in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("error"))
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+def _has_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
