@@ -1,0 +1,182 @@
+"""Arithmetic word problems with worked solutions, right or with slips: the sandbox's own domain."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from serl_trl.prompts import PromptStyle
+from serl_trl.sandbox.lexicon import FAMILIES
+from serl_trl.sandbox.phrasings import KINDS, Kind
+
+NUM_HELDOUT = 200
+NUM_SEEDS = 64
+MAX_RESULT = 400
+
+# Short, because every token of a prompt is paid for in CPU time.
+STYLE = PromptStyle(
+    domain="arithmetic word problems",
+    proposer_system="You teach {domain}. Write new problems. Do not solve them.",
+    proposer_request="",
+    answer_instruction="Answer in \\boxed{}.",
+)
+
+SLOT = re.compile(r"\{([a-z]+[0-9]?)\}")
+KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+_SLIP_SIZES = (1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 10, 11, 12, 20)
+_SLIP_TRIES = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem, its worked solution, its answer, and its numbers a, b, ... in that order."""
+
+    instruction: str
+    solution: str
+    answer: str
+    kind: str
+    numbers: tuple[int, ...]
+
+
+def family_of(slot: str) -> str:
+    """Return the word family of a slot: `{city2}` is a city, `{friend}` a name."""
+    stem = slot.rstrip("0123456789")
+    return "name" if stem == "friend" else stem
+
+
+def is_number_slot(slot: str) -> bool:
+    """Tell number slots (`{a}` to `{d}`) from word slots."""
+    return len(slot) == 1
+
+
+def calculate(operator: str, left: int, right: int) -> int | None:
+    """Apply one of + - * / to counts; None where no count comes out (below zero, not exact)."""
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right if left >= right else None
+    if operator == "*":
+        return left * right
+    return left // right if right and left % right == 0 else None
+
+
+def work_out(
+    kind: Kind, numbers: Sequence[int], *, offsets: Sequence[int] = ()
+) -> list[tuple[str, int]] | None:
+    """Work through the steps of a kind; returns (equation, result) per step.
+
+    `offsets[i]` is added to the result of step i, which later steps then use: a slip that carries
+    through. None where a step has no result among the whole numbers from 0 up.
+    """
+    values = dict(zip("abcd", numbers, strict=False))
+    worked = []
+    for index, step in enumerate(kind.steps):
+        left, operator, right, _, name = step.split()
+        result = calculate(operator, values[left], values[right])
+        if result is None:
+            return None
+        result += offsets[index] if offsets else 0
+        if result < 0:
+            return None
+        values[name] = result
+        worked.append((f"{values[left]} {operator} {values[right]} = {result}.", result))
+    return worked
+
+
+def write_solution(worked: Sequence[tuple[str, int]]) -> str:
+    """Write worked steps as a completion that ends in the boxed answer."""
+    return " ".join([equation for equation, _ in worked] + [f"\\boxed{{{worked[-1][1]}}}"])
+
+
+def draw_problem(rng: random.Random, *, kind: str | None = None) -> Problem:
+    """Draw a problem of the named kind, or of any kind."""
+    chosen = KIND_BY_NAME[kind] if kind else rng.choice(KINDS)
+    numbers, worked = _draw_numbers(chosen, rng)
+    text = _fill(rng.choice(chosen.phrasings), numbers, rng)
+    return Problem(text, write_solution(worked), str(worked[-1][1]), chosen.name, numbers)
+
+
+def draw_solution(problem: Problem, rng: random.Random) -> str:
+    """Write a solution in which each step is wrong with the kind's slip rate.
+
+    Wrong results are spread widely around the right one, so that no wrong answer is systematic.
+    """
+    kind = KIND_BY_NAME[problem.kind]
+    slips = [rng.random() < kind.slip_rate for _ in kind.steps]
+    return solution_with_slips(problem, slips, rng)
+
+
+def solution_with_slips(problem: Problem, slips: Sequence[bool], rng: random.Random) -> str:
+    """Write the solution of `problem` with a wrong result in each step whose `slips` entry is true.
+
+    A slip that would leave a later step without a result (below zero, a division that does not come
+    out) is drawn again; where no slip works, the right solution is written.
+    """
+    kind = KIND_BY_NAME[problem.kind]
+    for _ in range(_SLIP_TRIES if any(slips) else 0):
+        offsets = [rng.choice((-1, 1)) * rng.choice(_SLIP_SIZES) if slip else 0 for slip in slips]
+        worked = work_out(kind, problem.numbers, offsets=offsets)
+        if worked and all(result > 0 for _, result in worked):
+            return write_solution(worked)
+    return problem.solution
+
+
+def draw_equations(rng: random.Random, *, num_problems: int) -> str:
+    """Write the right steps of several problems' solutions, in a row and without the problems."""
+    drawn = (draw_problem(rng) for _ in range(num_problems))
+    return " ".join(problem.solution.partition(" \\boxed")[0] for problem in drawn)
+
+
+def seed_problems() -> list[Problem]:
+    """Return the 64 problems of the seed set, four of each kind, with their answers."""
+    return list(_fixed_sets()[0])
+
+
+def heldout_problems() -> list[Problem]:
+    """Return the 200 problems kept from training, kinds balanced to within one."""
+    return list(_fixed_sets()[1])
+
+
+@cache
+def reserved_texts() -> frozenset[str]:
+    """Return the texts of the seed and held-out sets, which a training corpus must not hold."""
+    return frozenset(problem.instruction for part in _fixed_sets() for problem in part)
+
+
+@cache
+def _fixed_sets() -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    rng = random.Random("serl-trl sandbox, fixed sets")
+    names = [kind.name for kind in KINDS]
+    drawn: dict[str, Problem] = {}
+    while len(drawn) < NUM_SEEDS + NUM_HELDOUT:
+        problem = draw_problem(rng, kind=names[len(drawn) % len(names)])
+        drawn.setdefault(problem.instruction, problem)
+    problems = tuple(drawn.values())
+    return problems[:NUM_SEEDS], problems[NUM_SEEDS:]
+
+
+def _draw_numbers(kind: Kind, rng: random.Random) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
+    """Draw numbers until every step has a result in [2, MAX_RESULT]."""
+    while True:
+        numbers = tuple(rng.choice(values) for values in kind.ranges.values())
+        worked = work_out(kind, numbers)
+        if worked and all(2 <= result <= MAX_RESULT for _, result in worked):
+            return numbers, worked
+
+
+def _fill(phrasing: str, numbers: Sequence[int], rng: random.Random) -> str:
+    """Put numbers and words into the slots; slots of one family get different words."""
+    chosen: dict[str, str] = dict(zip("abcd", map(str, numbers), strict=False))
+
+    def word_for(match: re.Match[str]) -> str:
+        slot = match[1]
+        if slot not in chosen:
+            words = FAMILIES[family_of(slot)]
+            word = rng.choice(words)
+            while word in chosen.values():
+                word = rng.choice(words)
+            chosen[slot] = word
+        return chosen[slot]
+
+    return SLOT.sub(word_for, phrasing)

@@ -1,0 +1,86 @@
+"""Exact answers to the sandbox's problems, model-written ones too, out of the phrasings."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from serl_trl.sandbox.domain import SLOT, family_of, is_number_slot, work_out
+from serl_trl.sandbox.lexicon import CLOSED_FAMILIES, FAMILIES, MEANING_WORDS
+from serl_trl.sandbox.phrasings import KINDS, Kind
+
+# Far above any problem of the domain (about 250 characters): longer text is not read at all.
+MAX_CHARS = 600
+# No pattern below repeats a group, and words hold no spaces: matching takes linear time.
+_NUMBER = "[0-9]{1,4}"
+_WORD = "[A-Za-z]{1,24}"
+
+
+@dataclass(frozen=True)
+class _Reading:
+    kind: Kind
+    numbers: tuple[int, ...]
+
+
+def solve(text: str) -> str | None:
+    """Return the exact answer of a problem in any phrasing of the domain, or None.
+
+    Any word may stand in a slot, and any number of up to four digits. None when the text follows no
+    phrasing, when one word stands for two people, places or things, or when the result is no count:
+    below zero, or a division that does not come out.
+    """
+    answers = set()
+    for reading in _readings(text):
+        worked = work_out(reading.kind, reading.numbers)
+        answers.add(str(worked[-1][1]) if worked else None)
+    return answers.pop() if len(answers) == 1 else None
+
+
+def kind_of(text: str) -> str | None:
+    """Return the kind of a problem, also of one without an answer, or None for any other text."""
+    kinds = {reading.kind.name for reading in _readings(text)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _readings(text: str) -> list[_Reading]:
+    if len(text) > MAX_CHARS:
+        return []
+    text = text.strip()
+    matches = ((kind, pattern.fullmatch(text)) for kind, pattern in _patterns())
+    return [
+        _Reading(kind, tuple(int(match[name]) for name in kind.ranges))
+        for kind, match in matches
+        if match and _is_coherent(match.groupdict())
+    ]
+
+
+def _is_coherent(groups: dict[str, str]) -> bool:
+    """Check that different slots of a family hold different words, and none that means a number.
+
+    Only a verb may occur twice: two people can both have found something.
+    """
+    words = [
+        (family_of(slot), word.lower())
+        for slot, word in groups.items()
+        if not is_number_slot(slot) and family_of(slot) not in CLOSED_FAMILIES
+    ]
+    return len(set(words)) == len(words) and not any(word in MEANING_WORDS for _, word in words)
+
+
+@cache
+def _patterns() -> tuple[tuple[Kind, re.Pattern[str]], ...]:
+    return tuple((kind, _compile(phrasing)) for kind in KINDS for phrasing in kind.phrasings)
+
+
+def _compile(phrasing: str) -> re.Pattern[str]:
+    """Turn a phrasing, text and slots by turns, into a pattern with one group per slot."""
+    pieces = SLOT.split(phrasing)
+    pieces[::2] = map(re.escape, pieces[::2])
+    pieces[1::2] = [f"(?P<{slot}>{_slot_pattern(slot)})" for slot in pieces[1::2]]
+    return re.compile("".join(pieces))
+
+
+def _slot_pattern(slot: str) -> str:
+    if is_number_slot(slot):
+        return _NUMBER
+    family = family_of(slot)
+    return "|".join(FAMILIES[family]) if family in CLOSED_FAMILIES else _WORD
