@@ -1,0 +1,197 @@
+"""Shapes of mathematical answers, each with one canonical text, and how two of them compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from serl_trl.answer_kinds.algebra import Value, same_value
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A number or an expression; an equation solved for its unknown is one, too."""
+
+    value: Value
+
+    @property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return self.value.text
+
+
+@dataclass(frozen=True)
+class Row:
+    """An ordered tuple, a vector, a point; a pair is also an open interval."""
+
+    items: tuple["Form", ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return f"({_listed(self.items)})"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A finite set; `collect` makes one without repeats."""
+
+    items: tuple["Form", ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return f"\\{{{_listed(self.items)}\\}}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval closed on at least one side; an open one is a `Row`."""
+
+    low: "Form"
+    high: "Form"
+    closed_low: bool
+    closed_high: bool
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        left, right = "[" if self.closed_low else "(", "]" if self.closed_high else ")"
+        return f"{left}{_listed((self.low, self.high))}{right}"
+
+
+@dataclass(frozen=True)
+class Union:
+    """Several intervals; `unite` makes one."""
+
+    items: tuple["Form", ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return " \\cup ".join(item.text for item in self.items)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix; round and square brackets mean the same."""
+
+    rows: tuple[tuple["Form", ...], ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        rows = " \\\\ ".join(" & ".join(item.text for item in row) for row in self.rows)
+        return f"\\begin{{pmatrix}} {rows} \\end{{pmatrix}}"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """An expression compared with zero; `op` is `=`, `<`, `\\le` or `\\ne`."""
+
+    op: str
+    value: Value
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return f"{self.value.text} {self.op} 0"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text, times of day, ratios, numbers in another base: equal only when the text is the same."""
+
+    words: str
+
+    @property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return f"\\text{{{self.words}}}"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """LaTeX that this package does not read; math-verify may."""
+
+    text: str
+
+
+Form = Scalar | Row | Collection | Interval | Union | Matrix | Relation | Words | Formula
+
+
+def collect(items: Sequence[Form]) -> Form:
+    """Make a set; a set of one element is that element."""
+    unique: list[Form] = []
+    for item in sorted(items, key=lambda item: item.text):
+        if not any(compare(item, other) for other in unique):
+            unique.append(item)
+    return unique[0] if len(unique) == 1 else Collection(tuple(unique))
+
+
+def unite(items: Sequence[Form]) -> Form:
+    """Make a union of intervals, in a fixed order."""
+    parts = [part for item in items for part in (item.items if isinstance(item, Union) else [item])]
+    unique = {part.text: part for part in parts}
+    ordered = tuple(unique[text] for text in sorted(unique))
+    return ordered[0] if len(ordered) == 1 else Union(ordered)
+
+
+def compare(left: Form, right: Form) -> bool | None:
+    """Compare two answers; symmetric; `None` when only math-verify can tell."""
+    if left.text == right.text:
+        return True
+    if isinstance(left, Words) or isinstance(right, Words):
+        return False
+    if isinstance(left, Formula) or isinstance(right, Formula):
+        return None
+    if type(left) is not type(right):
+        return False
+    match left, right:
+        case Scalar(a), Scalar(b):
+            return False if a.unique and b.unique else same_value(a, b)
+        case Row(a), Row(b):
+            return _all_equal(a, b)
+        case Collection(a), Collection(b):
+            return _match(a, b)
+        case Union(a), Union(b):
+            return _match(a, b)
+        case Interval(), Interval():
+            if (left.closed_low, left.closed_high) != (right.closed_low, right.closed_high):
+                return False
+            return _all_equal((left.low, left.high), (right.low, right.high))
+        case Matrix(a), Matrix(b):
+            if [len(row) for row in a] != [len(row) for row in b]:
+                return False
+            return _all_equal([item for row in a for item in row], [i for row in b for i in row])
+        case Relation(op_a, a), Relation(op_b, b):
+            return same_value(a, b) if op_a == op_b else False
+    raise AssertionError(f"no rule for {left} and {right}")
+
+
+def _all_equal(left: Sequence[Form], right: Sequence[Form]) -> bool | None:
+    if len(left) != len(right):
+        return False
+    return _conjunction([compare(a, b) for a, b in zip(left, right, strict=True)])
+
+
+def _match(left: Sequence[Form], right: Sequence[Form]) -> bool | None:
+    """Compare as sets: every element needs a partner on the other side."""
+    table = [[compare(a, b) for b in right] for a in left]
+    columns = [list(column) for column in zip(*table, strict=True)] or [[] for _ in right]
+    return _conjunction([_disjunction(line) for line in table + columns])
+
+
+def _conjunction(verdicts: Sequence[bool | None]) -> bool | None:
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _disjunction(verdicts: Sequence[bool | None]) -> bool | None:
+    if True in verdicts:
+        return True
+    return None if None in verdicts else False
+
+
+def _listed(items: Sequence[Form]) -> str:
+    return ", ".join(item.text for item in items)

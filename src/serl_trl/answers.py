@@ -1,0 +1,218 @@
+"""Completion text to answer, and which answers are equal: the one path of vote and evaluation."""
+
+import ast
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from serl_trl.answer_kinds.base import AnswerKind
+from serl_trl.answer_kinds.choice import ChoiceKind
+from serl_trl.answer_kinds.label import LabelKind
+from serl_trl.answer_kinds.mathematics import MathKind
+from serl_trl.answer_kinds.number import NumberKind
+from serl_trl.answer_kinds.own import OwnKind
+from serl_trl.answer_kinds.structured import JsonKind, ListKind
+from serl_trl.answer_kinds.text import TextKind
+from serl_trl.verifier import Pair, Verifier, default_verifier
+
+__all__ = [
+    "AnswerKind",
+    "OwnKind",
+    "extract_answer",
+    "get_kind",
+    "group_answers",
+    "group_many",
+    "same_answer",
+    "same_answers",
+]
+
+
+def _set_kind(**options: Any) -> ListKind:
+    return ListKind(name="set", ordered=False, **options)
+
+
+KINDS: dict[str, Callable[..., AnswerKind]] = {
+    "math": MathKind,
+    "number": NumberKind,
+    "choice": ChoiceKind,
+    "label": LabelKind,
+    "text": TextKind,
+    "json": JsonKind,
+    "list": ListKind,
+    "set": _set_kind,
+}
+
+
+def get_kind(kind: str | AnswerKind) -> AnswerKind:
+    """Return an answer kind by name, or by the dotted path of the user's own.
+
+    Options follow in brackets, as literals: `number(rel_tol=0.01)`, `math(lenient=True)`,
+    `my_package.kinds.Fractions(strict=False)`. An object that is a kind comes back as it is.
+
+    Raises `ValueError` for unknown names and options, and for a path without a kind behind it.
+    """
+    return _kind_by_name(kind) if isinstance(kind, str) else kind
+
+
+def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str | None:
+    """Return the final answer of a completion as written, or `None` when it has no vote.
+
+    Pass the completion alone, without its prompt. Of several markers the last one counts. For a
+    completion that was cut off, use `None` instead of calling this.
+    """
+    return get_kind(kind).extract(completion)
+
+
+def same_answer(
+    left: str, right: str, *, kind: str | AnswerKind = "math", verifier: Verifier | None = None
+) -> bool:
+    """Whether two answers are equal; symmetric. What is no answer of this kind equals nothing."""
+    return same_answers([(left, right)], kind=kind, verifier=verifier)[0]
+
+
+def same_answers(
+    pairs: Sequence[tuple[str | None, str | None]],
+    *,
+    kind: str | AnswerKind = "math",
+    verifier: Verifier | None = None,
+) -> list[bool]:
+    """Compare many pairs in one batch of the verifier, as for grading; `None` equals nothing."""
+    classes = group_many(pairs, kind=kind, verifier=verifier)
+    return [left is not None and left == right for left, right in classes]
+
+
+def group_answers(
+    answers: Sequence[str | None],
+    *,
+    kind: str | AnswerKind = "math",
+    verifier: Verifier | None = None,
+) -> list[int | None]:
+    """Give each answer the index of its class; `None`, and what is no answer, has no class.
+
+    Class 0 is the largest; classes of one size come in the order of their canonical forms. So the
+    classes depend on which answers there are, never on their order.
+    """
+    return group_many([answers], kind=kind, verifier=verifier)[0]
+
+
+def group_many(
+    groups: Iterable[Sequence[str | None]],
+    *,
+    kind: str | AnswerKind = "math",
+    verifier: Verifier | None = None,
+) -> list[list[int | None]]:
+    """Group many groups at once, with one batch for the verifier; see `group_answers`."""
+    kind = get_kind(kind)
+    partitions = [_Partition(kind, answers) for answers in groups]
+    pairs = sorted({pair for partition in partitions for pair in partition.open})
+    if not pairs:
+        return [partition.classes(frozenset()) for partition in partitions]
+    verdicts = (verifier or default_verifier()).same(pairs)
+    equal = frozenset(pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict)
+    return [partition.classes(equal) for partition in partitions]
+
+
+class _Partition:
+    """The canonical forms of one group, which of them are equal, and which are not yet decided."""
+
+    def __init__(self, kind: AnswerKind, answers: Sequence[str | None]) -> None:
+        spelled = {answer: kind.canonical(answer) for answer in set(answers) if answer is not None}
+        self.forms = [None if answer is None else spelled[answer] for answer in answers]
+        self.sizes = Counter(form for form in self.forms if form is not None)
+        # Equal forms are one answer; which spelling stands for them must not depend on order.
+        spelling = {form: answer for answer, form in sorted(spelled.items(), reverse=True) if form}
+        self.equal: list[Pair] = []
+        self.different: list[Pair] = []
+        self.open: list[Pair] = []
+        for pair in combinations(sorted(self.sizes), 2):
+            verdict = kind.equal(spelling[pair[0]], spelling[pair[1]])
+            decided = self.equal if verdict else self.different
+            (self.open if verdict is None else decided).append(pair)
+
+    def classes(self, verified: frozenset[Pair]) -> list[int | None]:
+        """Close equality over its chains, and number the classes.
+
+        Where math-verify would join two forms that are known to differ, its word does not count.
+        """
+        extra = [pair for pair in self.open if pair in verified]
+        leader = _join(self.sizes, self.equal + extra)
+        torn = {leader[left] for left, right in self.different if leader[left] == leader[right]}
+        if extra and torn:
+            trusted = [pair for pair in extra if leader[pair[0]] not in torn]
+            leader = _join(self.sizes, self.equal + trusted)
+        totals: Counter[str] = Counter()
+        for form, size in self.sizes.items():
+            totals[leader[form]] += size
+        ranked = sorted(totals, key=lambda form: (-totals[form], form))
+        index = {form: ranked.index(leader[form]) for form in self.sizes}
+        return [None if form is None else index[form] for form in self.forms]
+
+
+def _join(forms: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:
+    """Map each form to the smallest one it is connected with."""
+    leader = {form: form for form in forms}
+
+    def find(form: str) -> str:
+        while leader[form] != form:
+            form = leader[form]
+        return form
+
+    for left, right in pairs:
+        first, second = sorted((find(left), find(right)))
+        leader[second] = first
+    return {form: find(form) for form in leader}
+
+
+@lru_cache(maxsize=128)
+def _kind_by_name(text: str) -> AnswerKind:
+    name, bracket, _ = text.partition("(")
+    options = _options(text) if bracket else {}
+    if name in KINDS:
+        factory: Any = KINDS[name]
+    elif "." in name:
+        factory = _load(name)
+    else:
+        raise ValueError(
+            f"answer kind {name!r} is unknown; choose one of {sorted(KINDS)}, or give the dotted "
+            "path of your own."
+        )
+    is_kind = isinstance(factory, AnswerKind) and not isinstance(factory, type)
+    if is_kind and options:
+        raise ValueError(
+            f"answer kind {name!r} is an object; only a class or function has options."
+        )
+    try:
+        kind = factory if is_kind else factory(**options)
+    except TypeError as error:
+        raise ValueError(f"answer kind {text!r} cannot be made: {error}.") from error
+    if not isinstance(kind, AnswerKind):
+        raise ValueError(
+            f"answer kind {text!r} gives {type(kind).__name__}, which lacks name, extract, "
+            "canonical or equal; see serl_trl.answers.AnswerKind, or make one with OwnKind."
+        )
+    return kind
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("not a call with named options")
+        return {item.arg or "": ast.literal_eval(item.value) for item in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"answer kind {text!r} is not of the form name(option=value) with literal values."
+        ) from error
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"answer kind {path!r} cannot be imported ({error}); is its package installed?"
+        ) from error
