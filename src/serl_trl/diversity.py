@@ -1,0 +1,84 @@
+"""How varied the instructions are, in numbers: pure functions of texts, for each step's log."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from serl_trl.mathtext import math_tokens, template
+from serl_trl.verdict import Verdict
+
+
+def num_refused(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Count the refusals by reason, most frequent first."""
+    return dict(Counter(verdict.reason for verdict in verdicts if not verdict.keep).most_common())
+
+
+def mean_nearest_rouge_l(verdicts: Iterable[Verdict]) -> float:
+    """Return the mean of the largest ROUGE-L F1 of each text that was compared; 0.0 for none.
+
+    In [0, 1]; it rises when new instructions come ever closer to known ones.
+    """
+    scores = [v.detail["rouge_l"] for v in verdicts if v.detail and "rouge_l" in v.detail]
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def num_templates(texts: Sequence[str]) -> int:
+    """Count the templates: texts that differ in their numbers only are one."""
+    return len({template(text) for text in texts})
+
+
+def template_ratio(texts: Sequence[str]) -> float:
+    """Return templates per text, in [0, 1]; 1.0: no two texts share one, 0.0: there is no text."""
+    return num_templates(texts) / len(texts) if texts else 0.0
+
+
+def top_template_ratio(texts: Sequence[str]) -> float:
+    """Return the share of the texts that have the commonest template, in [0, 1]; 0.0 is no text."""
+    counts = Counter(template(text) for text in texts)
+    return counts.most_common(1)[0][1] / len(texts) if texts else 0.0
+
+
+def distinct_ratio(texts: Sequence[str], *, n: int) -> float:
+    """Return distinct-n: the different n-grams of mathematical tokens per n-gram, in [0, 1].
+
+    0.0 when no text has `n` tokens. It falls with the number of texts; compare equal numbers.
+    Source: Li et al. 2016, arXiv 1510.03055.
+    """
+    seen: set[tuple[str, ...]] = set()
+    total = 0
+    for text in texts:
+        tokens = math_tokens(text)
+        grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+        seen.update(grams)
+        total += len(grams)
+    return len(seen) / total if total else 0.0
+
+
+def seed_coverage_ratio(shown: Collection[str], *, num_seeds: int) -> float:
+    """Return the share of the seeds among the origins `shown` ("seed:12"), in [0, 1]."""
+    seeds = {origin for origin in shown if origin.startswith("seed:")}
+    return len(seeds) / num_seeds if num_seeds else 0.0
+
+
+def diversity_metrics(
+    verdicts: Sequence[Verdict],
+    accepted: Sequence[str],
+    *,
+    shown: Collection[str],
+    num_seeds: int,
+) -> Mapping[str, float]:
+    """Return every number of this file for one step, under the names they are logged by.
+
+    `verdicts` are those of the step's proposals, `accepted` the last instructions of the pool (an
+    equal number each time, so that steps compare), `shown` the origins shown in the run so far.
+    """
+    reasons = {f"num_refused/{reason}": number for reason, number in num_refused(verdicts).items()}
+    return {
+        **reasons,
+        "mean_nearest_rouge_l": mean_nearest_rouge_l(verdicts),
+        "num_templates": num_templates(accepted),
+        "template_ratio": template_ratio(accepted),
+        "top_template_ratio": top_template_ratio(accepted),
+        "distinct_1_ratio": distinct_ratio(accepted, n=1),
+        "distinct_2_ratio": distinct_ratio(accepted, n=2),
+        "seed_coverage_ratio": seed_coverage_ratio(shown, num_seeds=num_seeds),
+    }

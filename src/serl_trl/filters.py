@@ -1,0 +1,209 @@
+"""Which proposals become instructions: quality first, then contamination, then novelty.
+
+A filter is a function from a text to a `Verdict`; filters are chosen by name, by dotted path, or
+handed over as functions. The order is that of the names, so the cheap ones come first.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from serl_trl.contamination import ContaminationGuard
+from serl_trl.embeddings import Encoder, load_encoder
+from serl_trl.figures import check_figure
+from serl_trl.novelty import NoveltyRule
+from serl_trl.quality import (
+    check_answer_leak,
+    check_language,
+    check_length,
+    check_model_talk,
+    check_one_question,
+    check_paper_length,
+    check_paper_program,
+    check_paper_start,
+    check_paper_words,
+    check_program,
+    check_question,
+    check_special_tokens,
+    check_tokens,
+)
+from serl_trl.verdict import Verdict
+
+__all__ = [
+    "MAX_CHARS",
+    "ProposalFilter",
+    "TextFilter",
+    "Verdict",
+    "default_filters",
+    "filter_names",
+    "paper_filters",
+]
+
+TextFilter = Callable[[str], Verdict]
+
+MAX_CHARS = 20_000
+"""A longer text is refused for its length before any filter reads it."""
+
+NOVELTY_SCOPES = ("pool", "seeds_and_pending")
+
+_FILTERS: dict[str, Callable[..., Verdict]] = {
+    "length": check_length,
+    "special_tokens": check_special_tokens,
+    "question": check_question,
+    "one_question": check_one_question,
+    "figure": check_figure,
+    "program": check_program,
+    "answer_leak": check_answer_leak,
+    "model_talk": check_model_talk,
+    "language": check_language,
+    "tokens": check_tokens,
+    "paper_length": check_paper_length,
+    "paper_words": check_paper_words,
+    "paper_program": check_paper_program,
+    "paper_start": check_paper_start,
+}
+
+paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
+"""The paper's rules, and the token limit, without which a proposal may not fit the model."""
+
+default_filters = tuple(name for name in _FILTERS if not name.startswith("paper_"))
+"""Every filter that is not one of the paper's rules."""
+
+
+def filter_names() -> tuple[str, ...]:
+    """Return the names of the built-in filters, in the order in which the default applies them."""
+    return tuple(_FILTERS)
+
+
+class ProposalFilter:
+    """Judges proposals one by one, and knows every text they must differ from.
+
+    `novelty_scope` "pool" compares with the seeds and everything admitted; "seeds_and_pending" is
+    the paper's: the seeds, and what was admitted since `forget_pending`.
+
+    `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
+    (or 0) as `max_rouge_l` or `max_per_template` switches that rule off. `embedding` is the path or
+    id of a sentence-transformers model, or an `Encoder`. `contamination` maps the name of an
+    evaluation set to its problems.
+
+    Raises `ValueError` for an unknown name, scope or rule.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[str] = (),
+        *,
+        names: Sequence[str | TextFilter] = default_filters,
+        min_words: int = 4,
+        max_words: int = 150,
+        max_tokens: int | None = None,
+        count_tokens: Callable[[str], int] | None = None,
+        special_tokens: Sequence[str] = (),
+        max_rouge_l: float | None = 0.7,
+        novelty: str = "math",
+        novelty_scope: str = "pool",
+        max_per_template: int | None = 3,
+        embedding: str | Encoder | None = None,
+        max_cosine: float = 0.92,
+        contamination: Mapping[str, Sequence[str]] | None = None,
+        contamination_ngram: int = 13,
+        max_contamination_rouge_l: float = 0.6,
+    ) -> None:
+        if novelty_scope not in NOVELTY_SCOPES:
+            raise ValueError(
+                f"novelty_scope={novelty_scope} is unknown; choose one of "
+                f"{', '.join(NOVELTY_SCOPES)}."
+            )
+        self._scope = novelty_scope
+        words = {"min_words": min_words, "max_words": max_words}
+        options: dict[str, dict[str, object] | None] = {
+            "length": words,
+            "paper_length": words,
+            "special_tokens": {"special_tokens": tuple(special_tokens)},
+            "tokens": {"max_tokens": max_tokens, "count_tokens": count_tokens}
+            if max_tokens and count_tokens
+            else None,
+        }
+        bound = [_bind(name, options) for name in names]
+        self._checks = [check for check in bound if check is not None]
+        self._guard = ContaminationGuard(
+            contamination or {}, ngram=contamination_ngram, max_rouge_l=max_contamination_rouge_l
+        )
+        self._novelty = NoveltyRule(
+            kind=novelty,
+            max_rouge_l=max_rouge_l,
+            max_per_template=max_per_template,
+            encode=load_encoder(embedding) if isinstance(embedding, str) else embedding,
+            max_cosine=max_cosine,
+        )
+        self.reset_to(seeds)
+
+    def judge(self, text: str) -> Verdict:
+        """Say whether `text` may become an instruction; nothing is remembered.
+
+        The detail of a kept text names its nearest known text and their score.
+        """
+        if len(text) > MAX_CHARS:
+            return Verdict(False, "length", {"num_chars": len(text)})
+        for check in self._checks:
+            verdict = check(text)
+            if not verdict.keep:
+                return verdict
+        if len(self._guard):
+            verdict = self._guard.judge(text)
+            if not verdict.keep:
+                return verdict
+        return self._novelty.judge(text)
+
+    def admit(self, text: str) -> None:
+        """Make `text` known: it was accepted and waits to be rolled out."""
+        self._admitted.append(text)
+        self._novelty.add([text])
+
+    def forget_pending(self, still_waiting: Sequence[str] = ()) -> None:
+        """In scope "seeds_and_pending", know the seeds and `still_waiting` alone; else nothing."""
+        if self._scope == "seeds_and_pending" and self._admitted:
+            self.reset_to(self._seeds)
+            for text in still_waiting:
+                self.admit(text)
+
+    def reset_to(self, seeds: Sequence[str]) -> None:
+        """Know `seeds` and nothing else: the start of a run, or of an iteration."""
+        self._seeds = list(seeds)
+        self._admitted: list[str] = []
+        self._novelty.clear()
+        self._novelty.add(self._seeds)
+
+    def state_dict(self) -> dict:
+        """Return what `load_state_dict` restores: the seeds, and what was admitted since."""
+        return {"seeds": list(self._seeds), "admitted": list(self._admitted)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Know exactly what the filter knew that gave `state`; options are not part of it."""
+        self.reset_to(state["seeds"])
+        self._admitted = list(state["admitted"])
+        self._novelty.add(self._admitted)
+
+
+def _bind(
+    name: str | TextFilter, options: Mapping[str, dict[str, object] | None]
+) -> TextFilter | None:
+    """Return the filter of that name with its options; `None` when it has nothing to check."""
+    if not isinstance(name, str):
+        return name
+    if name in _FILTERS:
+        given = options.get(name, {})
+        return None if given is None else partial(_FILTERS[name], **given)
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise ValueError(
+            f"proposal_filters={name} is unknown; choose from {', '.join(_FILTERS)}, or give the "
+            "dotted path of a function from a text to a Verdict."
+        )
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"proposal_filters={name} cannot be imported ({error}); it must be the dotted path of "
+            "a function from a text to a Verdict."
+        ) from error

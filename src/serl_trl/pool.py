@@ -1,0 +1,116 @@
+"""The instruction pool: the seed set, what was accepted since, and which of them were shown."""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Examples for one request; `origins` names each text's place, as "seed:12" or "pool:34"."""
+
+    texts: tuple[str, ...]
+    origins: tuple[str, ...]
+
+
+class InstructionPool:
+    """The seed set and the accepted proposals, with a memory of how often each was shown."""
+
+    def __init__(self, seeds: Sequence[str]) -> None:
+        self.seeds = tuple(seeds)
+        self.accepted: list[str] = []
+        self._known = set(self.seeds)
+        self._uses: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.seeds) + len(self.accepted)
+
+    def __contains__(self, text: object) -> bool:
+        return text in self._known
+
+    def add(self, text: str) -> None:
+        """Accept `text` into the pool."""
+        self.accepted.append(text)
+        self._known.add(text)
+
+    def reset(self) -> None:
+        """Drop the accepted proposals and how often they were shown: a new iteration begins."""
+        self.accepted = []
+        self._known = set(self.seeds)
+        self._uses = Counter({k: n for k, n in self._uses.items() if k.startswith("seed:")})
+
+    def draw_shots(
+        self,
+        rng: random.Random,
+        *,
+        num_shots: int,
+        num_pool_shots: int,
+        prefer_least_used: bool = False,
+    ) -> Shots:
+        """Draw up to `num_pool_shots` accepted texts and the rest seeds, shuffled, none twice.
+
+        Fewer come back when the pool holds fewer. `prefer_least_used` takes the seeds shown least
+        often so far, in random order among equals; `mark_shown` is what counts.
+        """
+        order = rng.sample(range(len(self.seeds)), len(self.seeds))
+        if prefer_least_used:
+            order.sort(key=lambda number: self._uses[f"seed:{number}"])
+        most = min(num_pool_shots, num_shots, len(self.accepted))
+        recent = rng.sample(range(len(self.accepted)), most)
+        drawn: dict[str, str] = {}
+        for number in recent:
+            drawn.setdefault(self.accepted[number], f"pool:{number}")
+        for number in order:
+            if len(drawn) >= num_shots:
+                break
+            drawn.setdefault(self.seeds[number], f"seed:{number}")
+        pairs = list(drawn.items())
+        rng.shuffle(pairs)
+        return Shots(tuple(text for text, _ in pairs), tuple(origin for _, origin in pairs))
+
+    def mark_shown(self, shots: Shots) -> None:
+        """Count one use of each of `shots`."""
+        self._uses.update(shots.origins)
+
+    def num_uses(self, origin: str) -> int:
+        """Return how many requests have shown the text at `origin`."""
+        return self._uses[origin]
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The origins of all texts that were shown at least once."""
+        return frozenset(self._uses)
+
+    def state_dict(self) -> dict:
+        """Return the accepted texts, the uses, and a digest of the seeds they belong to."""
+        return {
+            "seeds_sha256": _fingerprint(self.seeds),
+            "accepted": list(self.accepted),
+            "uses": dict(self._uses),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore `state`.
+
+        Raises:
+            ValueError: the state was saved with other seeds.
+        """
+        if state["seeds_sha256"] != _fingerprint(self.seeds):
+            raise ValueError(
+                f"The saved pool belongs to other seeds than these {len(self.seeds)}; resume with "
+                "the seed set the run began with, or start a new run."
+            )
+        self.reset()
+        for text in state["accepted"]:
+            self.add(text)
+        self._uses = Counter(state["uses"])
+
+
+def _fingerprint(seeds: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for seed in seeds:
+        data = seed.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

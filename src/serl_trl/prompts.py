@@ -1,0 +1,53 @@
+"""Every text the policy is shown: one place for rollouts, evaluation and proposing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """The texts around an instruction. `{domain}` is replaced in each; nothing else is interpreted.
+
+    Plain replacement, not `str.format`: answer formats are full of braces (`\\boxed{}`).
+    """
+
+    domain: str = "mathematics"
+    proposer_system: str = (
+        "You are an experienced teacher of {domain} who sets problems for a class. Continue the "
+        "numbered list with new problems. Each one must stand on its own, differ from all the "
+        "others in what it asks, and have exactly one answer that can be checked. Never solve a "
+        "problem."
+    )
+    proposer_request: str = "Problems in {domain}:"
+    rollout_system: str = ""
+    answer_instruction: str = "Reason step by step and write the final answer inside \\boxed{}."
+
+    def fill(self, text: str) -> str:
+        """Return `text` with `{domain}` replaced."""
+        return text.replace("{domain}", self.domain)
+
+
+def rollout_messages(instruction: str, style: PromptStyle) -> Messages:
+    """Build the conversation whose completion is rolled out, or graded in evaluation."""
+    parts = (instruction, style.fill(style.answer_instruction))
+    user = {"role": "user", "content": "\n".join(part for part in parts if part)}
+    return _system(style.fill(style.rollout_system)) + [user]
+
+
+def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
+    """Build the few-shot request: a numbered list of `shots` whose next number is left open.
+
+    Source: SeRL, arXiv 2505.20347, "self-instruction"; the texts are our own.
+    """
+    lines = [style.fill(style.proposer_request)] if style.proposer_request else []
+    lines += [f"{number}. {shot}" for number, shot in enumerate(shots, start=1)]
+    lines.append(f"{len(shots) + 1}.")
+    return _system(style.fill(style.proposer_system)) + [
+        {"role": "user", "content": "\n".join(lines)}
+    ]
+
+
+def _system(text: str) -> Messages:
+    return [{"role": "system", "content": text}] if text else []

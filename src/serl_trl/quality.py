@@ -1,0 +1,289 @@
+"""Quality filters: small functions that look at one proposal alone, each with its own reason.
+
+Patterns have bounded repetitions, so that the time is linear in the length of the text.
+"""
+
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from serl_trl.mathtext import compose
+from serl_trl.verdict import KEEP, Verdict
+
+_I = re.IGNORECASE
+
+# Where a clause begins: at the start, after punctuation or emphasis, after a linking word.
+_START = r"(?:^|[.?!:;,)\]}$\n*_\"'(] {0,3}|\b(?:then|please|also|now|can you|could you) )"
+_CLAUSE = rf"(?:{_START}|\b(?:and|or|to) )"
+
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s.,;:?!'\"]")
+
+
+def check_length(text: str, *, min_words: int, max_words: int) -> Verdict:
+    """Refuse proposals of fewer than `min_words` words and signs, or more than `max_words` words.
+
+    Departs from the paper: "Compute $\\sin 45^\\circ$." is two words, but a whole problem.
+    """
+    fits = len(text.split()) <= max_words and len(_WORD_OR_SIGN.findall(text)) >= min_words
+    return KEEP if fits else Verdict(False, "length")
+
+
+def check_tokens(text: str, *, max_tokens: int, count_tokens: Callable[[str], int]) -> Verdict:
+    """Refuse proposals longer than `max_tokens` of the policy's tokenizer."""
+    return KEEP if count_tokens(text) <= max_tokens else Verdict(False, "tokens")
+
+
+_CHAT_TOKEN = re.compile(
+    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜<>\n]{1,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
+    r"|</?(?:think|tool_call|tool_response|answer)>|<(?:bos|eos|pad|unk|mask)>"
+)
+
+
+def check_special_tokens(text: str, *, special_tokens: Sequence[str]) -> Verdict:
+    """Refuse proposals that hold a chat template's token: the tokenizer's own, or a well-known one.
+
+    Some tokenizers add runs of white space as tokens; those are no reason.
+    """
+    found = [token for token in special_tokens if token.strip() and token in text]
+    found += _CHAT_TOKEN.findall(text)[:5]
+    return Verdict(False, "special_token", {"found": found[:5]}) if found else KEEP
+
+
+_LANGUAGE = r"(?:python|java|javascript|c\+\+|c#|matlab|mathematica|haskell|sql|fortran|bash|perl)"
+_CODE = r"(?:programs?|scripts?|pseudo-?codes?|subroutines?|source code|code(?! \w{1,20}))"
+_PROGRAM = re.compile(
+    rf"{_START}(?:write|implement|develop|create|design|code|build|give|provide) "
+    rf"(?:an? |the |some |me )?(?:\w{{1,20}} ){{0,2}}?"
+    rf"(?:programs?|scripts?|pseudo-?code|source code|code (?:that|to|which|for|in))\b"
+    rf"|{_START}(?:write|implement|develop|create|design|use|using"
+    rf"|give)[^.?!\n]{{0,60}}\b{_LANGUAGE}"
+    rf"(?![\w])"
+    rf"|\bin (?:python|javascript|c\+\+|c#|matlab|haskell|sql)(?![\w])"
+    rf"|```|^#include\b|^\s{{0,8}}(?:def|class) \w{{1,40}} ?\(|^import \w",
+    _I | re.MULTILINE,
+)
+
+
+def check_program(text: str) -> Verdict:
+    """Refuse proposals that ask for a program, or hold code."""
+    found = _PROGRAM.search(text)
+    return Verdict(False, "program", {"found": found.group().strip()}) if found else KEEP
+
+
+_QUOTED = re.compile(r"\"[^\"\n]{0,300}\"|“[^”\n]{0,300}”|``[^'\n]{0,300}''")
+_PART = re.compile(
+    r"(?:^|[\s*])(?:\(([a-h]|i{1,3}|iv|v)\)|([a-h]|i{1,3}|iv|v)\)"
+    r"|part \(?([a-h])\)?\s?[:.)])(?=\*{0,2} )",
+    re.IGNORECASE,
+)
+_STRONG = r"(?:find|compute|calculate|determine|evaluate|how many|how much|what (?:is|are)|solve)"
+_STRONG_ASK = re.compile(rf"\b{_STRONG}\b", _I)
+_STRONG_SENTENCE = re.compile(
+    rf"(?:^|[.?!;\n] {{0,3}})(?:(?:then|next|also|finally|now|after that),? )?{_STRONG}\b", _I
+)
+_CHOICE = re.compile(r"\(A\)|\bA[.)] |\\textbf\{\(A\)")
+
+
+def check_one_question(text: str) -> Verdict:
+    """Refuse proposals that ask several things: two question marks, parts (a) and (b), two orders.
+
+    A question inside quotation marks is somebody's speech.
+    """
+    bare = _QUOTED.sub(" ", text)
+    if bare.count("?") >= 2:
+        return Verdict(False, "several_questions", {"found": "??"})
+    parts = [] if _CHOICE.search(bare) else _asking_parts(bare)
+    if len(parts) >= 2:
+        return Verdict(False, "several_questions", {"found": " ".join(parts)})
+    orders = [found.group().strip(" .?!;\n") for found in _STRONG_SENTENCE.finditer(bare)]
+    if len(orders) >= 2:
+        return Verdict(False, "several_questions", {"found": " / ".join(orders[:5])})
+    return KEEP
+
+
+def _asking_parts(text: str) -> list[str]:
+    """Return the labels of the lettered parts that ask something themselves."""
+    marks = list(_PART.finditer(text))
+    ends = [mark.start() for mark in marks] + [len(text)]
+    return [
+        mark.group().strip()
+        for mark, end in zip(marks, ends[1:], strict=True)
+        if _STRONG_ASK.search(text, mark.end(), end)
+    ]
+
+
+_ASKS = re.compile(
+    r"[?？]|_{2,}|\\underline\b|=\s{0,3}\$?\s{0,3}$|\(A\)|\\textbf\{\(A\)"
+    r"|\b(?:how many|how much|how long|how far|what is|what are|which of|is it true)\b"
+    rf"|{_CLAUSE}(?:what|which|how|who|when|where)\b"
+    rf"|{_CLAUSE}(?:\w{{2,15}}ly )?(?:find|compute|calculate|determine|evaluate|simplify|solve"
+    rf"|express|factor|expand|write"
+    r"|give|state|enter|convert|list|count|estimate|round|add|subtract|multiply|divide|name"
+    r"|identify"
+    r"|choose|select|fill|complete|order|arrange|reduce|rationalize|prove|show|verify|tell|sum"
+    r"|square"
+    r"|approximate|differentiate|integrate|derive|describe|explain|prove|graph|draw|sketch|plot"
+    r"|work out"
+    r"|figure out|guess|decide|combine|compare|predict|use|put|rewrite|represent|construct"
+    r"|minimi[sz]e"
+    r"|maximi[sz]e|suppose|translate|check|answer)\b",
+    _I,
+)
+
+
+def check_question(text: str) -> Verdict:
+    """Refuse proposals that ask nothing: no question, no order to the solver, no blank to fill."""
+    return KEEP if _ASKS.search(text) else Verdict(False, "no_question")
+
+
+_SCRIPTS = ("LATIN", "GREEK")  # Greek letters are mathematics
+_MAX_FOREIGN_RATIO = 0.05
+_FUNCTION_WORDS = frozenset(
+    {"the", "of", "and", "to", "are", "what", "how", "many", "much", "find", "with", "from", "that"}
+    | {
+        "each",
+        "does",
+        "for",
+        "have",
+        "if",
+        "there",
+        "they",
+        "his",
+        "her",
+        "this",
+        "its",
+        "by",
+        "was",
+    }
+    | {
+        "were",
+        "be",
+        "been",
+        "which",
+        "when",
+        "than",
+        "then",
+        "more",
+        "left",
+        "at",
+        "she",
+        "it",
+        "you",
+    }
+    | {"your", "given", "where", "let", "into", "is", "an", "in"}
+)
+_MIN_WORDS_FOR_LANGUAGE = 7
+_MIN_FUNCTION_RATIO = 0.08
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def check_language(text: str) -> Verdict:
+    """Refuse proposals in another script than Latin, or in Latin letters but not in English.
+
+    English is told by its function words: a sentence of seven words or more has some.
+    """
+    letters = [sign for sign in compose(text, "NFKC") if sign.isalpha()]
+    foreign = [sign for sign in letters if not sign.isascii() and not _is_expected(sign)]
+    if len(foreign) > _MAX_FOREIGN_RATIO * len(letters):
+        return Verdict(False, "language", {"found": "".join(foreign[:20])})
+    words = [word for word in _WORD.findall(_COMMAND.sub(" ", text).lower()) if len(word) > 1]
+    num_english = sum(word in _FUNCTION_WORDS for word in words)
+    if len(words) >= _MIN_WORDS_FOR_LANGUAGE and num_english < _MIN_FUNCTION_RATIO * len(words):
+        return Verdict(False, "language", {"found": " ".join(words[:10])})
+    return KEEP
+
+
+def _is_expected(sign: str) -> bool:
+    return unicodedata.name(sign, "").startswith(_SCRIPTS)
+
+
+_ANSWER = re.compile(
+    r"\\f?boxed\s{0,3}\{\s{0,3}[^\s}]|\\boxed\s{1,3}\w|####"
+    r"|(?:^|[\s(\[*_])(?:final |correct )?(?:answers?|ans|solutions?)"
+    r"\s{0,2}[*_]{0,2}\s{0,2}[:=][*_]{0,2}\s{0,3}\S"
+    r"|\bthe (?:final |correct )?answer (?:is|equals|=|:)[\s:]{0,3}[$*({\\]{0,4}-?\d",
+    _I,
+)
+_TAIL = re.compile(
+    r"^(?:therefore|thus|hence|so the|because|since|to (?:solve|find|answer)|let's|let us|(?:so"
+    r"|first),"
+    r"|step 1|we (?:can|get|have|need|know|find|want|use|start|must|divide|add)|the answer)(?!\w)"
+    r"|^(?:there (?:are|is|were|was|will be)|(?:he|she|it|they|i|we|you) \w{1,20})\b[^.]{0,100}\d"
+    r"|^[A-Z][a-z]{1,20} (?:has|had|will|needs|gets|got|paid|pays|can|ate|sold|bought"
+    r"|have) [^.]{0,60}\d",
+    _I,
+)
+_BARE_NUMBER = re.compile(
+    r"^[$(\\{*]{0,6}[-−]?\d[^A-Za-z?]{0,200}(?:[A-Za-z]{1,20}[^A-Za-z?]{0,3}){0,2}$"
+)
+
+
+def check_answer_leak(text: str) -> Verdict:
+    """Refuse proposals that hold their own answer: a marker such as "Answer:", or a worked tail.
+
+    The tail is what follows the last question mark outside quotation marks; an order there
+    ("Express your answer as ...") or a remark is part of the problem.
+    """
+    found = _ANSWER.search(text)
+    if found:
+        return Verdict(False, "answer_leak", {"found": found.group().strip()})
+    _, mark, tail = _QUOTED.sub(" ", text).rpartition("?")
+    tail = tail.strip().strip("*_").strip()
+    worked = _TAIL.search(tail) or _BARE_NUMBER.search(tail)
+    if mark and worked and not _CHOICE.search(tail):
+        return Verdict(False, "answer_leak", {"found": tail[:80]})
+    return KEEP
+
+
+_TALK = re.compile(
+    r"\b(?:ignore|disregard|forget) (?:all |any |everything )?(?:of )?(?:the |these |those |my "
+    r"|your )?"
+    r"(?:above|previous|prior|earlier|preceding|instructions?|messages?|rules)\b"
+    r"|\b(?:system prompt|language model|as an ai\b|i am an ai|i'm an ai|chatgpt|chatbot)"
+    r"|\byou are (?:an? |the )?(?:\w{1,20} ){0,2}(?:assistant|teacher|tutor|model|ai|expert)\b"
+    r"|^\W{0,5}(?:assistant|user|system|human) ?:"
+    r"|^\W{0,5}(?:sure|certainly|of course|absolutely|great|okay|ok|here (?:are|is|'s)|hello"
+    r"|hi)\b ?[!,:]"
+    r"|^\W{0,5}here (?:are|is) (?:\w{1,20} ){0,4}(?:problems?|questions?|examples?)\b"
+    r"|\bi hope (?:this|these|that|you)\b|\blet me know\b|\bfeel free\b|\bhappy to help\b"
+    r"|\b(?:would you like|do you want) (?:me|another|more|to (?:see|try|continue))\b"
+    r"|\bi(?:'m| am) sorry\b|\bi (?:can(?:no|')t|cannot|will not|won't|can help)\b"
+    rf"|{_START}(?:always|only) (?:answer|respond|reply|output)\b"
+    r"|\byour (?:response|reply|output|completion) (?:must|should|has to)\b"
+    r"|\bhere are (?:some |\w{1,20} )?(?:more |new )?(?:problems|questions)\b",
+    _I,
+)
+
+
+def check_model_talk(text: str) -> Verdict:
+    """Refuse proposals that talk to the model, or as one, instead of stating a problem."""
+    found = _TALK.search(text)
+    return Verdict(False, "talks_to_model", {"found": found.group().strip()}) if found else KEEP
+
+
+_PAPER_WORDS = re.compile(r"\b(?:image|graph|picture|file|map|draw|plot|go to)\b", _I)
+
+
+def check_paper_length(text: str, *, min_words: int, max_words: int) -> Verdict:
+    """Refuse proposals outside [min_words, max_words] words: the paper's rule."""
+    return KEEP if min_words <= len(text.split()) <= max_words else Verdict(False, "length")
+
+
+def check_paper_words(text: str) -> Verdict:
+    """Refuse proposals that hold one of the paper's words for a figure or a file."""
+    found = _PAPER_WORDS.search(text)
+    return Verdict(False, "paper_words", {"found": found.group()}) if found else KEEP
+
+
+def check_paper_program(text: str) -> Verdict:
+    """Refuse proposals that begin with "Write a program", the paper's rule."""
+    return Verdict(False, "paper_program") if text.startswith("Write a program") else KEEP
+
+
+def check_paper_start(text: str) -> Verdict:
+    """Refuse proposals that begin with punctuation or outside ASCII, the paper's rule."""
+    first = text[:1]
+    bad = first != "" and (first in string.punctuation or not first.isascii())
+    return Verdict(False, "paper_start", {"found": first}) if bad else KEEP

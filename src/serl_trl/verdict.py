@@ -1,0 +1,21 @@
+"""What every filter answers: whether a text stays, and if not, why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a proposal stays; `reason` is the metric key that counts the drop.
+
+    `detail` is for the ledger only (the nearest text and its score, the matching words, ...); it
+    holds JSON values. A kept text may carry a detail too, never a reason.
+    """
+
+    keep: bool
+    reason: str = ""
+    detail: Mapping[str, Any] | None = None
+
+
+KEEP = Verdict(True)

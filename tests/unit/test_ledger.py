@@ -1,0 +1,54 @@
+"""The run's files of JSON lines: whole lines, no NaN, no loss on model output."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serl_trl.ledger import JsonLines, read_lines
+
+
+@given(text=st.text())
+def test_whatever_the_model_wrote_is_read_back_unchanged(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("run") / "ledger.jsonl"
+    lines = JsonLines(path)
+    lines.write({"text": text})
+    lines.close()
+    assert read_lines(path) == [{"text": text}]
+
+
+def test_lone_surrogates_do_not_break_the_file(tmp_path):
+    lines = JsonLines(tmp_path / "ledger.jsonl")
+    lines.write({"text": "\ud800"})
+    lines.close()
+    assert read_lines(tmp_path / "ledger.jsonl") == [{"text": "\ud800"}]
+
+
+def test_numbers_that_json_cannot_hold_become_null(tmp_path):
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    lines.write({"loss": float("nan"), "nested": [float("inf"), 1.5]})
+    lines.close()
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line) == {"loss": None, "nested": [None, 1.5]}
+
+
+def test_a_line_cut_in_half_is_left_out(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    assert read_lines(path) == [{"a": 1}]
+
+
+def test_other_processes_write_nothing(tmp_path):
+    lines = JsonLines(None)
+    lines.write({"a": 1})
+    lines.flush()
+    lines.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_writer_appends(tmp_path):
+    for number in range(2):
+        lines = JsonLines(tmp_path / "ledger.jsonl")
+        lines.write({"a": number})
+        lines.close()
+    assert read_lines(tmp_path / "ledger.jsonl") == [{"a": 0}, {"a": 1}]

@@ -1,0 +1,60 @@
+"""Outputs as real models print them, with the instructions they hold; one set after the other.
+
+The first set was written before the parser, the second after it, without a look at its answers.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from serl_trl.proposer import parse_proposals
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def read_cases(name: str) -> list:
+    cases = []
+    for block in (FIXTURES / name).read_text("utf-8").split("=== ")[1:]:
+        head, _, expected = block.partition("--- expected\n")
+        title, _, text = head.partition("\n")
+        truncated = text.endswith("--- truncated\n")
+        text = text.removesuffix("--- truncated\n").removesuffix("\n")
+        cases.append(pytest.param(text, truncated, expected.splitlines(), id=title))
+    return cases
+
+
+SET_A = read_cases("proposer_outputs_a.txt")
+SET_B = read_cases("proposer_outputs_b.txt")
+
+
+def test_each_set_has_forty_outputs():
+    assert len(SET_A) >= 40
+    assert len(SET_B) >= 40
+
+
+@pytest.mark.parametrize(("text", "truncated", "expected"), SET_A + SET_B)
+def test_the_parser_finds_exactly_the_intended_instructions(text, truncated, expected):
+    assert parse_proposals(text, truncated=truncated) == expected
+
+
+DATA = Path(__file__).parents[2].parent / "shared/data"
+OPEN = "the request's open number"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the public problems are not here")
+@pytest.mark.parametrize("style", [OPEN, "{}. {}", "**{}.** {}", "### Problem {}\n{}"])
+@pytest.mark.parametrize("name", ["asdiv", "gsm8k", "math_500", "math_seeds_500"])
+def test_lists_of_human_problems_are_read_back_whole(name, style):
+    rows = map(json.loads, (DATA / f"{name}.jsonl").read_text("utf-8").splitlines())
+    problems = [row.get("problem") or row["question"] for row in rows]
+    for start in range(0, len(problems), 8):
+        part = problems[start : start + 8]
+        lines = [
+            ("{}. {}" if style == OPEN else style).format(number, problem)
+            for number, problem in enumerate(part, start=9)
+        ]
+        if style == OPEN:
+            lines[0] = f" {part[0]}"
+        expected = [" ".join(problem.split()) for problem in part]
+        assert parse_proposals("\n".join(lines)) == expected

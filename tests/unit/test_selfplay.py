@@ -1,0 +1,341 @@
+"""The refill loop against a scripted policy: what it asks, keeps, counts, and when it stops."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from serl_trl.filters import ProposalFilter
+from serl_trl.groups import Completion, Group
+from serl_trl.pool import InstructionPool
+from serl_trl.prompts import Messages, PromptStyle
+from serl_trl.selfplay import Options, SelfPlay
+
+SEEDS = [f"What is the sum of {n} apples and {n + 1} very ripe pears?" for n in range(8)]
+WORDS = ("red", "blue", "old", "new", "big", "small", "soft", "loud", "warm", "cold", "wet")
+OPTIONS = Options(
+    prompt_source="self_play",
+    label_reward="vote",
+    answer_kind="math",
+    shuffle_dataset=False,
+    num_requests=2,
+    num_shots=3,
+    num_pool_shots=1,
+    prefer_least_used_seeds=False,
+    use_band=True,
+    difficulty_low=0.2,
+    difficulty_high=0.8,
+    max_staleness=0,
+    max_refill_rounds=5,
+    max_refill_rollouts=8,
+    max_refill_s=100.0,
+    prompts_per_batch=4,
+    max_request_tokens=None,
+    style=PromptStyle(),
+)
+
+
+def completion(answer: str | None, *, truncated: bool = False) -> Completion:
+    text = "no idea" if answer is None else f"so \\boxed{{{answer}}}"
+    return Completion(text, [5, 2], truncated)
+
+
+def half_right(_: str) -> list[Completion]:
+    return [completion(answer) for answer in ("7", "7", "7", "9")]
+
+
+@dataclass
+class ScriptedPolicy:
+    """Writes new instructions without end, answers them by `answer`, remembers what was asked."""
+
+    answer: Any = half_right
+    write: Any = None
+    requests: list[Messages] = field(default_factory=list)
+    rolled_out: list[str] = field(default_factory=list)
+    num_scored: int = 0
+
+    def propose(self, requests: Sequence[Messages]) -> list[Completion]:
+        self.requests += requests
+        if self.write is not None:
+            return [Completion(self.write(), [1], False) for _ in requests]
+        texts = []
+        for _ in requests:
+            rng = random.Random(len(self.requests) * 100 + len(texts))
+            lines = [
+                f"How many {' '.join(rng.choices(WORDS, k=9))} boxes are there?" for _ in range(3)
+            ]
+            texts.append("\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=4)))
+        return [Completion(text, [1], False) for text in texts]
+
+    def roll_out(self, instructions: Sequence[str]) -> list[list[Completion]]:
+        self.rolled_out += instructions
+        return [self.answer(instruction) for instruction in instructions]
+
+    def log_probs(self, groups: Sequence[Group]) -> list[list[list[float]]]:
+        self.num_scored += len(groups)
+        return [[[-1.0, -2.0] for _ in group.completions] for group in groups]
+
+    def count_request_tokens(self, messages: Messages) -> int:
+        return sum(len(message["content"]) for message in messages)
+
+    def decide(self, work):
+        return work()
+
+
+class Lines:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def write(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [record for record in self.records if record["type"] == kind]
+
+
+def make(policy: ScriptedPolicy, ledger: Lines | None = None, **changes: Any) -> SelfPlay:
+    clock = changes.pop("clock", lambda: 0.0)
+    golds = changes.pop("golds", None)
+    oracle = changes.pop("oracle", None)
+    return SelfPlay(
+        replace(OPTIONS, **changes),
+        pool=InstructionPool(SEEDS),
+        proposal_filter=ProposalFilter(SEEDS, max_per_template=None),
+        policy=policy,
+        ledger=ledger or Lines(),
+        rng=random.Random(0),
+        golds=golds,
+        oracle=oracle,
+        clock=clock,
+    )
+
+
+def test_a_refill_returns_exactly_the_prompts_of_a_batch():
+    refill = make(ScriptedPolicy()).refill(step=0)
+    assert len(refill.groups) == OPTIONS.prompts_per_batch
+    assert refill.bound == ""
+    assert refill.metrics["serl/num_repeated_groups"] == 0
+
+
+def test_members_of_the_majority_answer_get_one_and_the_others_zero():
+    group = make(ScriptedPolicy()).refill(step=0).groups[0]
+    assert group.rewards == [1.0, 1.0, 1.0, 0.0]
+    assert group.vote.majority_ratio == 0.75
+
+
+def test_requests_show_the_shots_and_leave_the_next_number_open():
+    policy = ScriptedPolicy()
+    make(policy).refill(step=0)
+    first = policy.requests[0][-1]["content"]
+    assert first.splitlines()[-1] == "4."
+    assert sum(seed in first for seed in SEEDS) == 3
+
+
+def test_truncated_completions_have_no_vote():
+    def cut(_: str) -> list[Completion]:
+        return [completion("7"), completion("7"), *[completion("9", truncated=True)] * 6]
+
+    group = make(ScriptedPolicy(answer=cut)).refill(step=0).groups[0]
+    assert (group.vote.answer, group.vote.num_unparsable) == ("7", 6)
+    assert group.vote.majority_ratio == 0.25
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (["7"] * 4, "band_high"),
+        (["7", "7", *[str(n) for n in range(20, 38)]], "band_low"),
+        ([None] * 4, "unparsable"),
+        (["7", "7", "9", "9"], "tie"),
+        (["7", None, None, None], "no_majority"),
+    ],
+)
+def test_a_group_without_use_is_refused_by_name_and_never_trained(answers, reason):
+    policy = ScriptedPolicy(answer=lambda _: [completion(answer) for answer in answers])
+    ledger = Lines()
+    selfplay = make(policy, ledger)
+    refill = selfplay.refill(step=0)
+    assert refill.groups == []
+    assert {record["reason"] for record in ledger.of("group")} == {reason}
+    assert refill.metrics[f"serl/refused/{reason}"] == refill.metrics["serl/num_groups"]
+
+
+def test_a_refill_that_finds_nothing_ends_at_its_bound_and_diagnoses():
+    policy = ScriptedPolicy(answer=lambda _: [completion("7")] * 4)
+    selfplay = make(policy)
+    refill = selfplay.refill(step=0)
+    assert refill.bound in ("rounds", "rollouts")
+    assert len(policy.rolled_out) <= OPTIONS.max_refill_rollouts * OPTIONS.prompts_per_batch
+    assert selfplay.num_empty_refills == 1
+    assert "band_high" in selfplay.diagnose()
+
+
+@pytest.mark.parametrize("text", ["", "I cannot help with that.", "1.\n2.\n3.", "\x1b]52;c;x\x07"])
+def test_a_proposer_that_writes_nothing_useful_cannot_spin(text):
+    policy = ScriptedPolicy(write=lambda: text)
+    selfplay = make(policy)
+    refill = selfplay.refill(step=0)
+    assert refill.bound == "rounds"
+    assert len(policy.requests) == OPTIONS.max_refill_rounds * OPTIONS.num_requests
+
+
+def test_the_clock_bounds_a_refill_and_the_ledger_says_so():
+    ticks = iter(range(0, 10_000, 60))
+    policy = ScriptedPolicy(answer=lambda _: [completion("7")] * 4)
+    ledger = Lines()
+    refill = make(policy, ledger, clock=lambda: float(next(ticks))).refill(step=3)
+    assert refill.bound == "seconds"
+    assert ledger.of("bound") == [
+        {"type": "bound", "step": 3, "bound": "seconds", "num_found": 0, "needed": 4}
+    ]
+
+
+def test_a_short_batch_is_topped_up_with_its_own_groups_and_counted():
+    asked = []
+
+    def only_the_first(instruction: str) -> list[Completion]:
+        asked.append(instruction)
+        return half_right(instruction) if len(asked) == 1 else [completion("7")] * 4
+
+    refill = make(ScriptedPolicy(answer=only_the_first)).refill(step=0)
+    assert [group.id for group in refill.groups] == [0, 0, 0, 0]
+    assert refill.metrics["serl/num_repeated_groups"] == 3
+
+
+def test_no_instruction_is_accepted_twice_in_a_run():
+    ledger = Lines()
+    selfplay = make(ScriptedPolicy(), ledger)
+    for step in range(10):
+        selfplay.refill(step)
+    accepted = [record["text"] for record in ledger.of("proposal") if record["keep"]]
+    assert len(accepted) == len(set(accepted)) > 20
+    assert not set(accepted) & set(SEEDS)
+
+
+def test_in_the_papers_scope_an_instruction_may_come_back_once_it_was_rolled_out():
+    policy = ScriptedPolicy(write=lambda: "4. How many red boxes and blue boxes are there in all?")
+    ledger = Lines()
+    selfplay = make(policy, ledger, prompts_per_batch=1)
+    selfplay.filter = ProposalFilter(
+        SEEDS, names=("length",), novelty="plain", novelty_scope="seeds_and_pending"
+    )
+    for step in range(3):
+        selfplay.refill(step)
+    assert len([record for record in ledger.of("proposal") if record["keep"]]) == 3
+
+
+def test_pending_instructions_wait_for_the_next_step():
+    policy = ScriptedPolicy()
+    selfplay = make(policy, num_requests=8)
+    selfplay.refill(step=0)
+    waiting = [pending.instruction for pending in selfplay.pending]
+    policy.rolled_out.clear()
+    selfplay.refill(step=1)
+    assert waiting
+    assert policy.rolled_out[: len(waiting)] == waiting[: len(policy.rolled_out)]
+
+
+def test_surplus_groups_are_dropped_and_counted_without_staleness():
+    selfplay = make(ScriptedPolicy(), num_requests=8)
+    refill = selfplay.refill(step=0)
+    assert refill.metrics["serl/num_surplus_dropped"] == 4
+    assert not selfplay.leftovers
+
+
+def test_leftovers_are_used_within_their_staleness_with_log_probs_for_the_whole_batch():
+    policy = ScriptedPolicy()
+    selfplay = make(policy, num_requests=8, max_staleness=1, prompts_per_batch=6)
+    surplus = selfplay.refill(step=0)
+    assert surplus.metrics["serl/num_surplus_dropped"] == 0
+    left = [group.id for group in selfplay.leftovers]
+    refill = selfplay.refill(step=1)
+    assert [group.id for group in refill.groups[: len(left)]] == left[:6]
+    assert all(c.logprobs == [-1.0, -2.0] for g in refill.groups for c in g.completions)
+
+
+def test_leftovers_used_in_the_same_step_give_the_whole_batch_log_probs_too():
+    selfplay = make(ScriptedPolicy(), num_requests=3, max_staleness=1, prompts_per_batch=6)
+    selfplay.refill(step=0)
+    left = len(selfplay.leftovers)
+    refill = selfplay.refill(step=0)
+    assert 0 < left < 6
+    assert all(c.logprobs is not None for g in refill.groups for c in g.completions)
+
+
+def test_leftovers_beyond_their_staleness_are_dropped_and_counted():
+    selfplay = make(ScriptedPolicy(), num_requests=8, max_staleness=1)
+    selfplay.refill(step=0)
+    num_left = len(selfplay.leftovers)
+    refill = selfplay.refill(step=5)
+    assert num_left > 0
+    assert refill.metrics["serl/num_stale_dropped"] == num_left
+    assert {group.step for group in refill.groups} == {5}
+
+
+def test_label_and_reward_accuracy_come_from_the_oracle_and_change_no_reward():
+    plain = make(ScriptedPolicy()).refill(step=0)
+    watched = make(ScriptedPolicy(), oracle=lambda _: "9").refill(step=0)
+    assert "serl/label_accuracy" not in plain.metrics
+    assert watched.metrics["serl/label_accuracy"] == 0.0
+    assert watched.metrics["serl/reward_accuracy"] == 0.0
+    assert [g.rewards for g in plain.groups] == [g.rewards for g in watched.groups]
+
+
+def test_gold_rewards_follow_the_gold_and_refuse_what_has_none():
+    golds = {SEEDS[0]: "9", SEEDS[1]: None}
+    ledger = Lines()
+    selfplay = make(
+        ScriptedPolicy(),
+        ledger,
+        prompt_source="given",
+        label_reward="gold",
+        use_band=False,
+        golds=golds,
+        prompts_per_batch=1,
+    )
+    assert selfplay.refill(step=0).groups[0].rewards == [0.0, 0.0, 0.0, 1.0]
+    selfplay.refill(step=1)
+    assert ledger.of("group")[1]["reason"] == "no_gold"
+
+
+def test_given_prompts_come_in_order_and_begin_again():
+    policy = ScriptedPolicy()
+    selfplay = make(policy, prompt_source="given", use_band=False)
+    for step in range(3):
+        selfplay.refill(step)
+    assert policy.rolled_out == [*SEEDS, *SEEDS[:4]]
+    assert policy.requests == []
+
+
+def test_a_run_resumed_from_its_state_goes_on_as_if_never_stopped():
+    one = make(ScriptedPolicy(), num_requests=8, max_staleness=2)
+    for step in range(3):
+        one.refill(step)
+    state = json.loads(json.dumps(one.state_dict()))
+    other = make(ScriptedPolicy(), num_requests=8, max_staleness=2)
+    other.load_state_dict(state)
+    other._policy.requests = list(one._policy.requests)
+    for step in range(3, 6):
+        left, right = one.refill(step), other.refill(step)
+        assert [g.instruction for g in left.groups] == [g.instruction for g in right.groups]
+        assert [g.id for g in left.groups] == [g.id for g in right.groups]
+    assert one.state_dict() == other.state_dict()
+
+
+def test_an_iteration_forgets_proposals_and_keeps_seeds():
+    selfplay = make(ScriptedPolicy(), num_requests=8)
+    selfplay.refill(step=0)
+    assert selfplay.pool.accepted
+    selfplay.start_iteration(reset_pool=True)
+    assert (selfplay.pool.accepted, list(selfplay.pending)) == ([], [])
+    assert selfplay.pool.seeds == tuple(SEEDS)
+
+
+def test_the_commonest_answer_is_counted_over_different_prompts():
+    refill = make(ScriptedPolicy()).refill(step=0)
+    assert refill.metrics["serl/commonest_answer_ratio"] == 1.0
