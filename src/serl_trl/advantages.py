@@ -1,0 +1,65 @@
+"""Advantages from rewards, for the kinds that TRL does not name.
+
+Source: method section of SeRL (arXiv 2505.20347) and REINFORCE++ (arXiv 2501.03262). All functions
+normalise over what is trained: the groups have been filtered before.
+"""
+
+import torch
+from torch import Tensor
+
+EPS = 1e-4
+"""Added to a standard deviation, as TRL does, so that a batch without variance gives zeros."""
+
+
+def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
+    """Subtract from each reward the mean of the other rewards of its group.
+
+    `rewards` has shape (B * G,), a group after another; NaN (no reward function spoke) counts as
+    the group's mean. Returns the same shape.
+    """
+    groups = _without_nan(rewards).view(-1, group_size)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
+    return (groups - others).flatten()
+
+
+def minus_group_mean(rewards: Tensor, group_size: int) -> Tensor:
+    """Subtract from each reward the mean of its group; shapes as in `leave_one_out`."""
+    groups = _without_nan(rewards).view(-1, group_size)
+    return (groups - groups.mean(dim=1, keepdim=True)).flatten()
+
+
+def normalise(values: Tensor) -> Tensor:
+    """Shift and scale `values` to mean 0 and standard deviation 1 over the whole batch."""
+    return (values - values.mean()) / (values.std() + EPS)
+
+
+def returns_with_kl(rewards: Tensor, kl: Tensor, mask: Tensor, *, beta: float) -> Tensor:
+    """Return per token its reward-to-go: the completion's reward minus `beta` times the KL to come.
+
+    `rewards` has shape (N,), `kl` (log-prob minus reference log-prob, the k1 estimate) and `mask`
+    have shape (N, L). The result has shape (N, L) and is 0 outside `mask`.
+    """
+    penalty = beta * kl * mask
+    to_go = penalty.flip(dims=[1]).cumsum(dim=1).flip(dims=[1])
+    return (rewards.unsqueeze(1) - to_go) * mask
+
+
+def normalise_tokens(returns: Tensor, mask: Tensor, moments: Tensor) -> Tensor:
+    """Normalise per-token `returns` of shape (N, L) by the batch's `moments`.
+
+    `moments` is (count, sum, sum of squares) over the tokens of all processes; see `token_moments`.
+    """
+    count, total, squares = moments.unbind()
+    mean = total / count
+    std = (squares / count - mean**2).clamp(min=0).sqrt()
+    return (returns - mean) / (std + EPS) * mask
+
+
+def token_moments(returns: Tensor, mask: Tensor) -> Tensor:
+    """Return (count, sum, sum of squares) of `returns` over `mask`, in double precision."""
+    inside = returns.double() * mask
+    return torch.stack([mask.double().sum(), inside.sum(), (inside**2).sum()])
+
+
+def _without_nan(rewards: Tensor) -> Tensor:
+    return torch.nan_to_num(rewards, nan=torch.nanmean(rewards).item())

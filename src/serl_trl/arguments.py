@@ -1,0 +1,432 @@
+"""Options of a run: flags beat the YAML file, which beats the preset, which beats the defaults."""
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from trl import ModelConfig, TrlParser
+
+from serl_trl.config import PRESETS, SeRLConfig
+from serl_trl.config_file import ConfigFile, is_secret, read_config_file
+from serl_trl.preflight import LATEST, find_run_problems
+from serl_trl.texts import near_matches, one_line, visible
+
+
+class SeRLConfigError(ValueError):
+    """Bad input to a run; `problems` holds one text for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def _option(default: Any, help_text: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": help_text, **metadata})
+
+
+@dataclass
+class RunArguments:
+    """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
+
+    preset: str | None = _option(
+        None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
+    )
+    seed_set: str | None = _option(
+        None,
+        "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
+        "the Hub, or `sandbox`.",
+    )
+    seed_split: str = _option("train", "Split of a seed set on the Hub, such as train[:500].")
+    seed_config: str | None = _option(None, "Configuration of a seed set on the Hub.")
+    instruction_column: str | None = _option(
+        None,
+        "Column of the instructions; by default the first of problem, question, instruction, "
+        "prompt and text.",
+    )
+    answer_column: str | None = _option(
+        None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
+    )
+    max_bad_rows: int = _option(0, "How many unusable rows of a seed or probe set to pass over.")
+    probe_set: str | None = _option(
+        None,
+        "Problems with answers to measure during training: as seed_set, with an answer column.",
+    )
+    probe_split: str = _option("test", "Split of a probe set on the Hub.")
+    probe_config: str | None = _option(None, "Configuration of a probe set on the Hub.")
+    probe_column: str | None = _option(None, "Column of the probe set's instructions.")
+    probe_answer_column: str | None = _option(None, "Column of the probe set's answers.")
+    reward_funcs: list[str] | None = _option(
+        None, "Dotted paths of further reward functions, weighted by reward_weights."
+    )
+    overwrite: bool = _option(
+        False, "Move a run that is in output_dir aside, to a numbered folder beside it."
+    )
+    json: str | None = _option(None, "Write the command's numbers to this file, as JSON.")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The parsed options of one command; `extra` is an instance of the command's own options."""
+
+    run: RunArguments
+    config: SeRLConfig
+    model: ModelConfig
+    extra: Any = None
+
+
+class SeRLParser(TrlParser):
+    """TRL's parser with every value checked: type, range, choice, spelling, and all at once."""
+
+    def __init__(self, *, prog: str | None = None, extra: Any = None) -> None:
+        self._types: list[Any] = [
+            RunArguments,
+            SeRLConfig,
+            ModelConfig,
+            *([extra] if extra else []),
+        ]
+        super().__init__(
+            self._types,
+            prog=prog,
+            allow_abbrev=False,
+            usage="%(prog)s --config FILE [--option value ...]",
+        )
+        self.add_argument("--config", metavar="FILE", help="YAML file with any of the options.")
+        self._options = {
+            option.name: option for type_ in self._types for option in _options_of(type_)
+        }
+        for action in self._actions:
+            _defer_checks(action)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `SeRLConfigError` instead of ending the process."""
+        raise SeRLConfigError([f"{message}."])
+
+    def parse(self, argv: Sequence[str], *, default_config: str | None = None) -> Arguments:
+        """Parse flags and the file named by `--config`, else `default_config`; check everything.
+
+        Sets the variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError`
+        with all problems.
+        """
+        path = default_config
+        try:
+            flags, problems = self._read_flags(argv)
+            path = flags.pop("config", default_config)
+        except SeRLConfigError as error:
+            # The flags do not even split into names and values; the file is looked at all the same.
+            flags, problems = None, list(error.problems)
+            if match := re.search(r"(?:^|\0)--config[=\0]([^\0]+)", "\0".join(argv)):
+                path = match[1]
+        file = read_config_file(path) if path else ConfigFile("")
+        problems += file.problems
+        given: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        spoilt = self._take_file(file, given, origins, problems)
+        if flags is None or (file.problems and not file.values):
+            raise SeRLConfigError(problems)
+        for name, value in flags.items():
+            if isinstance(value, _Unparsed):
+                problems.append(f"{name}: expected {value.expected}, got {visible(value.text)!r}.")
+                spoilt.add(name)
+            else:
+                given[name], origins[name] = value, f"--{name}"
+        self._take_preset(given, origins)
+        if "resume_from_checkpoint" in given:
+            given["resume_from_checkpoint"] = _read_resume(given["resume_from_checkpoint"])
+        problems += self._check(given, origins, spoilt)
+        if problems:
+            raise SeRLConfigError(problems)
+        os.environ.update(file.env)
+        return self._build(given)
+
+    def _read_flags(self, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+        unset = argparse.Namespace(**{action.dest: _UNSET for action in self._actions})
+        parsed, unknown = self.parse_known_args(list(argv), unset)
+        flags = {name: value for name, value in vars(parsed).items() if value is not _UNSET}
+        for name, value in flags.items():
+            if isinstance(value, list):
+                unparsed = [item for item in value if isinstance(item, _Unparsed)]
+                flags[name] = unparsed[0] if unparsed else value
+        return flags, list(self._unknown_flags(unknown))
+
+    def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[str]:
+        follows_flag = False
+        for text in unknown:
+            if text.startswith("-"):
+                name = text.split("=")[0].lstrip("-").replace("-", "_")
+                yield self._unknown_name(name, f"'--{name}'", "flag", [*self._options, "config"])
+                follows_flag = "=" not in text
+            elif not follows_flag:
+                yield f"unexpected argument {visible(text)!r}; options are written --name value."
+
+    def _unknown_name(self, name: str, shown: str, noun: str, known: Iterable[str]) -> str:
+        if name in REMOVED:
+            return f"{noun} {shown} was removed: {REMOVED[name]}."
+        if is_secret(name):
+            return (
+                f"{noun} {visible(shown)} looks like a secret, and options are saved with the run; "
+                "set it as a variable in the shell instead."
+            )
+        return f"unknown {noun} {visible(shown)}.{near_matches(name, known)}"
+
+    def _take_file(
+        self,
+        file: ConfigFile,
+        given: dict[str, Any],
+        origins: dict[str, str],
+        problems: list[str],
+    ) -> set[str]:
+        """Take the file's values over; return the names of those that have the wrong type."""
+        spoilt = set()
+        for name, value in file.values.items():
+            place = file.place_of(name)
+            option = self._options.get(name)
+            if option is None:
+                shown = f"{name!r} at {place}"
+                problems.append(self._unknown_name(name, shown, "key", self._options))
+                continue
+            try:
+                given[name] = convert(value, option.hint)
+                origins[name] = place
+            except TypeError as error:
+                if name in ("scale_rewards", "resume_from_checkpoint") and isinstance(value, bool):
+                    given[name], origins[name] = value, place
+                    continue
+                problems.append(f"{name}: {error} ({place}).")
+                spoilt.add(name)
+        return spoilt
+
+    def _take_preset(self, given: dict[str, Any], origins: dict[str, str]) -> None:
+        preset = given.get("preset")
+        for name, value in PRESETS.get(preset, {}).items():
+            if name not in given:
+                given[name], origins[name] = value, f"preset {preset}"
+
+    def _check(
+        self, given: dict[str, Any], origins: Mapping[str, str], spoilt: set[str]
+    ) -> Iterator[str]:
+        values = {name: option.default for name, option in self._options.items()} | given
+        for name, value in given.items():
+            option = self._options[name]
+            try:
+                given[name] = values[name] = _read_json(value, option.hint)
+            except ValueError as error:
+                yield _located(f"{name}={visible(value)} is no JSON: {one_line(error)}.", origins)
+                spoilt.add(name)
+            if option.choices and value is not None and value not in option.choices:
+                known = [str(choice) for choice in option.choices]
+                yield _located(_unknown_choice(name, value, known), origins)
+                spoilt.add(name)
+        for name in spoilt:
+            values[name] = self._options[name].default
+        for problem in find_run_problems(values, given=given.keys()):
+            if problem.split("=")[0].split(" ")[0] not in spoilt:
+                yield _located(_with_hint(problem), origins)
+
+    def _build(self, given: Mapping[str, Any]) -> Arguments:
+        built = []
+        for type_ in self._types:
+            names = {option.name for option in _options_of(type_)}
+            values = {name: value for name, value in given.items() if name in names}
+            try:
+                built.append(type_(**values))
+            except (ValueError, ImportError, RuntimeError) as error:
+                # What TRL, transformers and accelerate find out by themselves.
+                raise SeRLConfigError([f"{one_line(error)}."]) from error
+        return Arguments(*built)
+
+
+@dataclass(frozen=True)
+class _Option:
+    name: str
+    hint: Any
+    default: Any
+    choices: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Unparsed:
+    """The text of a flag that is no value of its type."""
+
+    text: str
+    expected: str
+
+
+class _Unset:
+    """A flag that was not given."""
+
+
+_UNSET = _Unset()
+
+
+def _options_of(type_: Any) -> list[_Option]:
+    hints = get_type_hints(type_)
+    options = []
+    for item in fields(type_):
+        hint = hints[item.name]
+        default = item.default
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        choices = item.metadata.get("choices") or _enum_values(hint)
+        options.append(_Option(item.name, hint, default, tuple(choices)))
+    return options
+
+
+def _enum_values(hint: Any) -> list[Any]:
+    kinds = [kind for kind in _alternatives(hint) if isinstance(kind, type)]
+    return [member.value for kind in kinds if issubclass(kind, Enum) for member in kind]
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _defer_checks(action: argparse.Action) -> None:
+    """Keep a value that does not fit, so that all problems can be named together."""
+    if action.choices is not None:
+        if action.metavar is None:
+            action.metavar = "{" + ",".join(str(choice) for choice in action.choices) + "}"
+        action.choices = None
+    if action.type is not None:
+        action.type = _lenient(action.type)
+
+
+def _lenient(parse: Any) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, TypeError, argparse.ArgumentTypeError):
+            truth = "true or false"
+            expected = {"string_to_bool": truth, "bool": truth}.get(parse.__name__, parse.__name__)
+            return _Unparsed(text, expected)
+
+    return read
+
+
+def convert(value: Any, hint: Any) -> Any:
+    """Return a YAML value as the type that `hint` says.
+
+    A whole number is a float too, a text that spells a number is one (YAML reads 1e-6 as text), a
+    single text is a list of one, and `no` is the choice "no". Nothing else is changed.
+
+    Raises `TypeError` saying what was expected.
+    """
+    kinds = _alternatives(hint)
+    for kind in kinds:
+        if _is_a(value, kind):
+            return value
+    if any(kind is float for kind in kinds) and isinstance(value, int | str):
+        try:
+            if not isinstance(value, bool):
+                return float(value)
+        except (ValueError, OverflowError):
+            pass  # reported below, like any other value of the wrong type
+    if isinstance(value, str) and any(kind == list[str] for kind in kinds):
+        return [value]
+    if value is False and "no" in _enum_values(hint):
+        return "no"
+    raise TypeError(f"expected {_describe(kinds)}, got {_shown(value)}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if kind is int:
+        # Bounded, so that no later arithmetic or message grows without end.
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    if kind is float:
+        return isinstance(value, float)
+    if origin is Literal:
+        return any(value is choice for choice in get_args(kind))
+    if origin is list:
+        item = get_args(kind)[0]
+        return isinstance(value, list) and all(_is_a(each, item) for each in value)
+    if origin is dict or kind is dict:
+        return isinstance(value, dict)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _describe(kinds: Sequence[Any]) -> str:
+    names = {NoneType: "null", bool: "true or false", str: "text", dict: "a mapping"}
+    described = []
+    for kind in kinds:
+        if get_origin(kind) is list:
+            described.append(f"a list of {_describe(get_args(kind)[:1])}")
+        elif get_origin(kind) is dict:
+            described.append("a mapping")
+        elif get_origin(kind) is Literal:
+            described += [str(choice).lower() for choice in get_args(kind)]
+        elif not (isinstance(kind, type) and issubclass(kind, Enum)):
+            described.append(names.get(kind, kind.__name__))
+    return " or ".join(dict.fromkeys(described))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    kind = {str: "text", dict: "mapping", list: "list"}.get(type(value), type(value).__name__)
+    text = visible(repr(value) if isinstance(value, str) else str(value))
+    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _read_json(value: Any, hint: Any) -> Any:
+    takes_mapping = any(kind is dict or get_origin(kind) is dict for kind in _alternatives(hint))
+    if takes_mapping and isinstance(value, str) and value.lstrip().startswith("{"):
+        return json.loads(value)
+    return value
+
+
+def _read_resume(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return LATEST if value else None
+    if value is None or value.lower() in ("", "false", "no", "none", "null"):
+        return None
+    return LATEST if value.lower() in ("true", "yes") else value
+
+
+def _unknown_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    text = visible(str(value))
+    return f"{name}={text} is unknown; choose one of {', '.join(known)}." + near_matches(
+        text, known
+    )
+
+
+def _with_hint(problem: str) -> str:
+    """Add what an unknown choice probably meant."""
+    match = re.fullmatch(r"\w+=(.+?) is unknown; choose one of (.+)\.", problem)
+    return problem + near_matches(match[1], match[2].split(", ")) if match else problem
+
+
+def _located(problem: str, origins: Mapping[str, str]) -> str:
+    """Add where the values come from that `problem` names as `name=value`."""
+    names = dict.fromkeys(re.findall(r"\b(\w+)=", problem))
+    places = [origins[name] for name in names if name in origins]
+    return f"{problem} ({', '.join(places)})" if places else problem
+
+
+REMOVED: dict[str, str] = {
+    "dataset_config": "use seed_config",
+    "dataset_name": "use seed_set",
+    "dataset_train_split": "use seed_split",
+    "eval_on_each_node": "leave it out",
+    "evaluation_strategy": "transformers 5 calls it eval_strategy",
+    "group_by_length": "transformers 5 has train_sampling_strategy, which self-play does not need",
+    "logging_dir": "transformers 5 reads the variable TENSORBOARD_LOGGING_DIR; set it under env:",
+    "max_new_tokens": "use max_completion_length",
+    "max_prompt_length": "TRL 1.x does not cut prompts; use max_instruction_tokens",
+    "no_cuda": "transformers 5 calls it use_cpu",
+    "overwrite_output_dir": "use overwrite, which puts the old run aside",
+    "per_gpu_train_batch_size": "use per_device_train_batch_size",
+    "push_to_hub_token": "log in with `hf auth login` or set HF_TOKEN in the shell",
+    "save_safetensors": "transformers 5 always does; leave it out",
+    "torch_dtype": "transformers 5 calls it dtype",
+    "use_liger_loss": "TRL computes the loss in chunks by itself; leave it out",
+    "use_mps_device": "transformers 5 finds the device by itself; leave it out",
+    "vllm_guided_decoding_regex": "TRL calls it vllm_structured_outputs_regex",
+    "warmup_ratio": "transformers 5 reads a warmup_steps below 1 as a share of the run",
+}
+"""Options that users still have in their files, and what to do instead."""

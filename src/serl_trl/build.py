@@ -1,0 +1,355 @@
+"""From checked options to a trainer: tokenizer, seed and probe set, functions, then the model."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serl_trl import sandbox
+from serl_trl.answers import get_kind
+from serl_trl.arguments import Arguments, SeRLConfigError
+from serl_trl.data import SeedSet, check_seed_set, load_seed_set, make_seed_set
+from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, newest_checkpoint
+from serl_trl.prompts import Messages
+from serl_trl.tables import HubUnreachableError, SeedSetError
+from serl_trl.texts import one_line, visible
+
+if TYPE_CHECKING:
+    from serl_trl.trainer import SeRLTrainer
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a run reads but the weights.
+
+    `context` is the model's longest sequence in tokens. `skipped` names what could not be looked at
+    because the Hub was not reachable; tokenizer, context or a set are then `None`.
+    """
+
+    tokenizer: Any
+    context: int | None
+    seed_set: SeedSet | None
+    probe_set: SeedSet | None
+    reward_funcs: tuple[Callable[..., Any], ...]
+    skipped: tuple[str, ...] = ()
+
+    def count_tokens(self, text: str) -> int:
+        """Return the length of a bare text in tokens."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def count_prompt_tokens(self, messages: Messages, **template_kwargs: Any) -> int:
+        """Return the length of a conversation in tokens, as the model sees it."""
+        text = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False, **template_kwargs
+        )
+        return self.count_tokens(text)
+
+
+def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
+    """Load and check everything a run reads but the weights.
+
+    With `skip_unreachable`, what only the Hub could tell is passed over and named in `skipped`.
+    Raises `SeRLConfigError` with all problems.
+    """
+    # Functions named by dotted path may lie beside the config; last, so that they shadow nothing.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    problems: list[str] = []
+    skipped: list[str] = []
+
+    def attempt(work: Callable[[], Any], what: str) -> Any:
+        try:
+            return work()
+        except (HubUnreachableError, _UnreachableError) as error:
+            (skipped if skip_unreachable else problems).append(f"{what}: {error}")
+        except (SeedSetError, _NotLoadedError) as error:
+            problems.append(str(error))
+        return None
+
+    run, config = args.run, args.config
+    tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
+    context = attempt(lambda: load_context(args), "model configuration")
+    seed_set = attempt(lambda: _load_seeds(args), "seed set")
+    probe_set = attempt(lambda: _load_probe(args), "probe set") if run.probe_set else None
+    reward_funcs = [
+        attempt(lambda path=path: load_function(path, "reward_funcs"), "reward function")
+        for path in run.reward_funcs or ()
+    ]
+    if oracle := config.gold_oracle:
+        attempt(lambda: load_function(oracle, "gold_oracle"), "gold oracle")
+    try:
+        get_kind(config.answer_kind)
+    except (ValueError, ImportError, AttributeError) as error:
+        problems.append(f"answer_kind={visible(config.answer_kind)}: {one_line(error)}.")
+    if config.push_to_hub:
+        problems += _check_login()
+    inputs = Inputs(tokenizer, context, seed_set, probe_set, tuple(reward_funcs), tuple(skipped))
+    problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
+    if problems:
+        raise SeRLConfigError(problems)
+    return inputs
+
+
+def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
+    """Build the trainer, which loads the weights."""
+    from datasets import Dataset
+    from trl import get_peft_config, get_quantization_config
+
+    from serl_trl.trainer import SeRLTrainer
+
+    config, model, seed_set = args.config, args.model, inputs.seed_set
+    assert seed_set is not None, "a run is built only when nothing was skipped"
+    init_kwargs = config.model_init_kwargs or {}
+    assert not isinstance(init_kwargs, str), "the config reads JSON"
+    config.model_init_kwargs = {
+        "revision": model.model_revision,
+        "trust_remote_code": config.trust_remote_code,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **init_kwargs,
+    }
+    unlabelled = all(answer is None for answer in seed_set.answers)
+    return SeRLTrainer(
+        model=model_path(args),
+        args=config,
+        seed_set=list(seed_set.instructions) if unlabelled else Dataset.from_list(seed_set.rows()),
+        eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
+        processing_class=inputs.tokenizer,
+        reward_funcs=list(inputs.reward_funcs) or None,
+        peft_config=get_peft_config(model),
+        quantization_config=get_quantization_config(model),
+    )
+
+
+def model_path(args: Arguments) -> str:
+    """Return the folder or Hub id of the model."""
+    name = args.model.model_name_or_path
+    assert name is not None, "its absence is a problem that the parser names"
+    if name == SANDBOX:
+        return str(sandbox.MODEL_PATH)
+    return str(Path(name).expanduser()) if is_local_path(name) else name
+
+
+def output_folder(args: Arguments) -> Path:
+    """Return the folder of the run."""
+    assert args.config.output_dir is not None, "transformers names one when the user does not"
+    return Path(args.config.output_dir)
+
+
+def resume_from(args: Arguments) -> str | bool | None:
+    """Return what `train` takes: a checkpoint folder, `True` for the newest one, or `None`."""
+    wanted = args.config.resume_from_checkpoint
+    if wanted == LATEST_OR_FRESH:
+        return True if newest_checkpoint(output_folder(args)) else None
+    return True if wanted == LATEST else wanted
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Rename `folder` to the first free of folder-1, folder-2, ...; `None` when there is none."""
+    if not folder.exists():
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    return folder.rename(target)
+
+
+def load_tokenizer(args: Arguments) -> Any:
+    """Load the model's tokenizer, set to pad on the left as generation needs it."""
+    from transformers import AutoTokenizer
+
+    return _from_pretrained(AutoTokenizer, args, padding_side="left", truncation_side="left")
+
+
+def load_context(args: Arguments) -> int | None:
+    """Return the longest sequence the model takes, in tokens, or `None` when it does not say."""
+    from transformers import AutoConfig
+
+    text_config = _from_pretrained(AutoConfig, args).get_text_config()
+    limits = [getattr(text_config, "max_position_embeddings", None)]
+    if args.config.use_vllm:
+        limits.append(args.config.vllm_max_model_length)
+    return min((limit for limit in limits if limit), default=None)
+
+
+def load_function(path: str, option: str) -> Callable[..., Any]:
+    """Import the function of a dotted path, which `option` names."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _NotLoadedError(
+            f"{option}={visible(path)} cannot be imported: {one_line(error)}. Give the dotted path "
+            "of a function that Python finds from here."
+        ) from error
+    if not callable(found):
+        raise _NotLoadedError(f"{option}={visible(path)} is no function.")
+    return found
+
+
+def special_tokens_of(tokenizer: Any) -> list[str]:
+    """Return the texts a tokenizer reads as marks: special tokens, and added ones like <think>."""
+    added = tokenizer.added_tokens_decoder.values()
+    marks = [str(token) for token in added if token.special or _is_mark(str(token))]
+    return sorted({*tokenizer.all_special_tokens, *marks})
+
+
+def _is_mark(token: str) -> bool:
+    """Return whether an added token looks like <think> or [INST]; others are words or spaces."""
+    return len(token) > 2 and (token[0], token[-1]) in (("<", ">"), ("[", "]"))
+
+
+class _NotLoadedError(Exception):
+    """Why something that a config names cannot be loaded."""
+
+
+class _UnreachableError(Exception):
+    """What only the Hub knows, and it cannot be asked."""
+
+
+def _from_pretrained(loader: Any, args: Arguments, **options: Any) -> Any:
+    path = model_path(args)
+    try:
+        return loader.from_pretrained(
+            path,
+            revision=args.model.model_revision,
+            trust_remote_code=args.config.trust_remote_code,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        if not is_local_path(path) and _hub_is_unreachable(error):
+            raise _UnreachableError(
+                f"model_name_or_path={visible(path)} is no folder in {Path.cwd()}, and the Hub "
+                "cannot be reached; check the connection, or download the model beforehand."
+            ) from error
+        raise _NotLoadedError(
+            f"model_name_or_path={visible(path)} cannot be loaded: {one_line(error)}."
+        ) from error
+
+
+def _hub_is_unreachable(error: BaseException | None) -> bool:
+    from huggingface_hub.errors import (
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    while error is not None:
+        if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
+            return False
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _load_seeds(args: Arguments) -> SeedSet:
+    run = args.run
+    if run.seed_set == SANDBOX:
+        rows = [{"instruction": text} for text in sandbox.seed_set()]
+        return make_seed_set(rows, source="sandbox seeds")
+    assert run.seed_set is not None, "its absence is a problem that the parser names"
+    return load_seed_set(
+        run.seed_set,
+        split=run.seed_split,
+        config=run.seed_config,
+        column=run.instruction_column,
+        answer_column=run.answer_column,
+        max_bad_rows=run.max_bad_rows,
+    )
+
+
+def _load_probe(args: Arguments) -> SeedSet:
+    run = args.run
+    if run.probe_set == SANDBOX:
+        return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
+    assert run.probe_set is not None, "only called when there is one"
+    return load_seed_set(
+        run.probe_set,
+        split=run.probe_split,
+        config=run.probe_config,
+        column=run.probe_column,
+        answer_column=run.probe_answer_column,
+        require_answers=True,
+        allow_duplicates=True,
+        max_bad_rows=run.max_bad_rows,
+    )
+
+
+def _check_tokenizer(inputs: Inputs, args: Arguments) -> list[str]:
+    tokenizer, context, config = inputs.tokenizer, inputs.context, args.config
+    problems = []
+    if tokenizer is not None and not tokenizer.chat_template:
+        problems.append(
+            f"the tokenizer of {model_path(args)} has no chat template, so no prompt can be built; "
+            "take the instruct variant of the model, or save a template with its tokenizer."
+        )
+    if tokenizer is not None and tokenizer.eos_token is None:
+        problems.append(
+            f"the tokenizer of {model_path(args)} has no eos_token, so no completion would end; "
+            "set one in its tokenizer_config.json."
+        )
+    if context is not None:
+        needed = config.max_instruction_tokens + config.max_completion_length
+        if needed >= context:
+            problems.append(
+                f"max_instruction_tokens={config.max_instruction_tokens} + max_completion_length="
+                f"{config.max_completion_length} leave no room in the model's {context} tokens for "
+                "the rest of the prompt; lower one of them."
+            )
+        if config.proposer_max_tokens >= context:
+            problems.append(
+                f"proposer_max_tokens={config.proposer_max_tokens} leaves no room for a request in "
+                f"the model's {context} tokens; lower it."
+            )
+    return problems
+
+
+def _check_seeds(inputs: Inputs, args: Arguments) -> list[str]:
+    seed_set, config = inputs.seed_set, args.config
+    if seed_set is None:
+        return []
+    known = inputs.tokenizer is not None
+    proposes = config.use_selfplay and config.prompt_source == "self_play"
+    problems = check_seed_set(
+        seed_set,
+        num_shots=config.num_shots if proposes else 1,
+        max_tokens=config.max_instruction_tokens,
+        # Without a tokenizer nothing can be counted, and nothing is.
+        count_tokens=inputs.count_tokens if known else lambda _: 0,
+        special_tokens=special_tokens_of(inputs.tokenizer) if known else (),
+    )
+    if not config.use_selfplay and len(seed_set) < config.prompts_per_batch:
+        problems.append(
+            f"{seed_set.source} has {len(seed_set)} rows, fewer than the "
+            f"{config.prompts_per_batch} prompts of one generation batch, so that no step would be "
+            "made; add rows or lower per_device_train_batch_size."
+        )
+    if config.label_reward == "gold" and not config.gold_oracle:
+        missing = sum(answer is None for answer in seed_set.answers)
+        if proposes:
+            problems.append(
+                "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers "
+                "new instructions; give one, or set prompt_source to given."
+            )
+        elif missing:
+            problems.append(
+                f"label_reward=gold needs an answer in every row; {seed_set.source} lacks "
+                f"{missing} of {len(seed_set)}. Name the column by answer_column."
+            )
+    return problems
+
+
+def _check_login() -> Sequence[str]:
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return [
+            "push_to_hub=True, but nobody is logged in; run `hf auth login`, set HF_TOKEN, or set "
+            "push_to_hub: false."
+        ]
+    return []

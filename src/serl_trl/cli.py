@@ -1,0 +1,335 @@
+"""The `serl` command: train, check, propose, demo, env.
+
+Exit codes: 0 the command did what it should, 2 bad input (all problems are printed, and nothing was
+loaded), 3 the run stopped because no proposal or group passed any more (the model is saved).
+"""
+
+import json
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serl_trl import __version__
+from serl_trl.processes import is_main_process
+from serl_trl.texts import count_of, near_matches, visible
+
+if TYPE_CHECKING:
+    from serl_trl.arguments import Arguments
+    from serl_trl.build import Inputs
+    from serl_trl.evaluation import Measurement
+    from serl_trl.selfplay import JudgedProposal
+    from serl_trl.trainer import SeRLTrainer
+
+OK, BAD_INPUT, STARVED, INTERRUPTED = 0, 2, 3, 130
+NUM_SAMPLES = 16
+FIGURES = ("pass@1", f"maj@{NUM_SAMPLES}", f"pass@{NUM_SAMPLES}", "greedy")
+SANDBOX_CONFIG = Path(__file__).parent / "sandbox" / "sandbox_cpu.yaml"
+
+USAGE = """\
+usage: serl COMMAND [--config FILE] [--option value ...]
+
+  train     train a model by self-play; the same as train.py under accelerate launch
+  check     run every check of a config without loading weights, and say what it means
+  propose   write proposals with the untrained model, each with its fate, to look at first
+  demo      train the built-in sandbox on the CPU and show it before and after
+  env       print versions, to copy into a report
+
+serl COMMAND --help lists the options of a command. serl --version prints the version.
+"""
+
+
+@dataclass
+class ProposeOptions:
+    """What `serl propose` takes beside the options of a run."""
+
+    num: int = field(default=20, metadata={"help": "How many proposals.", "aliases": ["-n"]})
+    output: str | None = field(
+        default=None, metadata={"help": "Write one JSON object per proposal to this file."}
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (by default the process's own arguments) names."""
+    command, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    out = Console(quiet=not is_main_process())
+    if command in ("-h", "--help", "help"):
+        out.print(USAGE, markup=False, highlight=False, end="")
+        return OK
+    if command in ("-V", "--version"):
+        _say(out, f"serl-trl {__version__}")
+        return OK
+    if command not in _COMMANDS:
+        return _report_problems(
+            command, [f"unknown command {visible(command)!r}.{near_matches(command, _COMMANDS)}"]
+        )
+    # TRL's own default sets off transformers' notice about a name that changes in version 6.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
+    # Imported here: TRL and torch take seconds, and the messages above should take none.
+    from serl_trl.arguments import SeRLConfigError
+
+    try:
+        return _COMMANDS[command](rest, out)
+    except SeRLConfigError as error:
+        return _report_problems(command, error.problems)
+    except KeyboardInterrupt:
+        _say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
+        return INTERRUPTED
+
+
+def train(argv: Sequence[str], out: Console) -> int:
+    """Train, save, push if asked; the run's folder holds the rest."""
+    args = _parse("train", argv)
+    started = time.perf_counter()
+    trainer = _build(args, _load(args, out))
+    _train(args, trainer, out)
+    report = {
+        "run": str(trainer.args.output_dir),
+        "seconds": time.perf_counter() - started,
+        "steps": trainer.state.global_step,
+        "starved": trainer.starved,
+        "metrics": next(reversed(trainer.state.log_history), {}),
+    }
+    _finish(args, trainer, report)
+    return STARVED if trainer.starved else OK
+
+
+def check(argv: Sequence[str], out: Console) -> int:
+    """Run every check without loading weights, and print what the config means."""
+    from serl_trl.build import load_inputs
+    from serl_trl.describe import describe_run
+
+    args = _parse("check", argv)
+    inputs = load_inputs(args, skip_unreachable=True)
+    report = describe_run(args, inputs)
+    for name, value in report.items():
+        lines = (value or ["none"]) if isinstance(value, list) else [str(value)]
+        for label, line in zip_longest([name.replace("_", " ")], lines, fillvalue=""):
+            _say(out, f"{label:<28}  {visible(line)}")
+    found = f"nothing wrong was found, {count_of(len(inputs.skipped), 'thing')} not looked at"
+    out.print(found if inputs.skipped else "nothing wrong was found", style="green")
+    _write_json(args.run.json, report)
+    return OK
+
+
+def propose(argv: Sequence[str], out: Console) -> int:
+    """Write proposals with the present weights; print and save each with its fate."""
+    from serl_trl.build import build_trainer, load_inputs
+
+    with tempfile.TemporaryDirectory() as folder:
+        # The trainer needs a folder, and looking must not touch the run's own.
+        args = _parse("propose", [*argv, "--output_dir", folder], extra=ProposeOptions)
+        inputs = load_inputs(args)
+        trainer = build_trainer(args, inputs)
+        judged = trainer.propose(args.extra.num)
+        trainer.end()
+    table = Table("", "fate", "proposal", show_lines=True)
+    for number, proposal in enumerate(judged, start=1):
+        verdict = proposal.verdict
+        fate = Text("kept", "green") if verdict.keep else Text(visible(verdict.reason), "red")
+        table.add_row(str(number), fate, Text(visible(proposal.text)))
+    out.print(table)
+    rows = [_proposal_row(proposal) for proposal in judged]
+    refused = Counter(row["reason"] for row in rows if not row["keep"])
+    report = {
+        "num_proposals": len(rows),
+        "num_kept": sum(row["keep"] for row in rows),
+        "kept_rate": sum(row["keep"] for row in rows) / len(rows) if rows else 0.0,
+        "refused": dict(refused.most_common()),
+    }
+    reasons = ", ".join(f"{visible(reason)} {n}" for reason, n in refused.most_common())
+    _say(out, f"kept {report['num_kept']} of {len(rows)}; refused: {reasons or 'none'}")
+    if args.extra.output and is_main_process():
+        lines = [json.dumps(row) + "\n" for row in rows]
+        _write_text(args.extra.output, "".join(lines))
+        _say(out, f"written to {args.extra.output}")
+    _write_json(args.run.json, {**report, "proposals": rows})
+    return OK
+
+
+def demo(argv: Sequence[str], out: Console) -> int:
+    """Measure the sandbox's model, train it, measure it again, and show both."""
+    taken = ("--overwrite", "--resume_from_checkpoint", "--resume-from-checkpoint")
+    if not any(text.split("=")[0] in taken for text in argv):
+        # A second demo must not fail because of the first.
+        argv = ["--overwrite", "true", *argv]
+    args = _parse("demo", argv, default_config=str(SANDBOX_CONFIG))
+    if args.run.probe_set is None:
+        return _report_problems("demo", ["probe_set is missing; the demo measures on it."])
+    started = time.perf_counter()
+    inputs = _load(args, out)
+    assert inputs.probe_set is not None, "it is named, and was read"
+    problems = inputs.probe_set.rows()
+    trainer = _build(args, inputs)
+
+    def measure(when: str) -> "Measurement":
+        with out.status(f"measuring {when} training on {len(problems)} held-out problems"):
+            return trainer.measure(problems, num_samples=NUM_SAMPLES, seed=args.config.seed)
+
+    before = measure("before")
+    _train(args, trainer, out)
+    after = measure("after")
+    report = {
+        "before": _figures(before),
+        "after": _figures(after),
+        "seconds": time.perf_counter() - started,
+        "run": str(trainer.args.output_dir),
+        "steps": trainer.state.global_step,
+        "starved": trainer.starved,
+    }
+    out.print(_before_after(before, after))
+    _say(
+        out,
+        f"{count_of(len(problems), 'held-out problem')}, {NUM_SAMPLES} samples each at "
+        f"temperature 1 and one greedy; 95 % intervals over problems; {report['seconds']:.0f} s",
+    )
+    _show_folder(Path(report["run"]), out)
+    _finish(args, trainer, report)
+    return STARVED if trainer.starved else OK
+
+
+def env(argv: Sequence[str], out: Console) -> int:
+    """Print the versions that matter in a report."""
+    from serl_trl.describe import describe_environment
+
+    options = dict(zip(argv[::2], argv[1::2], strict=False))
+    if len(argv) % 2 or set(options) - {"--json"}:
+        return _report_problems("env", ["serl env takes only --json PATH."])
+    report = describe_environment()
+    for name, value in report.items():
+        _say(out, f"- {name}: {value}")
+    _write_json(options.get("--json"), report)
+    return OK
+
+
+def _parse(
+    command: str, argv: Sequence[str], *, default_config: str | None = None, extra: Any = None
+) -> "Arguments":
+    from serl_trl.arguments import SeRLParser
+
+    parser = SeRLParser(prog=f"serl {command}", extra=extra)
+    return parser.parse(argv, default_config=default_config)
+
+
+def _load(args: "Arguments", out: Console) -> "Inputs":
+    """Load and check what is read, and make room for the run."""
+    from accelerate import PartialState
+
+    from serl_trl.build import load_inputs, output_folder, set_aside
+
+    inputs = load_inputs(args)
+    for read in (inputs.seed_set, inputs.probe_set):
+        for warning in read.warnings if read else ():
+            out.print(Text(visible(warning), "yellow"))
+    if args.run.overwrite:
+        if is_main_process() and (moved := set_aside(output_folder(args))):
+            _say(out, f"the earlier run was moved to {moved}")
+        # No other process may write to the folder while it is being moved.
+        PartialState().wait_for_everyone()
+    return inputs
+
+
+def _build(args: "Arguments", inputs: "Inputs") -> "SeRLTrainer":
+    from serl_trl.build import build_trainer
+
+    return build_trainer(args, inputs)
+
+
+def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
+    from serl_trl.build import resume_from
+
+    trainer.train(resume_from_checkpoint=resume_from(args))
+    trainer.save_model(trainer.args.output_dir)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    if trainer.starved:
+        out.print(Text(f"the run stopped early: {visible(trainer.starved)}", "yellow"))
+
+
+def _finish(args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any]) -> None:
+    _write_json(args.run.json, report)
+    # Ends the trackers and the process group.
+    trainer.end()
+
+
+def _figures(measurement: "Measurement") -> dict[str, float]:
+    summary = measurement.summary()
+    return {name: summary[name] for name in FIGURES}
+
+
+def _before_after(before: "Measurement", after: "Measurement") -> Table:
+    table = Table("held out", "before", "after", "change")
+    earlier, later = before.intervals(), after.intervals()
+    for name in FIGURES:
+        old, new = earlier[name], later[name]
+        cells = [f"{i.mean:.3f}  [{i.low:.3f}, {i.high:.3f}]" for i in (old, new)]
+        table.add_row(name, *(Text(cell) for cell in cells), f"{new.mean - old.mean:+.3f}")
+    return table
+
+
+def _show_folder(folder: Path, out: Console) -> None:
+    parts = {
+        "model.safetensors": "the trained model, beside its tokenizer and its card README.md",
+        "_serl/config.yaml": "every option as it was",
+        "_serl/metrics.jsonl": "one line per logging step",
+        "_serl/ledger.jsonl": "one line per proposal and per group, with its fate",
+    }
+    _say(out, f"the run lies in {folder.absolute()}")
+    for name, meaning in parts.items():
+        if (folder / name).exists():
+            _say(out, f"  {name:<20} {meaning}")
+
+
+def _proposal_row(proposal: "JudgedProposal") -> dict[str, Any]:
+    verdict = proposal.verdict
+    return {
+        "text": proposal.text,
+        "keep": verdict.keep,
+        "reason": verdict.reason,
+        "detail": None if verdict.detail is None else dict(verdict.detail),
+        "shots": list(proposal.shots),
+    }
+
+
+def _report_problems(command: str, problems: Sequence[str]) -> int:
+    err = Console(
+        stderr=True, quiet=not is_main_process(), soft_wrap=True, highlight=False, markup=False
+    )
+    err.print(f"serl {visible(command)}: {count_of(len(problems), 'problem')}", style="bold red")
+    for problem in problems:
+        err.print("- " + visible(problem).replace("\n", "\n  "))
+    return BAD_INPUT
+
+
+def _write_json(path: str | None, report: Mapping[str, Any]) -> None:
+    if path is not None and is_main_process():
+        # JSON knows no NaN and no infinity: a metric that is one is written as null.
+        finite = json.loads(json.dumps(report), parse_constant=lambda _: None)
+        _write_text(path, json.dumps(finite, indent=2) + "\n")
+
+
+def _write_text(path: str, text: str) -> None:
+    target = Path(path).expanduser()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
+def _say(out: Console, text: str) -> None:
+    """Print one line as it is: no markup, no colours for numbers, no line breaks."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+_COMMANDS = {"train": train, "check": check, "propose": propose, "demo": demo, "env": env}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What a checked config means in numbers, and what the machine holds; for people and for JSON."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from serl_trl import __version__
+from serl_trl.arguments import Arguments
+from serl_trl.build import Inputs
+from serl_trl.processes import num_processes
+from serl_trl.prompts import proposer_messages, rollout_messages
+from serl_trl.voting import in_band
+
+PACKAGES = (
+    "torch",
+    "trl",
+    "transformers",
+    "accelerate",
+    "peft",
+    "datasets",
+    "huggingface_hub",
+    "math-verify",
+    "vllm",
+    "bitsandbytes",
+    "deepspeed",
+)
+
+
+def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
+    """Return what a checked config means: sizes, lengths, what is not applied, what was skipped."""
+    config, seeds, probe = args.config, inputs.seed_set, inputs.probe_set
+    per_step = config.per_device_train_batch_size * num_processes()
+    report: dict[str, Any] = {"model": args.model.model_name_or_path}
+    if seeds is not None:
+        known = sum(answer is not None for answer in seeds.answers)
+        report["num_seeds"] = len(seeds)
+        report["seed_set"] = f"{seeds.source}, {known} with answers"
+        report["seed_set_fingerprint"] = seeds.fingerprint
+    if probe is not None:
+        report["num_probe_problems"] = len(probe)
+    report |= {
+        "num_processes": num_processes(),
+        "votes_per_prompt": config.num_generations,
+        "prompts_per_generation_batch": config.prompts_per_batch,
+        "rollouts_per_step": per_step * config.gradient_accumulation_steps,
+        "steps_per_iteration": config.steps_per_iteration,
+        "num_iterations": config.num_selfplay_iterations,
+        "steps_in_all": config.max_steps,
+        "kept_majority_ratios": _kept_ratios(args),
+    }
+    if inputs.context is not None:
+        report["model_context_tokens"] = inputs.context
+    if inputs.tokenizer is not None and seeds is not None:
+        kwargs = config.chat_template_kwargs or {}
+        assert not isinstance(kwargs, str), "the config reads JSON"
+        lengths = {text: inputs.count_tokens(text) for text in seeds.instructions}
+        longest = sorted(lengths, key=lambda text: -lengths[text])
+        rollout = rollout_messages(longest[0], config.style)
+        request = proposer_messages(longest[: config.num_shots], config.style)
+        report["longest_seed_tokens"] = lengths[longest[0]]
+        report["longest_prompt_tokens"] = inputs.count_prompt_tokens(rollout, **kwargs)
+        report["max_completion_tokens"] = config.max_completion_length
+        report["longest_request_tokens"] = inputs.count_prompt_tokens(request, **kwargs)
+        report["max_proposer_tokens"] = config.proposer_max_tokens
+    report["not_applied"] = _not_applied(args)
+    report["skipped"] = list(inputs.skipped)
+    read = [each for each in (seeds, probe) if each is not None]
+    report["warnings"] = [warning for each in read for warning in each.warnings]
+    return report
+
+
+def _kept_ratios(args: Arguments) -> str:
+    config = args.config
+    if not config.use_selfplay or not config.use_band:
+        return "all"
+    votes, low, high = config.num_generations, config.difficulty_low, config.difficulty_high
+    inside = [k for k in range(2, votes + 1) if in_band(k / votes, low=low, high=high)]
+    return f"{inside[0]}/{votes} to {inside[-1]}/{votes}" if inside else "none"
+
+
+def _not_applied(args: Arguments) -> list[str]:
+    config = args.config
+    listed = []
+    if not config.use_vllm and config.proposer_presence_penalty:
+        listed.append(
+            f"proposer_presence_penalty={config.proposer_presence_penalty:g}: only vLLM knows it"
+        )
+    return listed
+
+
+def describe_environment() -> dict[str, str]:
+    """Return names and versions, `not installed` for what is not there."""
+    import torch
+
+    count = torch.cuda.device_count()
+    devices = [torch.cuda.get_device_name(index) for index in range(count)]
+    return {
+        "serl-trl": __version__,
+        "Python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": ", ".join(devices) or "CPU only",
+        "CUDA": torch.version.cuda or "none",
+        **{name: _version_of(name) for name in PACKAGES},
+    }
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,634 @@
+"""`SeRLTrainer`: the seams between self-play and TRL's `GRPOTrainer`, and nothing else."""
+
+import functools
+import logging
+import random
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate.utils import set_seed
+from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainerCallback
+from trl import GRPOTrainer
+from trl.trainer.callbacks import SyncRefModelCallback
+
+from serl_trl.advantages import (
+    leave_one_out,
+    minus_group_mean,
+    normalise,
+    normalise_tokens,
+    returns_with_kl,
+    token_moments,
+)
+from serl_trl.answers import extract_answer, same_answer
+from serl_trl.checkpoint import load_state, save_state
+from serl_trl.config import SeRLConfig
+from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, make_seed_set
+from serl_trl.evaluation import Measurement, grade
+from serl_trl.filters import ProposalFilter
+from serl_trl.groups import Group
+from serl_trl.ledger import PRIVATE_FOLDER, JsonLines
+from serl_trl.policy import Sampling, TrainerPolicy
+from serl_trl.pool import InstructionPool
+from serl_trl.prompts import rollout_messages
+from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
+from serl_trl.watching import MetricsFile, Probe, Watcher, replace_progress_bars
+
+logger = logging.getLogger(__name__)
+
+
+class SelfPlayLoader:
+    """Hands out generation batches made at the moment they are asked for, each `repeats` times.
+
+    Not prepared by Accelerate, which would fetch one batch ahead and so roll out with the weights
+    of the step before. Ends when `make_batch` returns `None`.
+    """
+
+    def __init__(
+        self, make_batch: Callable[[], list[dict[str, Any]] | None], *, repeats: int, length: int
+    ) -> None:
+        self._make_batch = make_batch
+        self._repeats = repeats
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        while (batch := self._make_batch()) is not None:
+            for _ in range(self._repeats):
+                yield batch
+
+
+class SeRLTrainer(GRPOTrainer):
+    """Train a model on its own instructions, labelled by its own majority vote.
+
+    `seed_set` is a list of instructions or a `datasets.Dataset` with an instruction column
+    (`INSTRUCTION_COLUMNS`) and, for gold labels, an `answer` column. `eval_dataset` is a probe set
+    with both columns. The label reward of `args.label_reward` comes first; `reward_funcs` are added
+    to it with `args.reward_weights` (whose first entry weighs the label reward). The other
+    arguments are those of `GRPOTrainer`.
+
+    Raises `ValueError` when the seed set is empty, too small for a request, or lacks what the
+    label reward needs.
+
+    Source: SeRL, arXiv 2505.20347. Departures are listed in `docs/method.md`.
+    """
+
+    _tag_names = ["trl", "serl", "self-play", "self-instruct", "reinforcement-learning"]
+    _name = "SeRL"
+    _paper = {
+        "title": (
+            "SeRL: Self-Play Reinforcement Learning for Large Language Models with Limited Data"
+        ),
+        "id": "2505.20347",
+        "citation": (
+            "@article{serl2025,\n"
+            "    title  = {{SeRL: Self-Play Reinforcement Learning for Large Language Models with "
+            "Limited Data}},\n"
+            "    year   = 2025,\n"
+            "    eprint = {arXiv:2505.20347},\n"
+            "}"
+        ),
+    }
+
+    # Narrowed once: the base classes declare these as optional.
+    args: SeRLConfig
+    model: Any
+    optimizer: Any
+    ref_model: Any
+
+    def __init__(
+        self,
+        model: Any,
+        args: SeRLConfig,
+        seed_set: Sequence[str] | Dataset,
+        eval_dataset: Dataset | Sequence[dict[str, str]] | None = None,
+        processing_class: Any = None,
+        reward_funcs: Any = None,
+        callbacks: list[TrainerCallback] | None = None,
+        peft_config: Any = None,
+        quantization_config: Any = None,
+    ) -> None:
+        self.seed_set = _read_seeds(seed_set)
+        _check_gold(self.seed_set, args)
+        self.starved: str | None = None
+        self._handed_on: list[Any] | None = None
+        self._gathered_rewards = torch.empty(0)
+        extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        extra = [func for func in extra if func is not None]
+        if args.label_reward == "none" and not extra:
+            raise ValueError("label_reward=none needs at least one reward function; give one.")
+        label = [] if args.label_reward == "none" else [self._label_reward(args)]
+        super().__init__(
+            model=model,
+            reward_funcs=label + extra,
+            args=args,
+            train_dataset=_rows_dataset(self.seed_set.instructions, self.seed_set.answers, args),
+            eval_dataset=_eval_rows(eval_dataset, args),
+            processing_class=processing_class,
+            callbacks=callbacks,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+        )
+        if problems := self._seed_problems():
+            raise ValueError("\n".join(problems))
+        self.policy = TrainerPolicy(self)
+        self.probe_set = list(eval_dataset) if eval_dataset is not None else []
+        main = self.is_world_process_zero()
+        folder = private_folder(args)
+        self.ledger = JsonLines(folder / "ledger.jsonl" if main else None)
+        self.watcher = Watcher(show=main and not args.disable_tqdm, every=args.show_steps)
+        self.selfplay = self._make_selfplay()
+        if args.use_selfplay:
+            replace_progress_bars(self, self.watcher)
+        self.add_callback(_Boundaries(self))
+        self.add_callback(Probe(self))
+        self.add_callback(MetricsFile(JsonLines(folder / "metrics.jsonl" if main else None)))
+        if not args.use_vllm and args.proposer_presence_penalty:
+            logger.warning(
+                "proposer_presence_penalty=%s is not applied: only vLLM knows it.",
+                args.proposer_presence_penalty,
+            )
+
+    # The data iterator.
+
+    def get_train_dataloader(self) -> Any:
+        """Generation batches made by self-play when the step asks for them; see `selfplay.py`."""
+        if not self.args.use_selfplay:
+            return super().get_train_dataloader()
+        return SelfPlayLoader(
+            self._make_generation_batch,
+            repeats=self.args.batches_per_generation,
+            length=self.args.max_steps * self.args.gradient_accumulation_steps,
+        )
+
+    def _make_generation_batch(self) -> list[dict[str, Any]] | None:
+        """Return this process's rows of the next generation batch, or `None` to end the run."""
+        if self.state.global_step >= self.state.max_steps:
+            return None
+        # At the first fetch after start or resume the model is still in eval mode, and TRL reads
+        # from it how many completions make a group.
+        self.model.train()
+        for _ in range(self.args.max_empty_refills):
+            refill = self.selfplay.refill(self.state.global_step)
+            self.ledger.flush()
+            for name, value in refill.metrics.items():
+                self._log_metric(name, value)
+            if refill.groups:
+                self.watcher.waiting_for("updating")
+                return self._local_rows(refill.groups)
+        self._stop_starved()
+        return None
+
+    def _stop_starved(self) -> None:
+        self.starved = self.selfplay.diagnose()
+        self.ledger.write(
+            {"type": "starved", "step": self.state.global_step, "diagnosis": self.starved}
+        )
+        self.ledger.flush()
+        logger.error("The run stops at step %d: %s", self.state.global_step, self.starved)
+        self.control.should_training_stop = True
+
+    def _local_rows(self, groups: Sequence[Group]) -> list[dict[str, Any]]:
+        rows = [
+            {
+                "prompt": rollout_messages(group.instruction, self.args.style),
+                "instruction": group.instruction,
+                "majority_answer": group.vote.answer,
+                "label_reward": reward,
+                "rollout": completion,
+            }
+            for group in groups
+            for completion, reward in zip(group.completions, group.rewards, strict=True)
+        ]
+        share = len(rows) // self.accelerator.num_processes
+        return rows[self.accelerator.process_index * share :][:share]
+
+    # Handing rollouts on instead of sampling again.
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        rolled_out = "rollout" in inputs[0]
+        self._handed_on = [row["rollout"] for row in inputs] if rolled_out else None
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            self._handed_on = None
+        if rolled_out and inputs[0]["rollout"].logprobs is not None and not self.use_vllm:
+            # A batch with a stale group: the ratio is taken to the policy that sampled it.
+            output["old_per_token_logps"] = output["sampling_per_token_logps"]
+        if self.model.training:
+            self._shape_advantages(output)
+        return output
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        if self._handed_on is None:
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+        rollouts = self._handed_on
+        logprobs = [rollout.logprobs for rollout in rollouts]
+        return [rollout.token_ids for rollout in rollouts], (
+            None if logprobs[0] is None else logprobs
+        )
+
+    # Rewards and advantages.
+
+    def _label_reward(self, args: SeRLConfig) -> Callable[..., list[float | None]]:
+        """The label reward for TRL: the row's own in training, by gold in evaluation."""
+        kind = args.answer_kind
+
+        def label_reward(
+            completions: list[Any],
+            label_reward: list[float] | None = None,
+            gold_answer: list[str | None] | None = None,
+            **_: Any,
+        ) -> list[float | None]:
+            if label_reward is not None:
+                return list(label_reward)
+            rewards: list[float | None] = []
+            for completion, gold in zip(completions, gold_answer or [], strict=True):
+                answer = extract_answer(completion[0]["content"], kind=kind)
+                right = (
+                    answer is not None and gold is not None and same_answer(answer, gold, kind=kind)
+                )
+                rewards.append(float(right))
+            return rewards
+
+        label_reward.__name__ = f"{args.label_reward}_reward"
+        return label_reward
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        weighted = rewards * self.reward_weights.to(rewards.device)
+        unscored = torch.isnan(rewards).all(dim=1)
+        self._gathered_rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
+        return rewards
+
+    def _shape_advantages(self, output: dict[str, Any]) -> None:
+        """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own."""
+        rewards, size = self._gathered_rewards, self.args.num_generations
+        share = len(output["advantages"])
+        mine = slice(self.accelerator.process_index * share, None)
+        match self.args.advantage:
+            case "rloo":
+                shaped = normalise(leave_one_out(rewards, size))
+            case "reinforce_pp_baseline":
+                shaped = normalise(minus_group_mean(rewards, size))
+            case "reinforce_pp":
+                output["advantages"] = self._token_advantages(rewards[mine][:share], output)
+                shaped = self.accelerator.gather(output["advantages"][:, 0].contiguous())
+            case _:
+                return
+        if self.args.advantage != "reinforce_pp":
+            output["advantages"] = shaped[mine][:share]
+        log: Any = self._logs["advantages"]
+        for _ in range(min(len(log), len(shaped))):
+            log.pop()
+        log.extend(shaped.tolist())
+
+    def _token_advantages(self, rewards: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
+        """REINFORCE++: the KL folded into the return, normalised over the batch's tokens."""
+        mask = output["completion_mask"]
+        kl = torch.zeros_like(mask, dtype=torch.float32)
+        if "ref_per_token_logps" in output:
+            kl = self._sampling_logps(output) - output["ref_per_token_logps"]
+        rewards = torch.nan_to_num(rewards, nan=torch.nanmean(self._gathered_rewards).item())
+        returns = returns_with_kl(rewards, kl, mask, beta=self.args.beta)
+        sums = torch.stack([(kl * mask).sum().double(), mask.sum().double()])
+        moments = torch.cat([token_moments(returns, mask), sums])
+        moments = self.accelerator.reduce(moments, reduction="sum")
+        self._metrics["train"]["serl/kl_in_return"].append((moments[3] / moments[4]).item())
+        return normalise_tokens(returns, mask, moments[:3]).to(torch.float32)
+
+    def _sampling_logps(self, output: dict[str, Any]) -> torch.Tensor:
+        if "old_per_token_logps" in output:
+            return output["old_per_token_logps"]
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        with torch.no_grad():
+            logps, _, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                ids,
+                mask,
+                output["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
+        return logps
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """TRL's loss; with REINFORCE++ its own KL term is off, because the return holds the KL."""
+        with self._without_kl_loss() if self.args.advantage == "reinforce_pp" else _nothing():
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    @contextmanager
+    def _without_kl_loss(self) -> Generator[None]:
+        beta, self.beta = self.beta, 0.0
+        try:
+            yield
+        finally:
+            self.beta = beta
+
+    # Iterations.
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        """The configured schedule over one iteration, started afresh at each boundary."""
+        period = self.args.steps_per_iteration
+        if not self.args.reset_schedule or period >= num_training_steps:
+            return super().create_scheduler(num_training_steps, optimizer)
+        scheduler = super().create_scheduler(period, optimizer)
+        if isinstance(scheduler, LambdaLR):
+            scheduler.lr_lambdas = [_repeating(f, period) for f in scheduler.lr_lambdas]
+        else:
+            logger.warning(
+                "lr_scheduler_type=%s keeps one schedule over all iterations.",
+                self.args.lr_scheduler_type,
+            )
+        return scheduler
+
+    def start_iteration(self, number: int) -> None:
+        """Save the model of the iteration that ended; start iteration `number` in place."""
+        folder = private_folder(self.args) / "iterations" / str(number - 1)
+        self.save_model(str(folder), _internal_call=True)
+        if self.args.reset_optimizer:
+            self.optimizer.state.clear()
+        if self.args.reset_reference and self.ref_model is not None:
+            SyncRefModelCallback.sync_target_model(self.model, self.ref_model, 1.0)
+        self.selfplay.start_iteration(reset_pool=self.args.reset_pool)
+        self.ledger.write({"type": "iteration", "step": self.state.global_step, "number": number})
+
+    # State.
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            save_state(folder, {"selfplay": self.selfplay.state_dict()})
+        self.ledger.flush()
+        super()._save_checkpoint(model, trial)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.selfplay.load_state_dict(load_state(Path(checkpoint))["selfplay"])
+
+    # Looking without training.
+
+    def propose(self, num: int) -> list[JudgedProposal]:
+        """Write at least `num` proposals with the present weights, each with its fate.
+
+        Stops after `max_refill_rounds` rounds, with fewer, when the policy writes too little.
+        """
+        judged: list[JudgedProposal] = []
+        self.model.train()
+        for _ in range(self.args.max_refill_rounds):
+            if len(judged) >= num:
+                break
+            judged += self.selfplay.judge_proposals(self.state.global_step)
+        return judged[:num]
+
+    def measure(
+        self,
+        problems: Sequence[dict[str, str]],
+        *,
+        num_samples: int = 16,
+        temperature: float = 1.0,
+        greedy: bool = True,
+        seed: int = 0,
+    ) -> Measurement:
+        """Grade `num_samples` completions of each problem (and a greedy one) against its gold.
+
+        `problems` hold "instruction" and "answer". The random state of the run is left as it was,
+        so that measuring more or less often changes no training.
+        """
+        instructions = [problem["instruction"] for problem in problems]
+        tokens = self.args.max_completion_length
+        training = self.model.training
+        self.model.eval()
+        with _private_randomness(seed + self.accelerator.process_index):
+            sampling = Sampling(temperature, 1.0, tokens)
+            sampled = self.policy.sample(instructions, num_samples, sampling)
+            best = self.policy.sample(instructions, 1, Sampling(0.0, 1.0, tokens)) if greedy else []
+        self.model.train(training)
+        kind = self.args.answer_kind
+        graded = []
+        for i, problem in enumerate(problems):
+            answers, firsts = (
+                [None if c.truncated else extract_answer(c.text, kind=kind) for c in completions]
+                for completions in (sampled[i], best[i] if best else [])
+            )
+            graded.append(
+                grade(
+                    problem["instruction"],
+                    problem["answer"],
+                    answers,
+                    truncated=[c.truncated for c in sampled[i]],
+                    lengths=[len(c.token_ids) for c in sampled[i]],
+                    kind=kind,
+                    greedy=firsts,
+                )
+            )
+        return Measurement(tuple(graded), num_samples)
+
+    def _seed_problems(self) -> list[str]:
+        return check_seed_set(
+            self.seed_set,
+            num_shots=self.args.num_shots if self.args.prompt_source == "self_play" else 1,
+            max_tokens=self.args.max_instruction_tokens,
+            count_tokens=self._count_tokens,
+            special_tokens=self._special_tokens(),
+        )
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self._tokenizer(text)["input_ids"])
+
+    def _special_tokens(self) -> list[str]:
+        added = self._tokenizer.added_tokens_decoder.values()
+        return [str(token) for token in added if token.special]
+
+    def _make_selfplay(self) -> SelfPlay:
+        args, seeds = self.args, self.seed_set.instructions
+        values = {f.name: getattr(args, f.name) for f in fields(Options) if hasattr(args, f.name)}
+        options = Options(**values, max_request_tokens=self._request_budget())
+        oracle = _resolve(args.gold_oracle) if args.gold_oracle else None
+        return SelfPlay(
+            options,
+            pool=InstructionPool(seeds),
+            proposal_filter=ProposalFilter(
+                seeds,
+                names=_filter_names(args.proposal_filters),
+                min_words=args.min_words,
+                max_words=args.max_words,
+                max_tokens=args.max_instruction_tokens,
+                count_tokens=self._count_tokens,
+                special_tokens=self._special_tokens(),
+                max_rouge_l=args.max_rouge_l,
+                novelty=args.novelty,
+                novelty_scope=args.novelty_scope,
+                max_per_template=args.max_per_template or None,
+            ),
+            policy=self.policy,
+            ledger=self.ledger,
+            rng=random.Random(args.seed),
+            golds=dict(zip(seeds, self.seed_set.answers, strict=True)),
+            oracle=oracle,
+            watch=self.watcher.waiting_for,
+        )
+
+    def _request_budget(self) -> int | None:
+        """Tokens a request may have so that its answer fits the context; `None`: no limit."""
+        context = self.args.vllm_max_model_length or getattr(
+            self.model.config.get_text_config(), "max_position_embeddings", None
+        )
+        if context is None:
+            return None
+        budget = context - self.args.proposer_max_tokens
+        if budget <= 0:
+            raise ValueError(
+                f"proposer_max_tokens={self.args.proposer_max_tokens} leaves no room for a request "
+                f"in the model's context of {context} tokens; lower it."
+            )
+        return budget
+
+
+class _Boundaries(TrainerCallback):
+    """Starts iterations, and keeps the logged epoch a function of the step, resumed or not."""
+
+    def __init__(self, trainer: SeRLTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_config(args)
+        if state.global_step == 0:
+            # TRL seeds when the trainer is built; what was drawn since must not change the run.
+            set_seed(args.seed, device_specific=True)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.epoch = state.global_step / state.max_steps
+        number, into = divmod(state.global_step, args.steps_per_iteration)
+        if into == 0 and state.global_step < state.max_steps:
+            self._trainer.start_iteration(number + 1)
+
+
+def private_folder(args: SeRLConfig) -> Path:
+    """Return the part of the run's folder that `push_to_hub` skips."""
+    assert args.output_dir is not None, "TRL sets a default"
+    return Path(args.output_dir) / PRIVATE_FOLDER
+
+
+def write_config(args: SeRLConfig) -> None:
+    """Write the resolved config (tokens masked) to the private part of the run's folder."""
+    folder = private_folder(args)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(args.to_dict(), sort_keys=True, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def _read_seeds(seed_set: Sequence[str] | Dataset) -> SeedSet:
+    if not isinstance(seed_set, Dataset):
+        return make_seed_set([{"instruction": text} for text in seed_set], source="seed_set")
+    column = next((name for name in INSTRUCTION_COLUMNS if name in seed_set.column_names), None)
+    if column is None:
+        raise ValueError(
+            f"seed_set has the columns {', '.join(seed_set.column_names)}; one must be called "
+            f"{', '.join(INSTRUCTION_COLUMNS[:-1])} or {INSTRUCTION_COLUMNS[-1]}."
+        )
+    rows = [{"instruction": row[column], "answer": row.get("answer")} for row in seed_set]
+    return make_seed_set(rows, source="seed_set")
+
+
+def _check_gold(seeds: SeedSet, args: SeRLConfig) -> None:
+    if args.label_reward != "gold" or args.gold_oracle:
+        return
+    if args.use_selfplay and args.prompt_source == "self_play":
+        raise ValueError(
+            "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers new "
+            "instructions; give one, or set prompt_source to given."
+        )
+    if missing := sum(answer is None for answer in seeds.answers):
+        raise ValueError(
+            f"label_reward=gold needs an answer for every row; seed_set lacks {missing} of "
+            f"{len(seeds)}."
+        )
+
+
+def _rows_dataset(
+    instructions: Sequence[str], golds: Sequence[str | None], args: SeRLConfig
+) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [rollout_messages(text, args.style) for text in instructions],
+            "instruction": list(instructions),
+            "gold_answer": list(golds),
+        }
+    )
+
+
+def _eval_rows(
+    problems: Dataset | Sequence[dict[str, str]] | None, args: SeRLConfig
+) -> Dataset | None:
+    if problems is None:
+        return None
+    rows = list(problems)
+    return _rows_dataset([r["instruction"] for r in rows], [r["answer"] for r in rows], args)
+
+
+def _filter_names(names: str) -> tuple[str, ...]:
+    from serl_trl import filters
+
+    presets = {"default": filters.default_filters, "paper": filters.paper_filters}
+    return presets.get(names) or tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _resolve(path: str) -> Callable[..., Any]:
+    import importlib
+
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _repeating(schedule: Callable[[int], float], period: int) -> Callable[[int], float]:
+    @functools.wraps(schedule)
+    def repeated(step: int) -> float:
+        return schedule(step % period)
+
+    return repeated
+
+
+@contextmanager
+def _nothing() -> Generator[None]:
+    yield
+
+
+@contextmanager
+def _private_randomness(seed: int) -> Generator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
