@@ -250,6 +250,8 @@ def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
 
     trainer.train(resume_from_checkpoint=resume_from(args))
     trainer.save_model(trainer.args.output_dir)
+    # TRL writes the card with each checkpoint, of which there may be none.
+    trainer.create_model_card()
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     if trainer.starved:

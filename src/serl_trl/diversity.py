@@ -1,24 +1,9 @@
 """How varied the instructions are, in numbers: pure functions of texts, for each step's log."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from serl_trl.mathtext import math_tokens, template
-from serl_trl.verdict import Verdict
-
-
-def num_refused(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """Count the refusals by reason, most frequent first."""
-    return dict(Counter(verdict.reason for verdict in verdicts if not verdict.keep).most_common())
-
-
-def mean_nearest_rouge_l(verdicts: Iterable[Verdict]) -> float:
-    """Return the mean of the largest ROUGE-L F1 of each text that was compared; 0.0 for none.
-
-    In [0, 1]; it rises when new instructions come ever closer to known ones.
-    """
-    scores = [v.detail["rouge_l"] for v in verdicts if v.detail and "rouge_l" in v.detail]
-    return sum(scores) / len(scores) if scores else 0.0
 
 
 def num_templates(texts: Sequence[str]) -> int:
@@ -57,28 +42,3 @@ def seed_coverage_ratio(shown: Collection[str], *, num_seeds: int) -> float:
     """Return the share of the seeds among the origins `shown` ("seed:12"), in [0, 1]."""
     seeds = {origin for origin in shown if origin.startswith("seed:")}
     return len(seeds) / num_seeds if num_seeds else 0.0
-
-
-def diversity_metrics(
-    verdicts: Sequence[Verdict],
-    accepted: Sequence[str],
-    *,
-    shown: Collection[str],
-    num_seeds: int,
-) -> Mapping[str, float]:
-    """Return every number of this file for one step, under the names they are logged by.
-
-    `verdicts` are those of the step's proposals, `accepted` the last instructions of the pool (an
-    equal number each time, so that steps compare), `shown` the origins shown in the run so far.
-    """
-    reasons = {f"num_refused/{reason}": number for reason, number in num_refused(verdicts).items()}
-    return {
-        **reasons,
-        "mean_nearest_rouge_l": mean_nearest_rouge_l(verdicts),
-        "num_templates": num_templates(accepted),
-        "template_ratio": template_ratio(accepted),
-        "top_template_ratio": top_template_ratio(accepted),
-        "distinct_1_ratio": distinct_ratio(accepted, n=1),
-        "distinct_2_ratio": distinct_ratio(accepted, n=2),
-        "seed_coverage_ratio": seed_coverage_ratio(shown, num_seeds=num_seeds),
-    }

@@ -480,13 +480,13 @@ class SelfPlay:
         share = {}
         if commonest:
             share["commonest_answer_ratio"] = commonest[0][1] / len(self._recent_majorities)
-        origins = [f"seed:{number}" for number in range(len(self.pool.seeds))]
-        shown = [origin for origin in origins if self.pool.num_uses(origin)]
         state: dict[str, float] = {
             "num_pending": len(self.pending),
             "num_empty_refills": self.num_empty_refills,
             "pool_size": len(self.pool),
-            "seed_coverage_ratio": seed_coverage_ratio(shown, num_seeds=len(self.pool.seeds)),
+            "seed_coverage_ratio": seed_coverage_ratio(
+                self.pool.shown, num_seeds=len(self.pool.seeds)
+            ),
         }
         recent = self.pool.accepted[-RECENT_TEXTS:]
         if recent:
