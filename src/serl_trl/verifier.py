@@ -247,9 +247,8 @@ class _Batch:
         late.sort(key=self.trouble)
         for pair in late:
             self.try_again(pair)
-        for pair in late:
-            if pair in self.cut or any(self.probes[text] == "timeout" for text in pair):
-                self.verdicts.setdefault(pair, "timeout")
+        for pair in self.cut:
+            self.verdicts.setdefault(pair, "timeout")
         untried = "skipped" if self.broken else "deadline"
         return {pair: self.verdicts.get(pair, untried) for pair in self.pairs}
 
@@ -321,10 +320,11 @@ class _Batch:
 
     def probe(self, text: str, limit: float) -> None:
         """Parse and evaluate one answer alone, so that it cannot spoil its pairs."""
-        self.probes[text] = self.ask({"op": "probe", "text": text}, limit)
+        verdict = self.ask({"op": "probe", "text": text}, limit)
+        self.probes[text] = verdict or self.probes.get(text, "")
         self.values[text] = _values(self.reply)
-        if self.probes[text] not in ("passed", "timeout", ""):
-            self.fail(text, _FINAL.get(self.probes[text], self.probes[text]))
+        if verdict not in ("passed", "timeout", ""):
+            self.fail(text, _FINAL.get(verdict, verdict))
 
     def far_apart(self, pair: Pair) -> bool:
         """Whether two answers differ by more than any rounding, somewhere; spares a comparison."""

@@ -289,6 +289,24 @@ def test_a_line_without_an_end_is_not_read_to_its_end(fake):
     assert time.monotonic() - begin < 5
 
 
+def test_cheap_pairs_come_before_expensive_ones(fake):
+    verifier = fake(fault="time.sleep(60)", patience_s=60, batch_s=1.0)
+    assert verifier.same([("a long bad one", "x"), ("yy", "zz")]) == [False, True]
+    assert (verifier.stats()["deadline"], verifier.stats()["equal"]) == (1, 1)
+
+
+@pytest.mark.parametrize("op", ["probe", "same"])
+def test_a_pair_that_was_cut_off_once_is_a_timeout_whatever_comes_after(fake, op):
+    lines = (
+        "if 'hang' in line: time.sleep(60)",
+        f"if job['op'] == {op!r}: verdict = 'timeout'",
+    )
+    fault = "\n        ".join(lines)
+    verifier = fake(fault=fault, patience_s=60, batch_s=1.0)
+    verifier.same([("bad", "x"), ("a long bad one to hang", "y")])
+    assert (verifier.stats()["timeout"], verifier.stats()["deadline"]) == (1, 1)
+
+
 def test_a_swollen_worker_is_replaced_without_a_loss(fake):
     leaving = "say(json.dumps({'id': job['id'], 'verdict': 'memory', 'leaving': True}) + '\\n')"
     verifier = fake(fault=f"{leaving}\n        break")
@@ -329,7 +347,7 @@ def test_a_forgotten_verifier_ends_its_worker(fake):
 SCRIPT = """
     import sys, time
     from serl_trl.verifier import Verifier
-    verifier = Verifier()
+    verifier = Verifier(answer_s=1000, batch_s=1000)  # a busy worker would go on for long
     verifier.same([("\\\\sin(x)", "\\\\cos(x)")])
     print(verifier._slot.worker.process.pid, flush=True)
     ENDING

@@ -67,10 +67,22 @@ def power(base: Value, exponent: Value) -> Value:
             rooted = root(base, degree.denominator)
             if rooted.exact:
                 return _integer_power(rooted, degree.numerator)
+    if base.text == "e" and (known := _exponential(exponent)) is not None:
+        return known
     turn = (exponent / (UNIT_I * PI)).rational if base.text == "e" else None
     if turn is not None and (12 * turn).denominator == 1:
         return _cosine(12 * turn) + UNIT_I * _sine(12 * turn)
     return call("pow", base, exponent)
+
+
+def _exponential(exponent: Value) -> Value | None:
+    """Euler's number to the power of a sum of logarithms of primes; `None` for other exponents."""
+    result = number(1)
+    for mono, factor in exponent.num.items():
+        if exponent.den != ONE or len(mono) != 1 or mono[0][0].call != "\\ln" or mono[0][1] != 1:
+            return None
+        result = result * power(mono[0][0].args[0], number(factor))
+    return result
 
 
 def _integer_power(base: Value, degree: int) -> Value:
@@ -256,8 +268,7 @@ def cosine(angle: Value) -> Value:
 
 def tangent(angle: Value) -> Value:
     """Tangent; raises `Unsettled` where it is infinite."""
-    steps = _steps(angle)
-    return call("\\tan", angle) if steps is None else _sine(steps) / _cosine(steps)
+    return sine(angle) / cosine(angle)
 
 
 def inverse(name: str, value: Value) -> Value:

@@ -42,6 +42,9 @@ _EXACT: dict[str, Callable[[Value], Value]] = {
     "\\sin": functions.sine,
     "\\cos": functions.cosine,
     "\\tan": functions.tangent,
+    "\\cot": lambda value: functions.cosine(value) / functions.sine(value),
+    "\\sec": lambda value: number(1) / functions.cosine(value),
+    "\\csc": lambda value: number(1) / functions.sine(value),
     "\\arcsin": lambda value: functions.inverse("\\arcsin", value),
     "\\arccos": lambda value: functions.inverse("\\arccos", value),
     "\\arctan": lambda value: functions.inverse("\\arctan", value),
@@ -67,7 +70,8 @@ def parse(answer: str) -> Form:
         if any(token.text in ("\\pm", "\\mp") for token in tokens):
             return _either(_Parser(tokens, sign=1).parse(), _Parser(tokens, sign=-1).parse())
         return _Parser(tokens, sign=1).parse()
-    except Unsettled:
+    # The other errors would be bugs; one on some odd text may cost an answer, but not the run.
+    except (Unsettled, ArithmeticError, LookupError, RecursionError):
         return keep_unread(text, tokens)
 
 
@@ -174,6 +178,7 @@ class _Parser:
             or (len(left) > 1 and all(t.type == "word" for t in left))
             or (len(left) > 1 and all(t.type == "symbol" and t.text.isupper() for t in left))
             or texts[0] in ("\\angle", "\\triangle", "\\overline")
+            or (len(texts) == 4 and texts[0] in FONTS | ACCENTS)
             or (len(texts) > 2 and texts[1] == "_" and _is_subscript(texts[2:]))
             or (
                 len(texts) > 3 and texts[0] in "fghFGHpqPQ" and texts[1] == "(" and texts[-1] == ")"
@@ -231,12 +236,14 @@ class _Parser:
                 right = _value(self.factor()) * number(sign)
                 left = _value(left)
                 left = Scalar(left * right if operator == "*" else left / right)
-            elif token.type == "word" or self.at_unit_fraction():
+            elif token.text in ("and", "or"):
+                return left
+            elif token.type == "word" or self.at_unit_fraction() or self.at_bracketed_unit():
                 return Scalar(_value(left) * number(self.unit()))
             elif self.starts_factor(token):
                 if token.type == "number" and self.tokens[self.position - 1].type == "number":
                     raise Unsettled("two numbers side by side")
-                left = Scalar(_value(left) * _value(self.factor()))
+                left = _product(_value(left), self.factor())
             else:
                 return left
 
@@ -254,6 +261,7 @@ class _Parser:
             or token.text in ACCENTS
             or token.text in ("\\frac", "\\sqrt", "\\pi", "\\binom", "\\infty", "\\lfloor")
             or token.text == "\\lceil"
+            or token.text.startswith("\\begin{")
         )
 
     def factor(self) -> Form:
@@ -511,7 +519,20 @@ class _Parser:
         if self.peek().text == "\\}":
             self.next()
             return Collection(())
+        if self.skip_condition():
+            _, form, _ = self.item()
+            self.expect("\\}")
+            return form
         return collect(self.listed("\\}"))
+
+    def skip_condition(self) -> bool:
+        """Skip the `x |` of a set of all x with a property."""
+        for middle in ([], ["\\in", "\\R"], ["\\in", "\\mathbb", "{", "R", "}"]):
+            texts = [t.text for t in self.tokens[self.position + 1 :][: len(middle) + 1]]
+            if self.peek().type == "symbol" and texts in ([*middle, "|"], [*middle, ":"]):
+                self.position += len(texts) + 1
+                return True
+        return False
 
     def listed(self, *closers: str) -> tuple[Form, ...]:
         outer, self.separators = self.separators, []
@@ -546,6 +567,12 @@ class _Parser:
         texts = self.tokens[self.position : self.position + 3]
         return len(texts) == 3 and texts[0].text == "\\frac" and texts[2].type == "word"
 
+    def at_bracketed_unit(self) -> bool:
+        ahead = 1
+        while self.peek(ahead).type == "word":
+            ahead += 1
+        return self.peek().text == "(" and ahead > 1 and self.peek(ahead).text == ")"
+
     def unit(self) -> Fraction:
         """Skip the unit after a number, and return the factor that its words stand for."""
         factor = Fraction(1)
@@ -558,6 +585,9 @@ class _Parser:
                 if word.lower() in NO_UNITS and word.lower() == word:
                     raise Unsettled(f"{word!r} changes what the number says")
                 factor *= MULTIPLIERS.get(word.lower(), Fraction(1))
+            elif self.at_bracketed_unit():
+                while self.next().text != ")":
+                    pass
             elif token.text in ("/", "*", "per") and self.peek(1).type in ("word", "symbol"):
                 self.position += 2
             elif token.text == "^":
@@ -596,6 +626,15 @@ def _value(form: Form) -> Value:
     if not isinstance(form, Scalar):
         raise Unsettled("arithmetic with sets or tuples")
     return form.value
+
+
+def _product(factor: Value, form: Form) -> Form:
+    """A factor times a value, or times every entry of a matrix."""
+    if isinstance(form, Matrix):
+        return Matrix(
+            tuple(tuple(Scalar(factor * _value(item)) for item in row) for row in form.rows)
+        )
+    return Scalar(factor * _value(form))
 
 
 def _decimal(text: str) -> Fraction:

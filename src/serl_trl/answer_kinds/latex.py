@@ -179,10 +179,15 @@ def _scan(text: str, *, in_text: bool, in_list: bool, depth: int) -> Iterator[To
             yield Token("number", found.replace(",", ""), spaced)
         elif kind == "word":
             yield from _word_tokens(found, spaced, in_text=in_text, after_number=number_before)
+        elif kind == "command" and COMMANDS.get(found) == "":
+            spaced = spaced or found != "\\!"
+            continue
         elif kind == "command":
             yield from _command_tokens(found, spaced)
         elif kind == "env":
             yield Token("command", found.replace(" ", ""), spaced)
+        elif kind == "sign" and in_text and found == ".":
+            continue  # of an abbreviation: sq. ft.
         elif kind == "sign":
             brackets += (found in "([") - (found in ")]")
             same = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
@@ -249,8 +254,6 @@ def _is_word(run: str, *, after_number: bool) -> bool:
 
 def _command_tokens(command: str, spaced: bool) -> Iterator[Token]:
     command = COMMANDS.get(command, command)
-    if not command:
-        return
     if command in ("and", "or"):
         yield Token("word", command, spaced)
     elif command in ("i", "j"):

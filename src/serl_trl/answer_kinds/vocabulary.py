@@ -43,6 +43,7 @@ COMMANDS: dict[str, str] = dict.fromkeys(_LAYOUT, "") | {
     "\\degree": "\\circ", "\\varnothing": "\\emptyset", "\\O": "\\emptyset", "\\Reals": "\\R",
     "\\land": "and", "\\wedge": "and", "\\lor": "or", "\\vee": "or", "\\approxeq": "\\approx",
     "\\simeq": "\\approx", "\\iff": "=", "\\bmod": "\\mod", "\\sp": "^", "\\tg": "\\tan",
+    "\\sim": "\\approx", "\\mid": "|",
     "\\ctg": "\\cot", "\\cosec": "\\csc", "\\varphi": "\\phi", "\\varepsilon": "\\epsilon",
     "\\vartheta": "\\theta", "\\ ": "", "\\imath": "i", "\\jmath": "j",
 }  # fmt: skip
@@ -54,8 +55,8 @@ GREEK = split_words(
     \Psi \Omega \ell \hbar
     """
 )
-FONTS = split_words(r"\mathbf \boldsymbol \bm \mathit \mathcal \vec \overrightarrow")
-ACCENTS = split_words(r"\hat \bar \overline \tilde \dot \underline \widehat")
+FONTS = split_words(r"\mathbf \boldsymbol \bm \mathit \mathcal \vec \overrightarrow \underline")
+ACCENTS = split_words(r"\hat \bar \overline \tilde \dot \widehat")
 TRIGONOMETRIC = split_words(r"\sin \cos \tan \cot \sec \csc")
 
 # Names that plain text writes without a backslash.
