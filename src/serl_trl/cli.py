@@ -4,13 +4,14 @@ Exit codes: 0 the command did what it should, 2 bad input (all problems are prin
 loaded), 3 the run stopped because no proposal or group passed any more (the model is saved).
 """
 
+import importlib
 import json
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serl_trl import __version__
+from serl_trl.console import INTERRUPTED, OK, STARVED, report_problems, say, write_json, write_text
 from serl_trl.processes import is_main_process
 from serl_trl.texts import count_of, near_matches, visible
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from serl_trl.selfplay import JudgedProposal
     from serl_trl.trainer import SeRLTrainer
 
-OK, BAD_INPUT, STARVED, INTERRUPTED = 0, 2, 3, 130
 NUM_SAMPLES = 16
 FIGURES = ("pass@1", f"maj@{NUM_SAMPLES}", f"pass@{NUM_SAMPLES}", "greedy")
 SANDBOX_CONFIG = Path(__file__).parent / "sandbox" / "sandbox_cpu.yaml"
@@ -67,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.print(USAGE, markup=False, highlight=False, end="")
         return OK
     if command in ("-V", "--version"):
-        _say(out, f"serl-trl {__version__}")
+        say(out, f"serl-trl {__version__}")
         return OK
-    if command not in _COMMANDS:
-        return _report_problems(
-            command, [f"unknown command {visible(command)!r}.{near_matches(command, _COMMANDS)}"]
+    known = [*_COMMANDS, *_FILES]
+    if command not in known:
+        return report_problems(
+            command, [f"unknown command {visible(command)!r}.{near_matches(command, known)}"]
         )
     # TRL's own default sets off transformers' notice about a name that changes in version 6.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
@@ -79,12 +81,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from serl_trl.arguments import SeRLConfigError
 
     try:
-        return _COMMANDS[command](rest, out)
+        return _find(command)(rest, out)
     except SeRLConfigError as error:
-        return _report_problems(command, error.problems)
+        return report_problems(command, error.problems)
     except KeyboardInterrupt:
-        _say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
+        say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
         return INTERRUPTED
+
+
+def _find(command: str) -> Callable[[Sequence[str], Console], int]:
+    if command in _COMMANDS:
+        return _COMMANDS[command]
+    return importlib.import_module(f"serl_trl.commands.{command.replace('-', '_')}").run
 
 
 def train(argv: Sequence[str], out: Console) -> int:
@@ -115,10 +123,10 @@ def check(argv: Sequence[str], out: Console) -> int:
     for name, value in report.items():
         lines = (value or ["none"]) if isinstance(value, list) else [str(value)]
         for label, line in zip_longest([name.replace("_", " ")], lines, fillvalue=""):
-            _say(out, f"{label:<28}  {visible(line)}")
+            say(out, f"{label:<28}  {visible(line)}")
     found = f"nothing wrong was found, {count_of(len(inputs.skipped), 'thing')} not looked at"
     out.print(found if inputs.skipped else "nothing wrong was found", style="green")
-    _write_json(args.run.json, report)
+    write_json(args.run.json, report)
     return OK
 
 
@@ -148,12 +156,12 @@ def propose(argv: Sequence[str], out: Console) -> int:
         "refused": dict(refused.most_common()),
     }
     reasons = ", ".join(f"{visible(reason)} {n}" for reason, n in refused.most_common())
-    _say(out, f"kept {report['num_kept']} of {len(rows)}; refused: {reasons or 'none'}")
+    say(out, f"kept {report['num_kept']} of {len(rows)}; refused: {reasons or 'none'}")
     if args.extra.output and is_main_process():
         lines = [json.dumps(row) + "\n" for row in rows]
-        _write_text(args.extra.output, "".join(lines))
-        _say(out, f"written to {args.extra.output}")
-    _write_json(args.run.json, {**report, "proposals": rows})
+        write_text(args.extra.output, "".join(lines))
+        say(out, f"written to {args.extra.output}")
+    write_json(args.run.json, {**report, "proposals": rows})
     return OK
 
 
@@ -165,7 +173,7 @@ def demo(argv: Sequence[str], out: Console) -> int:
         argv = ["--overwrite", "true", *argv]
     args = _parse("demo", argv, default_config=str(SANDBOX_CONFIG))
     if args.run.probe_set is None:
-        return _report_problems("demo", ["probe_set is missing; the demo measures on it."])
+        return report_problems("demo", ["probe_set is missing; the demo measures on it."])
     started = time.perf_counter()
     inputs = _load(args, out)
     assert inputs.probe_set is not None, "it is named, and was read"
@@ -188,7 +196,7 @@ def demo(argv: Sequence[str], out: Console) -> int:
         "starved": trainer.starved,
     }
     out.print(_before_after(before, after))
-    _say(
+    say(
         out,
         f"{count_of(len(problems), 'held-out problem')}, {NUM_SAMPLES} samples each at "
         f"temperature 1 and one greedy; 95 % intervals over problems; {report['seconds']:.0f} s",
@@ -204,11 +212,11 @@ def env(argv: Sequence[str], out: Console) -> int:
 
     options = dict(zip(argv[::2], argv[1::2], strict=False))
     if len(argv) % 2 or set(options) - {"--json"}:
-        return _report_problems("env", ["serl env takes only --json PATH."])
+        return report_problems("env", ["serl env takes only --json PATH."])
     report = describe_environment()
     for name, value in report.items():
-        _say(out, f"- {name}: {value}")
-    _write_json(options.get("--json"), report)
+        say(out, f"- {name}: {value}")
+    write_json(options.get("--json"), report)
     return OK
 
 
@@ -233,7 +241,7 @@ def _load(args: "Arguments", out: Console) -> "Inputs":
             out.print(Text(visible(warning), "yellow"))
     if args.run.overwrite:
         if is_main_process() and (moved := set_aside(output_folder(args))):
-            _say(out, f"the earlier run was moved to {moved}")
+            say(out, f"the earlier run was moved to {moved}")
         # No other process may write to the folder while it is being moved.
         PartialState().wait_for_everyone()
     return inputs
@@ -259,7 +267,7 @@ def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
 
 
 def _finish(args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any]) -> None:
-    _write_json(args.run.json, report)
+    write_json(args.run.json, report)
     # Ends the trackers and the process group.
     trainer.end()
 
@@ -286,10 +294,10 @@ def _show_folder(folder: Path, out: Console) -> None:
         "_serl/metrics.jsonl": "one line per logging step",
         "_serl/ledger.jsonl": "one line per proposal and per group, with its fate",
     }
-    _say(out, f"the run lies in {folder.absolute()}")
+    say(out, f"the run lies in {folder.absolute()}")
     for name, meaning in parts.items():
         if (folder / name).exists():
-            _say(out, f"  {name:<20} {meaning}")
+            say(out, f"  {name:<20} {meaning}")
 
 
 def _proposal_row(proposal: "JudgedProposal") -> dict[str, Any]:
@@ -303,35 +311,16 @@ def _proposal_row(proposal: "JudgedProposal") -> dict[str, Any]:
     }
 
 
-def _report_problems(command: str, problems: Sequence[str]) -> int:
-    err = Console(
-        stderr=True, quiet=not is_main_process(), soft_wrap=True, highlight=False, markup=False
-    )
-    err.print(f"serl {visible(command)}: {count_of(len(problems), 'problem')}", style="bold red")
-    for problem in problems:
-        err.print("- " + visible(problem).replace("\n", "\n  "))
-    return BAD_INPUT
+# Commands with a file of their own under `commands/`, imported when one is asked for.
+_FILES: tuple[str, ...] = ()
+_COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
+    "train": train,
+    "check": check,
+    "propose": propose,
+    "demo": demo,
+    "env": env,
+}
 
-
-def _write_json(path: str | None, report: Mapping[str, Any]) -> None:
-    if path is not None and is_main_process():
-        # JSON knows no NaN and no infinity: a metric that is one is written as null.
-        finite = json.loads(json.dumps(report), parse_constant=lambda _: None)
-        _write_text(path, json.dumps(finite, indent=2) + "\n")
-
-
-def _write_text(path: str, text: str) -> None:
-    target = Path(path).expanduser()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-
-
-def _say(out: Console, text: str) -> None:
-    """Print one line as it is: no markup, no colours for numbers, no line breaks."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-_COMMANDS = {"train": train, "check": check, "propose": propose, "demo": demo, "env": env}
 
 if __name__ == "__main__":
     sys.exit(main())
