@@ -61,6 +61,11 @@ class RunArguments:
     probe_config: str | None = _option(None, "Configuration of a probe set on the Hub.")
     probe_column: str | None = _option(None, "Column of the probe set's instructions.")
     probe_answer_column: str | None = _option(None, "Column of the probe set's answers.")
+    evaluation_sets: list[str] | None = _option(
+        None,
+        "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
+        "like the probe set, nothing that overlaps them is trained on.",
+    )
     reward_funcs: list[str] | None = _option(
         None, "Dotted paths of further reward functions, weighted by reward_weights."
     )

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Inputs:
     seed_set: SeedSet | None
     probe_set: SeedSet | None
     reward_funcs: tuple[Callable[..., Any], ...]
+    evaluation_sets: Mapping[str, SeedSet]
     skipped: tuple[str, ...] = ()
 
     def count_tokens(self, text: str) -> int:
@@ -78,6 +79,10 @@ def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
         attempt(lambda path=path: load_function(path, "reward_funcs"), "reward function")
         for path in run.reward_funcs or ()
     ]
+    named = {
+        name: attempt(lambda name=name: _load_evaluation_set(name, args), "evaluation set")
+        for name in run.evaluation_sets or ()
+    }
     if oracle := config.gold_oracle:
         attempt(lambda: load_function(oracle, "gold_oracle"), "gold oracle")
     try:
@@ -86,7 +91,15 @@ def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
         problems.append(f"answer_kind={visible(config.answer_kind)}: {one_line(error)}.")
     if config.push_to_hub:
         problems += _check_login()
-    inputs = Inputs(tokenizer, context, seed_set, probe_set, tuple(reward_funcs), tuple(skipped))
+    inputs = Inputs(
+        tokenizer,
+        context,
+        seed_set,
+        probe_set,
+        tuple(reward_funcs),
+        {name: read for name, read in named.items() if read is not None},
+        tuple(skipped),
+    )
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
     if problems:
         raise SeRLConfigError(problems)
@@ -121,6 +134,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         reward_funcs=list(inputs.reward_funcs) or None,
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
+        evaluation_sets={name: read.instructions for name, read in inputs.evaluation_sets.items()},
     )
 
 
@@ -277,6 +291,14 @@ def _load_probe(args: Arguments) -> SeedSet:
         require_answers=True,
         allow_duplicates=True,
         max_bad_rows=run.max_bad_rows,
+    )
+
+
+def _load_evaluation_set(name: str, args: Arguments) -> SeedSet:
+    if name == SANDBOX:
+        return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
+    return load_seed_set(
+        name, split="test", allow_duplicates=True, max_bad_rows=args.run.max_bad_rows
     )
 
 

@@ -268,6 +268,8 @@ def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
 
 def _finish(args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any]) -> None:
     write_json(args.run.json, report)
+    # A process that leaves while another still talks to it can abort in gloo's threads.
+    trainer.accelerator.wait_for_everyone()
     # Ends the trackers and the process group.
     trainer.end()
 

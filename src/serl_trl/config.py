@@ -156,6 +156,23 @@ class SeRLConfig(GRPOConfig):
         3, "Most accepted instructions that are alike but for their numbers; 0 sets no cap."
     )
 
+    embedding_model: str | None = _option(
+        None,
+        "Path or Hub id of a sentence-transformers model (extra `embeddings`); proposals too near "
+        "in meaning to a known instruction are then refused. None: off.",
+    )
+    max_cosine: float = _option(
+        0.92, "Refuse proposals above this cosine to anything known, in (0, 1]; needs the model."
+    )
+    contamination_ngram: int = _option(
+        13, "Refuse proposals that share this many tokens in a row with an evaluation problem."
+    )
+    max_contamination_rouge_l: float = _option(
+        0.7,
+        "Refuse proposals above this ROUGE-L F1 to a problem of the probe set or of another named "
+        "evaluation set, in (0, 1]; 1 leaves it to n-grams and copies.",
+    )
+
     # The vote, the band, the refill.
     use_band: bool = _option(True, "Keep only groups inside the difficulty band.")
     difficulty_low: float = _option(
@@ -360,6 +377,9 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "max_words": (1, math.inf, "the paper uses 150"),
     "max_instruction_tokens": (4, math.inf, "512 leaves room for the completion"),
     "max_rouge_l": (1e-6, 1, "the paper uses 0.7"),
+    "max_cosine": (1e-6, 1, "0.9 to 0.95 is usual"),
+    "contamination_ngram": (4, 1000, "13 is usual"),
+    "max_contamination_rouge_l": (1e-6, 1, "1 leaves it to n-grams and copies"),
     "max_per_template": (0, math.inf, "0 sets no cap"),
     "difficulty_low": (0, 1, "it is a majority ratio; the paper uses 0.2"),
     "difficulty_high": (0, 1, "it is a majority ratio; the paper uses 0.8"),

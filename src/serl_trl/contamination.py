@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from serl_trl.mathtext import plain_tokens
+from serl_trl.mathtext import normal_form, plain_tokens
 from serl_trl.novelty import RougeLIndex
 from serl_trl.verdict import KEEP, Verdict
 
 
 class ContaminationGuard:
-    """Refuses texts that share `ngram` tokens in a row with an evaluation problem, or are near one.
+    """Refuses copies of an evaluation problem, overlaps of `ngram` tokens in a row, and near texts.
 
-    Near means a ROUGE-L F1 above `max_rouge_l`, which sees the copies with other numbers, and the
-    problems shorter than `ngram` tokens. `evaluation_sets` maps a set's name to its problems.
+    Near means a ROUGE-L F1 above `max_rouge_l`, which sees the copies with other numbers; 1 leaves
+    it out. A copy is a text whose normal form is a problem's, however short. `evaluation_sets` maps
+    a set's name to its problems.
     """
 
     def __init__(
@@ -23,11 +24,13 @@ class ContaminationGuard:
     ) -> None:
         self._ngram = ngram
         self._rouge = RougeLIndex(max_rouge_l)
+        self._copies: dict[str, tuple[str, int]] = {}
         self._places: dict[str, tuple[str, int]] = {}
         self._ngrams: dict[str, tuple[str, int]] = {}
         for name, problems in evaluation_sets.items():
             for row, problem in enumerate(problems):
                 self._places.setdefault(problem, (name, row))
+                self._copies.setdefault(normal_form(problem), (name, row))
                 self._rouge.add(problem)
                 for words in self._windows(problem):
                     self._ngrams.setdefault(words, (name, row))
@@ -37,6 +40,11 @@ class ContaminationGuard:
 
     def judge(self, text: str) -> Verdict:
         """Refuse what overlaps; the detail names the set, its row from 0, and what they share."""
+        if copied := self._copies.get(normal_form(text)):
+            name, row = copied
+            return Verdict(
+                False, "contamination", {"evaluation_set": name, "row": row, "rouge_l": 1.0}
+            )
         for words in self._windows(text):
             if words in self._ngrams:
                 name, row = self._ngrams[words]

@@ -9,6 +9,7 @@ from serl_trl.arguments import Arguments
 from serl_trl.build import Inputs
 from serl_trl.processes import num_processes
 from serl_trl.prompts import proposer_messages, rollout_messages
+from serl_trl.texts import count_of
 from serl_trl.voting import in_band
 
 PACKAGES = (
@@ -38,6 +39,11 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
         report["seed_set_fingerprint"] = seeds.fingerprint
     if probe is not None:
         report["num_probe_problems"] = len(probe)
+    if inputs.evaluation_sets:
+        report["kept_out_of_training"] = [
+            f"{name}, {count_of(len(read), 'problem')}"
+            for name, read in inputs.evaluation_sets.items()
+        ]
     report |= {
         "num_processes": num_processes(),
         "votes_per_prompt": config.num_generations,

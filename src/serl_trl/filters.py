@@ -27,7 +27,7 @@ from serl_trl.quality import (
     check_special_tokens,
     check_tokens,
 )
-from serl_trl.verdict import Verdict
+from serl_trl.verdict import KEEP, Verdict
 
 __all__ = [
     "MAX_CHARS",
@@ -107,7 +107,7 @@ class ProposalFilter:
         max_cosine: float = 0.92,
         contamination: Mapping[str, Sequence[str]] | None = None,
         contamination_ngram: int = 13,
-        max_contamination_rouge_l: float = 0.6,
+        max_contamination_rouge_l: float = 0.7,
     ) -> None:
         if novelty_scope not in NOVELTY_SCOPES:
             raise ValueError(
@@ -138,6 +138,10 @@ class ProposalFilter:
         )
         self.reset_to(seeds)
 
+    def overlap(self, text: str) -> Verdict:
+        """Say whether `text` overlaps an evaluation set; the seeds are looked at with it too."""
+        return self._guard.judge(text) if len(self._guard) else KEEP
+
     def judge(self, text: str) -> Verdict:
         """Say whether `text` may become an instruction; nothing is remembered.
 
@@ -149,10 +153,9 @@ class ProposalFilter:
             verdict = check(text)
             if not verdict.keep:
                 return verdict
-        if len(self._guard):
-            verdict = self._guard.judge(text)
-            if not verdict.keep:
-                return verdict
+        verdict = self.overlap(text)
+        if not verdict.keep:
+            return verdict
         return self._novelty.judge(text)
 
     def admit(self, text: str) -> None:

@@ -107,6 +107,13 @@ def _sets(values: Mapping[str, Any]) -> Iterator[str]:
         value = values.get(name)
         if value and value != SANDBOX and (problem := file_problem(value)):
             yield f"{name}={visible(value)}: {problem}"
+    for value in values.get("evaluation_sets") or ():
+        if value != SANDBOX and (problem := file_problem(value)):
+            yield f"evaluation_sets={visible(value)}: {problem}"
+    if values.get("embedding_model") and (
+        problem := missing_extra("sentence_transformers", "embeddings")
+    ):
+        yield f"embedding_model={visible(values['embedding_model'])}: {problem}."
 
 
 def _quantisation(values: Mapping[str, Any]) -> Iterator[str]:

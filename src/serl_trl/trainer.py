@@ -3,7 +3,7 @@
 import functools
 import logging
 import random
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +30,7 @@ from serl_trl.answers import extract_answer, same_answer
 from serl_trl.checkpoint import load_state, save_state
 from serl_trl.config import SeRLConfig
 from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, make_seed_set
+from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.evaluation import Measurement, grade
 from serl_trl.filters import ProposalFilter
 from serl_trl.groups import Group
@@ -71,8 +72,10 @@ class SeRLTrainer(GRPOTrainer):
 
     `seed_set` is a list of instructions or a `datasets.Dataset` with an instruction column
     (`INSTRUCTION_COLUMNS`) and, for gold labels, an `answer` column. `eval_dataset` is a probe set
-    with both columns. The label reward of `args.label_reward` comes first; `reward_funcs` are added
-    to it with `args.reward_weights` (whose first entry weighs the label reward). The other
+    with both columns. `evaluation_sets` maps names to the problems of other sets that a model of
+    this run will be measured on: like the probe set they are kept out of training, see
+    `contamination_ngram`. The label reward of `args.label_reward` comes first; `reward_funcs` are
+    added to it with `args.reward_weights` (whose first entry weighs the label reward). The other
     arguments are those of `GRPOTrainer`.
 
     Raises `ValueError` when the seed set is empty, too small for a request, or lacks what the
@@ -115,6 +118,7 @@ class SeRLTrainer(GRPOTrainer):
         callbacks: list[TrainerCallback] | None = None,
         peft_config: Any = None,
         quantization_config: Any = None,
+        evaluation_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.seed_set = _read_seeds(seed_set)
         _check_gold(self.seed_set, args)
@@ -145,7 +149,9 @@ class SeRLTrainer(GRPOTrainer):
         folder = private_folder(args)
         self.ledger = JsonLines(folder / "ledger.jsonl" if main else None)
         self.watcher = Watcher(show=main and not args.disable_tqdm, every=args.show_steps)
+        self.evaluation_sets = _evaluation_sets(evaluation_sets, self.probe_set)
         self.selfplay = self._make_selfplay()
+        self._note_contaminated_seeds()
         if args.use_selfplay:
             replace_progress_bars(self, self.watcher)
         self.add_callback(_Boundaries(self))
@@ -492,6 +498,11 @@ class SeRLTrainer(GRPOTrainer):
                 novelty=args.novelty,
                 novelty_scope=args.novelty_scope,
                 max_per_template=args.max_per_template or None,
+                embedding=self._encoder(),
+                max_cosine=args.max_cosine,
+                contamination=self.evaluation_sets,
+                contamination_ngram=args.contamination_ngram,
+                max_contamination_rouge_l=args.max_contamination_rouge_l,
             ),
             policy=self.policy,
             ledger=self.ledger,
@@ -500,6 +511,30 @@ class SeRLTrainer(GRPOTrainer):
             oracle=oracle,
             watch=self.watcher.waiting_for,
         )
+
+    def _encoder(self) -> Encoder | None:
+        """The embedding model, asked in one process: devices differ in the last digits."""
+        if not self.args.embedding_model:
+            return None
+        main = self.is_world_process_zero()
+        encode = load_encoder(self.args.embedding_model) if main else None
+        return lambda texts: self.policy.decide(lambda: encode(texts) if encode else [])
+
+    def _note_contaminated_seeds(self) -> None:
+        """Warn of seeds that overlap an evaluation set: they are the user's, and stay."""
+        verdicts = [self.selfplay.filter.overlap(seed) for seed in self.seed_set.instructions]
+        rows = [row for row, verdict in enumerate(verdicts) if not verdict.keep]
+        for row in rows:
+            self.ledger.write({"type": "seed_overlap", "row": row, **(verdicts[row].detail or {})})
+        if rows:
+            logger.warning(
+                "%d of %d seeds overlap an evaluation set (rows %s%s); they stay in the seed set, "
+                "so what is measured on that set is not held out from them.",
+                len(rows),
+                len(verdicts),
+                ", ".join(map(str, rows[:10])),
+                ", ..." if len(rows) > 10 else "",
+            )
 
     def _request_budget(self) -> int | None:
         """Tokens a request may have so that its answer fits the context; `None`: no limit."""
@@ -598,6 +633,16 @@ def _eval_rows(
         return None
     rows = list(problems)
     return _rows_dataset([r["instruction"] for r in rows], [r["answer"] for r in rows], args)
+
+
+def _evaluation_sets(
+    named: Mapping[str, Sequence[str]] | None, probe_set: Sequence[dict[str, Any]]
+) -> dict[str, list[str]]:
+    """All problems that must not be trained on, by the name of their set."""
+    sets = {name: list(problems) for name, problems in (named or {}).items()}
+    if probe_set:
+        sets["probe_set"] = [problem["instruction"] for problem in probe_set]
+    return sets
 
 
 def _filter_names(names: str) -> tuple[str, ...]:
