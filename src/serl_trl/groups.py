@@ -30,6 +30,7 @@ class Group:
 
     `rewards` are the label rewards in the order of `completions`; `step` is the optimizer step
     whose weights sampled them; `gold` is the gold answer where one is known, else `None`.
+    `label_right` says whether the majority answer is the gold answer; `None`: one is missing.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Group:
     rewards: list[float]
     step: int
     gold: str | None
+    label_right: bool | None = None
 
     @classmethod
     def from_state(cls, saved: dict[str, Any]) -> "Group":

@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from serl_trl.diagnostics import SplitHalf, split_half_error_bound
+
 COUNTS = (
     "proposals",
     "accepted",
@@ -33,7 +35,9 @@ class Tally:
     kept_majority_ratios: list[float] = field(default_factory=list)
     similarities: list[float] = field(default_factory=list)
     label_hits: list[bool] = field(default_factory=list)
+    kept_label_hits: list[bool] = field(default_factory=list)
     reward_hits: list[bool] = field(default_factory=list)
+    halves: list[SplitHalf] = field(default_factory=list)
     _seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _began: float = field(default_factory=time.perf_counter)
 
@@ -55,7 +59,9 @@ class Tally:
             "majority_ratio": _mean(self.majority_ratios),
             "kept_majority_ratio": _mean(self.kept_majority_ratios),
             "label_accuracy": _mean(self.label_hits),
+            "kept_label_accuracy": _mean(self.kept_label_hits),
             "reward_accuracy": _mean(self.reward_hits),
+            "split_half_error_bound": split_half_error_bound(self.halves),
             "similarity": _mean(self.similarities),
         }
         whole = time.perf_counter() - self._began
