@@ -1,12 +1,26 @@
 """Grading against gold answers: pass@1, pass@k, maj@k, each with its interval."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
 from statistics import fmean
 
-from serl_trl.answers import group_answers
+from serl_trl.answers import AnswerKind, extract_answer, group_many
+from serl_trl.groups import Completion
+
+_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The completions of one problem, not yet graded. `greedy` is `None` where none was made."""
+
+    instruction: str
+    gold: str
+    samples: tuple[Completion, ...]
+    greedy: Completion | None = None
 
 
 @dataclass(frozen=True)
@@ -49,27 +63,74 @@ def grade(
     *,
     truncated: Sequence[bool],
     lengths: Sequence[int],
-    kind: str = "math",
+    kind: str | AnswerKind = "math",
     greedy: Sequence[str | None] = (),
 ) -> Graded:
     """Grade the sampled `answers` of one problem, and the `greedy` one where given.
 
     Equality is the vote's own: gold and answers are grouped together.
     """
-    classes = group_answers([gold, *answers, *greedy], kind=kind)
+    classes = group_many([[gold, *answers, *greedy]], kind=kind)[0]
+    return _graded(
+        instruction, gold, answers, classes, truncated, lengths, has_greedy=bool(greedy), kind=kind
+    )
+
+
+def grade_attempts(
+    attempts: Sequence[Attempts], *, kind: str | AnswerKind = "math"
+) -> list[Graded]:
+    """Grade many problems with one batch for the verifier; a truncated completion has no answer."""
+    sampled = [[_answer(c, kind) for c in each.samples] for each in attempts]
+    best = [[_answer(each.greedy, kind)] if each.greedy else [] for each in attempts]
+    groups = [
+        [each.gold, *answers, *greedy]
+        for each, answers, greedy in zip(attempts, sampled, best, strict=True)
+    ]
+    return [
+        _graded(
+            each.instruction,
+            each.gold,
+            answers,
+            classes,
+            [c.truncated for c in each.samples],
+            [len(c.token_ids) for c in each.samples],
+            has_greedy=each.greedy is not None,
+            kind=kind,
+        )
+        for each, answers, classes in zip(
+            attempts, sampled, group_many(groups, kind=kind), strict=True
+        )
+    ]
+
+
+def _answer(completion: Completion, kind: str | AnswerKind) -> str | None:
+    return None if completion.truncated else extract_answer(completion.text, kind=kind)
+
+
+def _graded(
+    instruction: str,
+    gold: str,
+    answers: Sequence[str | None],
+    classes: Sequence[int | None],
+    truncated: Sequence[bool],
+    lengths: Sequence[int],
+    *,
+    has_greedy: bool,
+    kind: str | AnswerKind,
+) -> Graded:
+    """`classes` are those of the gold answer, the answers and, with `has_greedy`, one more."""
     gold_class = classes[0]
     if gold_class is None or not gold.strip():
         raise ValueError(f"gold={gold!r} is no answer of kind {kind}; correct the row or the kind.")
-    sampled = classes[1 : 1 + len(answers)]
     return Graded(
         instruction=instruction,
         gold=gold,
         answers=tuple(answers),
-        classes=tuple(sampled),
+        classes=tuple(classes[1 : 1 + len(answers)]),
         gold_class=gold_class,
         truncated=tuple(truncated),
         lengths=tuple(lengths),
-        greedy_right=classes[-1] == gold_class if greedy else None,
+        greedy_right=classes[-1] == gold_class if has_greedy else None,
     )
 
 
@@ -88,47 +149,98 @@ def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
 
 def majority_right(graded: Graded) -> float:
     """Return whether the majority of all samples is right; a tie for first counts its share."""
+    return maj_at_k(graded, len(graded.classes))
+
+
+def maj_at_k(graded: Graded, k: int) -> float:
+    """Return the exact chance that the majority of k samples, drawn without replacement, is right.
+
+    A tie for first place counts its share, and samples without an answer are no class. Needs
+    1 <= k <= the number of samples.
+    """
+    if not 1 <= k <= len(graded.classes):
+        raise ValueError(f"k={k} must lie in [1, num_samples={len(graded.classes)}].")
     counts = Counter(c for c in graded.classes if c is not None)
-    if not counts:
-        return 0.0
-    most = max(counts.values())
-    winners = [c for c, count in counts.items() if count == most]
-    return (graded.gold_class in winners) / len(winners)
+    right = counts.pop(graded.gold_class, 0)
+    silent = len(graded.classes) - right - sum(counts.values())
+    return _maj_at_k(right, tuple(sorted(counts.values())), silent, k)
+
+
+@lru_cache(maxsize=100_000)
+def _maj_at_k(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
+    """Count the k-subsets by how many right samples they hold, and by how many classes tie."""
+    won = 0.0
+    for top in range(1, min(right, k) + 1):
+        # ways[ties][chosen]: of the classes so far, none above `top`, `ties` of them at it.
+        ways = [[0] * (k - top + 1)]
+        ways[0][0] = 1
+        for size in others:
+            ways = _with_class(ways, size, top)
+        for ties, row in enumerate(ways):
+            subsets = sum(n * comb(silent, k - top - chosen) for chosen, n in enumerate(row))
+            won += comb(right, top) * subsets / (1 + ties)
+    return won / comb(right + sum(others) + silent, k)
+
+
+def _with_class(ways: list[list[int]], size: int, top: int) -> list[list[int]]:
+    width = len(ways[0])
+    wider = [[0] * width for _ in range(len(ways) + (size >= top))]
+    for ties, row in enumerate(ways):
+        for chosen, number in enumerate(row):
+            if number:
+                for taken in range(min(size, top, width - 1 - chosen) + 1):
+                    wider[ties + (taken == top)][chosen + taken] += number * comb(size, taken)
+    return wider
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, num_resamples: int = 2000) -> Interval:
     """Return the mean of `values` with a 95 % percentile interval over problems.
 
-    The interval of no values is (0, 0); `seed` fixes the resampling.
+    The interval of no values is (0, 0); `seed` fixes the resampling. Of differences between two
+    measurements of the same problems it is the paired interval.
     """
     if not values:
         return Interval(0.0, 0.0, 0.0)
-    rng = random.Random(seed)
-    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(num_resamples))
+    # Imported here: everything else in this file needs only the standard library.
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    data = np.asarray(values, dtype=np.float64)
+    block = max(1, _CELLS // len(data))
+    means = np.concatenate(
+        [
+            data[rng.integers(len(data), size=(min(block, num_resamples - start), len(data)))].mean(
+                axis=1
+            )
+            for start in range(0, num_resamples, block)
+        ]
+    )
+    means.sort()
     low, high = means[int(0.025 * num_resamples)], means[int(0.975 * num_resamples) - 1]
-    return Interval(fmean(values), low, high)
+    return Interval(fmean(values), float(low), float(high))
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """All graded problems of one measurement with `num_samples` completions each."""
+    """All graded problems of one measurement with `num_samples` completions each.
+
+    pass@k and maj@k are given for `num_samples` and for each of `ks`, which must not exceed it.
+    """
 
     problems: tuple[Graded, ...]
     num_samples: int
+    ks: tuple[int, ...] = ()
 
     def values(self) -> dict[str, list[float]]:
         """Return each figure per problem, in the order of `problems`."""
         n = self.num_samples
-        figures: dict[str, Callable[[Graded], float]] = {
-            "pass@1": lambda g: g.num_right / n,
-            f"maj@{n}": majority_right,
-            f"pass@{n}": lambda g: pass_at_k(n, g.num_right, n),
-            "unparsable_rate": lambda g: sum(c is None for c in g.classes) / n,
-            "truncated_rate": lambda g: sum(g.truncated) / n,
-            "mean_length": lambda g: fmean(g.lengths),
-        }
-        if n == 1:
-            del figures["maj@1"]
+        figures: dict[str, Callable[[Graded], float]] = {"pass@1": lambda g: g.num_right / n}
+        for k in sorted({*self.ks, n} - {1}):
+            figures[f"maj@{k}"] = lambda g, k=k: maj_at_k(g, k)
+            figures[f"pass@{k}"] = lambda g, k=k: pass_at_k(n, g.num_right, k)
+        figures["unparsable_rate"] = lambda g: sum(c is None for c in g.classes) / n
+        figures["truncated_rate"] = lambda g: sum(g.truncated) / n
+        figures["mean_length"] = lambda g: fmean(g.lengths)
         if self.problems and self.problems[0].greedy_right is not None:
             figures["greedy"] = lambda g: float(bool(g.greedy_right))
         return {name: [figure(g) for g in self.problems] for name, figure in figures.items()}

@@ -1,12 +1,23 @@
 """pass@k, maj@k and intervals against brute force."""
 
+from collections import Counter
 from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.evaluation import Measurement, bootstrap, grade, majority_right, pass_at_k
+from serl_trl.evaluation import (
+    Attempts,
+    Measurement,
+    bootstrap,
+    grade,
+    grade_attempts,
+    maj_at_k,
+    majority_right,
+    pass_at_k,
+)
+from serl_trl.groups import Completion
 
 
 def graded(answers, *, gold="7", greedy=()):
@@ -26,6 +37,75 @@ def test_pass_at_k_equals_the_share_of_subsets_with_a_right_one(right, data):
 def test_pass_at_k_refuses_a_k_outside_the_samples(k):
     with pytest.raises(ValueError, match=f"k={k} must lie in"):
         pass_at_k(4, 2, k)
+
+
+def brute_majority(answers, gold):
+    counts = Counter(answer for answer in answers if answer is not None)
+    most = max(counts.values(), default=0)
+    winners = [answer for answer, count in counts.items() if count == most]
+    return (gold in winners) / len(winners) if winners else 0.0
+
+
+@given(st.lists(st.sampled_from(["7", "8", "9", "10", None]), min_size=1, max_size=9), st.data())
+def test_maj_at_k_equals_the_mean_over_all_subsets(answers, data):
+    k = data.draw(st.integers(1, len(answers)))
+    subsets = list(combinations(answers, k))
+    brute = sum(brute_majority(subset, "7") for subset in subsets) / len(subsets)
+    assert maj_at_k(graded(answers), k) == pytest.approx(brute)
+
+
+@given(st.lists(st.sampled_from(["7", "8", "9", None]), min_size=1, max_size=9))
+def test_maj_at_1_is_pass_at_1_and_maj_at_n_the_majority(answers):
+    one = graded(answers)
+    assert maj_at_k(one, 1) == pytest.approx(one.num_right / len(answers))
+    assert majority_right(one) == pytest.approx(brute_majority(answers, "7"))
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_maj_at_k_refuses_a_k_outside_the_samples(k):
+    with pytest.raises(ValueError, match=f"k={k} must lie in"):
+        maj_at_k(graded(["7", "8"]), k)
+
+
+def test_maj_at_k_of_many_samples_costs_no_time():
+    answers = ["7"] * 20 + [str(n) for n in range(100, 130)] * 2
+    assert 0 < maj_at_k(graded(answers), 40) <= 1
+
+
+def completion(text, *, truncated=False):
+    return Completion(text, [0] * len(text.split()), truncated)
+
+
+def test_completions_of_many_problems_are_graded_as_one_by_one():
+    samples = ("so \\boxed{1/2}", "it is \\boxed{0.5}", "hm", "\\boxed{3}")
+    attempts = [
+        Attempts("Half?", gold, tuple(map(completion, samples)), completion("\\boxed{3}"))
+        for gold in ("0.5", "3")
+    ]
+    half, three = grade_attempts(attempts)
+    assert (half.num_right, three.num_right) == (2, 1)
+    assert (half.greedy_right, three.greedy_right) == (False, True)
+    assert half == grade(
+        "Half?",
+        "0.5",
+        ["1/2", "0.5", None, "3"],
+        truncated=[False] * 4,
+        lengths=[2, 3, 1, 1],
+        greedy=["3"],
+    )
+
+
+def test_a_truncated_completion_has_no_answer():
+    cut = completion("\\boxed{7} and", truncated=True)
+    (one,) = grade_attempts([Attempts("How many?", "7", (cut,), cut)])
+    assert (one.answers, one.num_right, one.greedy_right) == ((None,), 0, False)
+    assert one.truncated == (True,)
+
+
+def test_further_k_are_measured_beside_n():
+    names = Measurement((graded(["7", "8", "7", "9"]),), 4, ks=(1, 2)).summary()
+    assert {"pass@1", "pass@2", "maj@2", "pass@4", "maj@4"} <= set(names)
+    assert "maj@1" not in names
 
 
 def test_unparsable_answers_count_as_wrong():

@@ -1,0 +1,504 @@
+"""`serl eval`: a model on benchmarks, into a folder; two models side by side."""
+
+import argparse
+import gc
+import hashlib
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serl_trl import sandbox
+from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
+from serl_trl.comparison import (
+    Comparison,
+    as_markdown,
+    as_record,
+    compare,
+    shown,
+    write_hub_results,
+)
+from serl_trl.console import OK, report_problems, say, write_json
+from serl_trl.evaluate import (
+    CHUNK_SIZE,
+    SUMMARY,
+    check_folder,
+    check_numbers,
+    evaluate_benchmarks,
+    read_evaluation,
+    settings_of,
+    write_whole,
+)
+from serl_trl.evaluation import Measurement
+from serl_trl.preflight import SANDBOX, is_local_path
+from serl_trl.processes import is_main_process
+from serl_trl.prompts import rollout_messages
+from serl_trl.tables import SeedSetError
+from serl_trl.texts import count_of, examples, visible
+
+if TYPE_CHECKING:
+    from serl_trl.build import Inputs
+
+OUTPUT = Path("runs") / "eval"
+
+# The trainer is built to generate: no reference model, nothing saved or pushed, and no seeds of the
+# user's, of which it needs some and looks at none.
+_FORCED = {
+    "seed_set": SANDBOX,
+    "probe_set": "",
+    "use_selfplay": "true",
+    "prompt_source": "given",
+    "label_reward": "vote",
+    "beta": "0",
+    "gradient_checkpointing": "false",
+    "max_instruction_tokens": "256",
+    "proposer_max_tokens": "8",
+    "proposer_presence_penalty": "0",
+    "push_to_hub": "false",
+    "report_to": "none",
+    "eval_strategy": "no",
+    "save_strategy": "no",
+}
+
+
+@dataclass
+class EvalOptions:
+    """What `serl eval` takes beside the options of a run."""
+
+    benchmarks: str | None = field(
+        default=None,
+        metadata={"help": "Names with commas between them; docs/evaluation.md lists them."},
+    )
+    benchmark_files: list[str] | None = field(
+        default=None,
+        metadata={"help": "name=FILE: read a benchmark from a file in place of the Hub."},
+    )
+    num_samples: int = field(
+        default=16, metadata={"help": "Completions per problem, beside a greedy one; at least 1."}
+    )
+    k: list[int] | None = field(
+        default=None,
+        metadata={"help": "Further k of pass@k and maj@k, in [1, num_samples]."},
+    )
+    max_problems: int | None = field(
+        default=None, metadata={"help": "Measure only the first so many problems of each."}
+    )
+    chunk_size: int = field(
+        default=CHUNK_SIZE,
+        metadata={"help": "Problems between two writes; an interrupted chunk is done again."},
+    )
+    prompt_style: str = field(
+        default="chat",
+        metadata={
+            "help": "chat: the tokenizer's template. completion: the plain text, for base models.",
+            "choices": ["chat", "completion"],
+        },
+    )
+    compare: list[str] | None = field(
+        default=None,
+        metadata={"help": "BASE TRAINED: two folders of serl eval, or models to evaluate first."},
+    )
+    via: str | None = field(
+        default=None,
+        metadata={
+            "help": "Print the command by which this tool measures about the same, and exit.",
+            "choices": ["lm-eval"],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An evaluation whose input was read and found good; the model is not loaded."""
+
+    args: Arguments
+    inputs: "Inputs"
+    sets: tuple[ProblemSet, ...]
+    folder: Path
+    model: dict[str, Any]
+
+
+def run(argv: Sequence[str], out: Console) -> int:
+    """Evaluate a model on benchmarks, or compare two."""
+    if argv and not argv[0].startswith("-"):
+        argv = ["--model_name_or_path", *argv]
+    first = _first_look(argv)
+    if first.compare is not None:
+        return _compare(argv, first, out)
+    if first.via is not None:
+        return _print_command(argv, first, out)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = _prepare(argv, first, scratch)
+        measured = _evaluate(prepared, out, last=True)
+    out.print(_table(measured))
+    say(out, f"the results lie in {prepared.folder.absolute()}")
+    report = {
+        "model": prepared.model,
+        "folder": str(prepared.folder),
+        "seconds": time.perf_counter() - started,
+        "benchmarks": {
+            name: {
+                "num_problems": len(each.problems),
+                "figures": {figure: asdict(i) for figure, i in each.intervals().items()},
+            }
+            for name, each in measured.items()
+        },
+    }
+    write_json(prepared.args.run.json, report)
+    return OK
+
+
+# Options.
+
+
+def _first_look(argv: Sequence[str]) -> argparse.Namespace:
+    """Read what decides how the rest is read; it is checked with the rest."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("config", "output_dir", "benchmarks", "via", "model_name_or_path"):
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
+    parser.add_argument("--compare", nargs="*")
+    return parser.parse_known_args(list(argv))[0]
+
+
+def _parse(
+    argv: Sequence[str],
+    first: argparse.Namespace,
+    scratch: str,
+    *,
+    model: str | None = None,
+    here: bool = True,
+) -> Arguments:
+    """Parse the options; `model` takes the place of the one named there.
+
+    With `here` false no model will be loaded, and what this machine lacks is no problem.
+    """
+    names = (first.benchmarks or "").split(",")
+    about_sandbox = SANDBOX in (first.model_name_or_path, *names)
+    flags = {**_FORCED, "output_dir": scratch}
+    if model is not None:
+        flags["model_name_or_path"] = model
+    parser = SeRLParser(prog="serl eval", extra=EvalOptions)
+    parser.usage = "%(prog)s MODEL --benchmarks NAME,NAME [--option value ...]"
+    args = parser.parse(
+        [*argv, *(text for name, value in flags.items() for text in (f"--{name}", value))],
+        # The sandbox's model and problems need the prompts it was made with.
+        default_config=str(sandbox.CONFIG_PATH) if about_sandbox else None,
+        here=here,
+    )
+    # What a run's file may name, and this command does not read.
+    args.run.reward_funcs = args.run.evaluation_sets = None
+    args.config.gold_oracle = args.config.reward_weights = None
+    args.config.embedding_model = None
+    return args
+
+
+def _names(args: Arguments) -> list[str]:
+    names = [name.strip() for name in (args.extra.benchmarks or "").split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _files(args: Arguments) -> dict[str, str]:
+    pairs = [text.partition("=") for text in args.extra.benchmark_files or ()]
+    return {name.strip(): path for name, _, path in pairs}
+
+
+def default_folder(model: str) -> Path:
+    """Return where the results of `model`, a path or Hub id, go when the user does not say."""
+    return OUTPUT / (re.sub(r"[^\w.-]+", "--", model).strip("-.") or "model")
+
+
+# One model.
+
+
+def _prepare(
+    argv: Sequence[str], first: argparse.Namespace, scratch: str, *, model: str | None = None
+) -> Prepared:
+    """Read and check all that an evaluation needs but the weights.
+
+    Raises `SeRLConfigError` with all problems.
+    """
+    from serl_trl.build import load_inputs
+
+    args = _parse(argv, first, scratch, model=model)
+    extra, names, files = args.extra, _names(args), _files(args)
+    problems = check_numbers(
+        num_samples=extra.num_samples, ks=extra.k or (), chunk_size=extra.chunk_size
+    )
+    if extra.max_problems is not None and extra.max_problems < 1:
+        problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
+    if not names:
+        problems.append(f"benchmarks is missing; give some of {', '.join(BENCHMARKS)}.")
+    unreadable = check_benchmarks(names, files)
+    sets: list[ProblemSet] = []
+    if not problems and not unreadable:
+        for name in names:
+            try:
+                sets.append(
+                    load_benchmark(
+                        name,
+                        file=files.get(name),
+                        max_problems=extra.max_problems,
+                        max_bad_rows=args.run.max_bad_rows,
+                    )
+                )
+            except SeedSetError as error:
+                problems.append(str(error))
+    problems += unreadable
+    try:
+        inputs = load_inputs(args)
+    except SeRLConfigError as error:
+        raise SeRLConfigError([*problems, *error.problems]) from error
+    problems += [text for each in sets for text in _too_long(each, args, inputs)]
+    name = str(args.model.model_name_or_path)
+    own = first.output_dir if model is None else None
+    prepared = Prepared(
+        args,
+        inputs,
+        tuple(sets),
+        Path(own).expanduser() if own else default_folder(name),
+        _identity(args),
+    )
+    if not args.run.overwrite:
+        problems += check_folder(prepared.folder, _settings(prepared))
+    if problems:
+        raise SeRLConfigError(problems)
+    return prepared
+
+
+def _settings(prepared: Prepared) -> dict[str, dict[str, Any]]:
+    return {
+        each.name: settings_of(
+            prepared.args.config,
+            prepared.inputs.tokenizer,
+            each,
+            model=prepared.model,
+            num_samples=prepared.args.extra.num_samples,
+            chunk_size=prepared.args.extra.chunk_size,
+        )
+        for each in prepared.sets
+    }
+
+
+def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> list[str]:
+    """Name the problems that leave no room for a completion in the model's context."""
+    if inputs.context is None:
+        return []
+    room = inputs.context - args.config.max_completion_length
+    kwargs = args.config.chat_template_kwargs or {}
+    assert not isinstance(kwargs, str), "the config reads JSON"
+    long = []
+    for problem in problem_set.problems:
+        messages = rollout_messages(problem.instruction, args.config.style)
+        length = inputs.count_prompt_tokens(messages, **kwargs)
+        if length > room:
+            long.append(f"row {problem.row}: {length:,} tokens.")
+    if not long:
+        return []
+    return [
+        f"{problem_set.name} has {count_of(len(long), 'prompt')} that with max_completion_length="
+        f"{args.config.max_completion_length} exceed the model's {inputs.context} tokens; lower "
+        f"it:\n{examples(long)}"
+    ]
+
+
+def _identity(args: Arguments) -> dict[str, Any]:
+    """Say which weights are measured; of a folder also which files, by size and time."""
+    from serl_trl.build import model_path
+
+    model, path = args.model, model_path(args)
+    stamp = None
+    if is_local_path(path):
+        kept = (".safetensors", ".bin", ".json")
+        files = sorted(file for file in Path(path).iterdir() if file.suffix in kept)
+        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        stamp = hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+    return {
+        "name": model.model_name_or_path,
+        "revision": model.model_revision,
+        "files": stamp,
+        "dtype": model.dtype,
+        "load_in_4bit": model.load_in_4bit,
+        "load_in_8bit": model.load_in_8bit,
+    }
+
+
+def _evaluate(prepared: Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
+    """Load the model, measure, write; `last` also ends the process group."""
+    from accelerate import PartialState
+
+    from serl_trl.build import build_trainer, set_aside
+
+    for problem_set in prepared.sets:
+        for warning in problem_set.warnings:
+            out.print(Text(visible(warning), "yellow"))
+    extra = prepared.args.extra
+    if prepared.args.run.overwrite:
+        if is_main_process() and (moved := set_aside(prepared.folder)):
+            say(out, f"the earlier results were moved to {moved}")
+        # No other process may write to the folder while it is being moved.
+        PartialState().wait_for_everyone()
+    trainer = build_trainer(prepared.args, prepared.inputs)
+    measured = evaluate_benchmarks(
+        trainer,
+        prepared.sets,
+        output_dir=prepared.folder,
+        num_samples=extra.num_samples,
+        ks=extra.k or (),
+        chunk_size=extra.chunk_size,
+        model=prepared.model,
+    )
+    if is_main_process():
+        write_hub_results(prepared.folder)
+    # A process that leaves while another still talks to it can abort in gloo's threads.
+    trainer.accelerator.wait_for_everyone()
+    if last:
+        trainer.end()
+    del trainer
+    # The next model needs the memory.
+    gc.collect()
+    return measured
+
+
+def _table(measured: dict[str, Measurement]) -> Table:
+    table = Table("benchmark", "problems", "figure", "mean", "95 % interval")
+    for name, measurement in measured.items():
+        head = [name, f"{len(measurement.problems):,}"]
+        for figure, each in measurement.intervals().items():
+            table.add_row(
+                *head, figure, f"{each.mean:.3f}", Text(f"[{each.low:.3f}, {each.high:.3f}]")
+            )
+            head = ["", ""]
+    return table
+
+
+# Two models.
+
+
+def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
+    sides = first.compare or []
+    if len(sides) != 2:
+        return report_problems(
+            "eval", [f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."]
+        )
+    folders = [_folder_of(side) for side in sides]
+    problems: list[str] = []
+    prepared: list[Prepared] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        args = None
+        if None not in folders:
+            args = _parse(argv, first, scratch, model=SANDBOX, here=False)
+        for side, folder in zip(sides, folders, strict=True):
+            if folder is None:
+                try:
+                    prepared.append(_prepare(argv, first, scratch, model=side))
+                except SeRLConfigError as error:
+                    problems += [text for text in error.problems if text not in problems]
+        if problems:
+            return report_problems("eval", problems)
+        found = iter(prepared)
+        for number, folder in enumerate(folders):
+            if folder is None:
+                each = next(found)
+                args, folders[number] = each.args, each.folder
+                _evaluate(each, out, last=each is prepared[-1])
+    if not is_main_process():
+        return OK
+    assert args is not None, "parsed for the folders, or for a model"
+    base, trained = (folder for folder in folders if folder is not None)
+    target = Path(first.output_dir).expanduser() if first.output_dir else trained
+    ks = args.extra.k or ()
+    try:
+        comparisons = compare(read_evaluation(base, ks=ks), read_evaluation(trained, ks=ks))
+    except ValueError as error:
+        return report_problems("eval", str(error).split("\n"))
+    target.mkdir(parents=True, exist_ok=True)
+    record = as_record(sides[0], sides[1], comparisons)
+    write_json(str(target / "comparison.json"), record)
+    write_whole(target / "comparison.md", as_markdown(sides[0], sides[1], comparisons))
+    published = write_hub_results(trained)
+    out.print(_comparison_table(comparisons))
+    say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
+    for path in published:
+        say(out, f"for the model's page on the Hub: {path}")
+    write_json(args.run.json, record)
+    return OK
+
+
+def _folder_of(side: str) -> Path | None:
+    """Return the evaluation folder that `side` names, or `None`: it is a model."""
+    folder = Path(side).expanduser()
+    return folder if (folder / SUMMARY).is_file() else None
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    table = Table("benchmark", "figure", "base", "trained", "difference, 95 % paired", "w/l/t")
+    for each in comparisons:
+        name = each.benchmark
+        for row in each.differences:
+            table.add_row(
+                name,
+                row.figure,
+                f"{row.base:.3f}",
+                f"{row.trained:.3f}",
+                Text(shown(row.difference)),
+                f"{row.wins}/{row.losses}/{row.ties}",
+            )
+            name = ""
+        for label, found in (("greedy", each.greedy), ("majority", each.majority)):
+            if found:
+                table.add_row(
+                    "",
+                    f"McNemar, {label}",
+                    f"only {found.only_base}",
+                    f"only {found.only_trained}",
+                    f"p = {found.p_value:.3g}",
+                    "",
+                )
+    return table
+
+
+# Another tool.
+
+
+def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
+    """Print the lm-eval command that measures about the same by other code."""
+    from serl_trl.build import model_path
+
+    with tempfile.TemporaryDirectory() as scratch:
+        args = _parse(argv, first, scratch, here=False)
+    names = _names(args)
+    problems = check_benchmarks(names, {})
+    if not problems and not any(BENCHMARKS[name].lm_eval for name in names):
+        known = [name for name, each in BENCHMARKS.items() if each.lm_eval]
+        problems.append(
+            f"benchmarks={visible(','.join(names))}: lm-eval measures none of them; it knows "
+            f"{', '.join(known)}."
+        )
+    if problems:
+        return report_problems("eval", problems)
+    tasks = [task for name in names if (task := BENCHMARKS[name].lm_eval)]
+    model_args = [f"pretrained={model_path(args)}", f"dtype={args.model.dtype or 'auto'}"]
+    if args.model.model_revision not in (None, "main"):
+        model_args.append(f"revision={args.model.model_revision}")
+    command = ["lm_eval", "--model", "vllm" if args.config.use_vllm else "hf"]
+    command += ["--model_args", ",".join(model_args), "--tasks", ",".join(tasks)]
+    command += ["--batch_size", "auto", "--seed", str(args.config.seed)]
+    if args.extra.prompt_style == "chat":
+        command.append("--apply_chat_template")
+    folder = first.output_dir or str(default_folder(str(args.model.model_name_or_path)))
+    command += ["--output_path", str(Path(folder) / "lm-eval"), "--log_samples"]
+    say(out, visible(shlex.join(command)))
+    for name in names:
+        if BENCHMARKS[name].lm_eval is None:
+            say(Console(stderr=True), f"lm-eval has no task like {name}")
+    return OK

@@ -1,0 +1,228 @@
+"""Two evaluations of the same problems, side by side: differences, intervals, exact tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import comb
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from serl_trl import __version__
+from serl_trl.benchmarks import BENCHMARKS
+from serl_trl.evaluate import Evaluated, differing, read_summary, write_whole
+from serl_trl.evaluation import Interval, Measurement, bootstrap, majority_right
+from serl_trl.texts import visible
+
+RESULTS_FOLDER = ".eval_results"
+
+
+@dataclass(frozen=True)
+class Discordant:
+    """Problems that only one side got right, and McNemar's exact two-sided p-value of them."""
+
+    only_base: int
+    only_trained: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure on both sides; `difference` is trained minus base, paired over problems.
+
+    `wins` counts the problems on which the trained model is better (for a rate or a length:
+    higher), `losses` those on which it is worse.
+    """
+
+    figure: str
+    base: float
+    trained: float
+    difference: Interval
+    wins: int
+    losses: int
+    ties: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One benchmark on both sides. `other_settings` names what else differs than the model.
+
+    `greedy` and `majority` are `None` where one side lacks them; a majority that ties is not right.
+    """
+
+    benchmark: str
+    num_problems: int
+    differences: tuple[Difference, ...]
+    greedy: Discordant | None
+    majority: Discordant | None
+    other_settings: tuple[str, ...]
+
+
+def compare(
+    base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated], *, seed: int = 0
+) -> list[Comparison]:
+    """Compare what both sides measured, in the order of `trained`.
+
+    Raises `ValueError` naming everything that forbids it: no common benchmark, other problems,
+    another number of samples, an evaluation that is not finished.
+    """
+    common = [name for name in trained if name in base]
+    problems = [] if common else ["the two evaluations share no benchmark; evaluate one in both."]
+    for name in common:
+        left, right = base[name], trained[name]
+        for side, each in (("base", left), ("trained", right)):
+            if not each.complete:
+                problems.append(f"{name}: the {side} evaluation is not finished; run it again.")
+        for setting in ("problems", "num_samples"):
+            if left.settings[setting] != right.settings[setting]:
+                problems.append(
+                    f"{name}: {setting} differs ({left.settings[setting]} / "
+                    f"{right.settings[setting]}); evaluate both in the same way."
+                )
+    if problems:
+        raise ValueError("\n".join(problems))
+    return [_compared(base[name], trained[name], seed) for name in common]
+
+
+def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
+    """Test whether one side is right more often, by the problems on which they differ.
+
+    Exact: under the null hypothesis such a problem falls to either side like a fair coin.
+    """
+    pairs = list(zip(base, trained, strict=True))
+    only_base = sum(left and not right for left, right in pairs)
+    only_trained = sum(right and not left for left, right in pairs)
+    total = only_base + only_trained
+    tail = sum(comb(total, i) for i in range(min(only_base, only_trained) + 1))
+    return Discordant(only_base, only_trained, min(1.0, 2 * tail / 2**total))
+
+
+def _compared(base: Evaluated, trained: Evaluated, seed: int) -> Comparison:
+    left, right = base.measurement, trained.measurement
+    before, after = left.values(), right.values()
+    differences = []
+    for figure in (name for name in after if name in before):
+        gaps = [b - a for a, b in zip(before[figure], after[figure], strict=True)]
+        differences.append(
+            Difference(
+                figure=figure,
+                base=fmean(before[figure]),
+                trained=fmean(after[figure]),
+                difference=bootstrap(gaps, seed=seed),
+                wins=sum(gap > 0 for gap in gaps),
+                losses=sum(gap < 0 for gap in gaps),
+                ties=sum(gap == 0 for gap in gaps),
+            )
+        )
+    greedy = "greedy" in before and "greedy" in after
+    settings = [
+        {name: value for name, value in each.settings.items() if name != "model"}
+        for each in (base, trained)
+    ]
+    return Comparison(
+        benchmark=trained.name,
+        num_problems=len(right.problems),
+        differences=tuple(differences),
+        greedy=mcnemar(_greedy(left), _greedy(right)) if greedy else None,
+        majority=mcnemar(_majority(left), _majority(right)) if right.num_samples > 1 else None,
+        other_settings=tuple(differing(*settings)),
+    )
+
+
+def _greedy(measurement: Measurement) -> list[bool]:
+    return [bool(graded.greedy_right) for graded in measurement.problems]
+
+
+def _majority(measurement: Measurement) -> list[bool]:
+    return [majority_right(graded) == 1.0 for graded in measurement.problems]
+
+
+# What is written.
+
+
+def as_record(base: str, trained: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return the comparison as JSON values."""
+    return {
+        "base": base,
+        "trained": trained,
+        "benchmarks": {
+            each.benchmark: {**asdict(each), "differences": _by_figure(each)}
+            for each in comparisons
+        },
+    }
+
+
+def _by_figure(comparison: Comparison) -> dict[str, Any]:
+    return {each.figure: asdict(each) for each in comparison.differences}
+
+
+def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the comparison as Markdown, one table per benchmark."""
+    lines = [f"# {_plain(trained)} against {_plain(base)}", ""]
+    for each in comparisons:
+        lines += [
+            f"## {each.benchmark}, {each.num_problems} problems",
+            "",
+            "| figure | base | trained | difference, 95 % paired | wins | losses | ties |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {d.figure} | {d.base:.3f} | {d.trained:.3f} | {shown(d.difference)} | {d.wins} | "
+            f"{d.losses} | {d.ties} |"
+            for d in each.differences
+        ]
+        lines.append("")
+        for name, found in (("greedy", each.greedy), ("majority", each.majority)):
+            if found:
+                lines.append(
+                    f"McNemar on {name}: right only in base {found.only_base}, only in trained "
+                    f"{found.only_trained}, exact p = {found.p_value:.3g}."
+                )
+        if each.other_settings:
+            changed = _plain("; ".join(each.other_settings))
+            lines.append(f"Measured under other settings (base / trained): {changed}.")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown(interval: Interval) -> str:
+    """Return a difference with its interval, each with its sign."""
+    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _plain(text: str) -> str:
+    """Return `text` on one line, without what Markdown or HTML would read as markup."""
+    return " ".join("".join(c if c not in "|<>`*#" else " " for c in visible(text)).split())
+
+
+def write_hub_results(folder: Path) -> list[Path]:
+    """Write `.eval_results/*.yaml`, which a model page on the Hub shows, for what `folder` holds.
+
+    Only for benchmarks that the Hub knows by a task id, and that were measured as a whole from
+    there. The value is pass@1 in percent. Upload the folder with the model to publish them.
+    """
+    # Imported here: only this needs them.
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    written = []
+    for name, entry in read_summary(folder).get("benchmarks", {}).items():
+        benchmark = BENCHMARKS.get(name)
+        known = benchmark is not None and benchmark.task_id is not None
+        if not known or not entry["complete"] or not entry["whole"]:
+            continue
+        settings = entry["settings"]
+        result = EvalResultEntry(
+            dataset_id=benchmark.hub_id,
+            task_id=benchmark.task_id,
+            value=round(100 * entry["figures"]["pass@1"]["mean"], 2),
+            dataset_revision=None if benchmark.revision == "main" else benchmark.revision,
+            notes=(
+                f"zero-shot, pass@1 over {settings['num_samples']} samples at temperature "
+                f"{settings['temperature']:g}; serl-trl {__version__}"
+            ),
+        )
+        path = folder / RESULTS_FOLDER / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, yaml.safe_dump(eval_result_entries_to_yaml([result]), sort_keys=False))
+        written.append(path)
+    return written

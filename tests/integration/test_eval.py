@@ -1,0 +1,294 @@
+"""`serl eval` on the sandbox: figures, files, going on after an interruption, bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from serl_trl import build, sandbox
+from serl_trl.arguments import SeRLParser
+from serl_trl.cli import main
+from serl_trl.evaluate import evaluate_benchmarks, fingerprint_of, read_evaluation
+
+ROOT = Path(__file__).parents[2]
+FEW = ["--max_problems", "10", "--chunk_size", "4", "--num_samples", "3"]
+SANDBOX = ["eval", "sandbox", "--benchmarks", "sandbox", *FEW, "--disable_tqdm", "true"]
+FOLDER = Path("runs/eval/sandbox")
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of an evaluation that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    json_file = folder / "out.json"
+    flags = ["--output_dir", str(folder / "eval"), "--json", str(json_file), "--k", "2"]
+    assert main([*SANDBOX, *flags]) == 0
+    return folder
+
+
+def items(folder: Path, name: str = "sandbox") -> list[dict]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def rows(name: str, content: list[dict]) -> str:
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+    return name
+
+
+def problems(capsys) -> str:
+    return capsys.readouterr().err
+
+
+def test_an_evaluation_writes_every_problem_with_its_completions(whole):
+    written = items(whole / "eval")
+    assert [item["row"] for item in written] == list(range(1, 11))
+    for item in written:
+        assert len(item["completions"]) == len(item["answers"]) == len(item["right"]) == 3
+        assert len(item["truncated"]) == len(item["lengths"]) == 3
+        assert item["greedy"]["completion"]
+    assert len({item["fingerprint"] for item in written}) == 1
+    assert len({item["seed"] for item in written}) == 3
+
+
+def test_the_figures_are_those_of_the_items(whole):
+    written = items(whole / "eval")
+    summary = json.loads((whole / "eval" / "summary.json").read_text())["benchmarks"]["sandbox"]
+    assert summary["complete"]
+    assert summary["fingerprint"] == written[0]["fingerprint"]
+    assert fingerprint_of(summary["settings"]) == summary["fingerprint"]
+    right = [sum(item["right"]) / 3 for item in written]
+    assert summary["figures"]["pass@1"]["mean"] == pytest.approx(sum(right) / 10)
+    assert 0 < summary["figures"]["pass@1"]["mean"] < 1
+    greedy = [item["greedy"]["right"] for item in written]
+    assert summary["figures"]["greedy"]["mean"] == pytest.approx(sum(greedy) / 10)
+    report = json.loads((whole / "out.json").read_text())
+    assert report["benchmarks"]["sandbox"]["figures"] == summary["figures"]
+    assert {"pass@2", "maj@2", "pass@3", "maj@3"} <= set(summary["figures"])
+
+
+@pytest.mark.parametrize("kept_lines", [0, 4, 5, 9])
+def test_an_interrupted_evaluation_ends_as_if_it_had_not_been(whole, kept_lines):
+    lines = (whole / "eval" / "sandbox.jsonl").read_bytes().splitlines(keepends=True)
+    FOLDER.mkdir(parents=True)
+    # The interruption came in the middle of a line.
+    half = lines[kept_lines][:100]
+    (FOLDER / "sandbox.jsonl").write_bytes(b"".join(lines[:kept_lines]) + half)
+    assert main([*SANDBOX, "--k", "2"]) == 0
+    for name in ("sandbox.jsonl", "summary.json"):
+        assert (FOLDER / name).read_bytes() == (whole / "eval" / name).read_bytes()
+
+
+def test_what_is_done_is_not_done_again(whole, monkeypatch):
+    asked: list[int] = []
+    real = build.build_trainer
+
+    def spying(args, inputs):
+        trainer = real(args, inputs)
+        attempt = trainer.attempt
+        trainer.attempt = lambda problems, **options: (
+            asked.append(len(problems)) or attempt(problems, **options)
+        )
+        return trainer
+
+    monkeypatch.setattr(build, "build_trainer", spying)
+    FOLDER.mkdir(parents=True)
+    lines = (whole / "eval" / "sandbox.jsonl").read_bytes().splitlines(keepends=True)
+    (FOLDER / "sandbox.jsonl").write_bytes(b"".join(lines[:9]))
+    assert main(SANDBOX) == 0
+    assert asked == [2]
+    assert main(SANDBOX) == 0
+    assert asked == [2]
+
+
+def test_other_settings_are_refused_and_overwrite_puts_the_old_aside(whole, capsys):
+    flags = [*SANDBOX, "--output_dir", "mine"]
+    assert main(flags) == 0
+    assert main([*flags, "--temperature", "0.5"]) == 2
+    said = problems(capsys)
+    assert "holds results of other settings (there / now: temperature: 1.0 / 0.5)" in said
+    before = items(Path("mine"))
+    assert main([*flags, "--temperature", "0.5", "--overwrite", "true"]) == 0
+    assert items(Path("mine-1")) == before
+    assert items(Path("mine")) != before
+
+
+def test_a_model_whose_files_changed_is_another_model(tiny_model, capsys):
+    shutil.copytree(tiny_model, "model")
+    flags = ["eval", "./model", "--benchmarks", "gsm8k", "--output_dir", "tiny", *TINY]
+    flags += ["--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    assert main(flags) == 0
+    os.utime("model/model.safetensors", (0, 0))
+    assert main(flags) == 2
+    assert "model: " in problems(capsys)
+    # Nor may its other benchmarks come into the same folder.
+    file = rows("s.jsonl", [{"question": "How many?", "answer": "7"}])
+    other = [*TINY, "--benchmarks", "svamp", "--benchmark_files", f"svamp={file}"]
+    assert main(["eval", "./model", *other, "--output_dir", "tiny"]) == 2
+    assert "tiny holds gsm8k of another model" in problems(capsys)
+
+
+GSM8K = [
+    {"question": "Tom has 3 apples and buys 4 more. How many?", "answer": "3 + 4 = 7\n#### 7"},
+    {"question": "Ann has 1,000 pens. How many?", "answer": "#### 1,000"},
+]
+TINY = ["--use_cpu", "true", "--bf16", "false", "--max_completion_length", "8"]
+TINY += ["--num_samples", "2", "--disable_tqdm", "true"]
+
+
+def test_a_model_that_never_answers_scores_zero_on_a_file_in_place_of_the_hub(tiny_model):
+    choice = [{"question": "Which?", "options": ["1", "2"], "answer": "B"}]
+    files = ["gsm8k=" + rows("g.jsonl", GSM8K), "mmlu_pro=" + rows("m.jsonl", choice)]
+    flags = ["eval", tiny_model, "--benchmarks", "gsm8k,mmlu_pro", "--output_dir", "tiny"]
+    assert main([*flags, "--benchmark_files", *files, *TINY]) == 0
+    found = read_evaluation(Path("tiny"))
+    for name in ("gsm8k", "mmlu_pro"):
+        figures = found[name].measurement.summary()
+        assert figures["pass@1"] == figures["maj@2"] == figures["greedy"] == 0.0
+        assert figures["unparsable_rate"] == 1.0
+    assert [item["gold"] for item in items(Path("tiny"), "gsm8k")] == ["7", "1000"]
+    assert items(Path("tiny"), "mmlu_pro")[0]["instruction"].startswith("Which?\n\nA) 1\nB) 2\n")
+    # Files are no whole benchmarks, so that there is nothing to publish.
+    assert not Path("tiny/.eval_results").exists()
+
+
+def test_completion_style_shows_the_plain_text(tiny_model, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    (base / "chat_template.jinja").unlink()
+    assert AutoTokenizer.from_pretrained(base).chat_template is None
+    flags = ["eval", str(base), "--benchmarks", "gsm8k", "--output_dir", "out", *TINY]
+    flags += ["--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    assert main(flags) == 2
+    assert main([*flags, "--prompt_style", "completion"]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}]
+    text = tokenizer.apply_chat_template(
+        messages, chat_template=build.COMPLETION_TEMPLATE, tokenize=False
+    )
+    assert text == "Be brief.\n1 + 1?\n"
+
+
+def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(build, "build_trainer", lambda *_: pytest.fail("a model was loaded"))
+    bad = [*GSM8K, {"question": "How many?", "answer": ""}]
+    flags = ["eval", tiny_model, *TINY, "--benchmark_files", "gsm8k=" + rows("g.jsonl", bad)]
+    assert main([*flags, "--benchmarks", "gsm8k"]) == 2
+    assert "g.jsonl:3: the gold '' is no answer of kind math" in problems(capsys)
+    flags = ["eval", "no/such/model", *TINY, "--benchmarks", "gsm,sandbox", "--k", "1", "9"]
+    assert main(flags) == 2
+    assert "model_name_or_path=no/such/model is no folder" in problems(capsys)
+    flags = ["eval", tiny_model, *TINY, "--benchmarks", "gsm,svamp", "--k", "1", "9"]
+    flags += ["--chunk_size", "0", "--max_problems", "0", "--benchmark_files", "svamp=none.jsonl"]
+    assert main(flags) == 2
+    said = problems(capsys)
+    for problem in (
+        "k=9 must lie in [1, num_samples=2]",
+        "chunk_size=0 must be at least 1",
+        "max_problems=0 must be at least 1",
+        "benchmarks=gsm is unknown",
+        "none.jsonl does not exist",
+    ):
+        assert problem in said
+    assert main(["eval", tiny_model, *TINY]) == 2
+    assert "benchmarks is missing" in problems(capsys)
+    assert main(["eval", tiny_model, *TINY, "--benchmarks", "gsm8k", "--num_samples", "0"]) == 2
+    assert "num_samples=0 must be at least 1" in problems(capsys)
+
+
+def test_a_prompt_without_room_for_its_completion_is_named(tiny_model, capsys):
+    long = [*GSM8K, {"question": "How many? " * 600, "answer": "7"}]
+    flags = ["eval", tiny_model, *TINY, "--benchmarks", "gsm8k"]
+    assert main([*flags, "--benchmark_files", "gsm8k=" + rows("g.jsonl", long)]) == 2
+    assert "exceed the model's 2048 tokens" in (said := problems(capsys))
+    assert "row 3:" in said
+
+
+def test_two_folders_are_compared(whole, capsys):
+    other = [*SANDBOX, "--output_dir", "cold", "--temperature", "0.3", "--json", "cold.json"]
+    assert main(other) == 0
+    flags = ["--compare", str(whole / "eval"), "cold", "--json", "out.json", "--k", "2"]
+    assert main(["eval", *flags]) == 0
+    found = json.loads(Path("out.json").read_text())
+    assert found == json.loads(Path("cold/comparison.json").read_text())
+    sandbox = found["benchmarks"]["sandbox"]
+    assert sandbox["num_problems"] == 10
+    figures = sandbox["differences"]
+    assert {"pass@1", "pass@2", "maj@3", "greedy"} <= set(figures)
+    assert figures["greedy"]["difference"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert sandbox["other_settings"] == ["temperature: 1.0 / 0.3"]
+    assert "temperature: 1.0 / 0.3" in Path("cold/comparison.md").read_text()
+
+
+def test_two_models_are_evaluated_and_then_compared(tiny_model):
+    flags = ["--benchmarks", "gsm8k", "--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    flags += [*TINY, "--output_dir", "both"]
+    assert main(["eval", "--compare", tiny_model, tiny_model, *flags]) == 0
+    found = json.loads(Path("both/comparison.json").read_text())["benchmarks"]["gsm8k"]
+    assert found["differences"]["pass@1"]["ties"] == 2
+    assert found["other_settings"] == []
+
+
+def test_a_comparison_needs_two_sides_that_fit(whole, capsys):
+    assert main(["eval", "--compare", str(whole / "eval")]) == 2
+    assert "--compare takes BASE and TRAINED" in problems(capsys)
+    assert main([*SANDBOX, "--output_dir", "few", "--max_problems", "4"]) == 0
+    assert main(["eval", "--compare", str(whole / "eval"), "few"]) == 2
+    assert "problems differs" in problems(capsys)
+
+
+def test_the_command_of_lm_eval_is_printed_and_nothing_is_run(capsys):
+    flags = ["--benchmarks", "math_500,gsm8k,svamp", "--via", "lm-eval", "--output_dir", "here"]
+    assert main(["eval", "Qwen/Qwen2.5-0.5B-Instruct", *flags]) == 0
+    printed = capsys.readouterr()
+    (line,) = printed.out.splitlines()
+    assert line.startswith("lm_eval --model hf --model_args pretrained=Qwen/Qwen2.5-0.5B-Instruct,")
+    assert "--tasks minerva_math500,gsm8k " in line
+    assert "--apply_chat_template" in line
+    assert "svamp" in printed.err
+    assert not Path("here").exists()
+    assert main(["eval", "Qwen/Qwen2.5-0.5B", "--benchmarks", "svamp", "--via", "lm-eval"]) == 2
+
+
+def test_a_trainer_measures_itself_and_its_step_is_part_of_the_settings(tmp_path):
+    flags = ["--config", str(sandbox.CONFIG_PATH), "--output_dir", str(tmp_path / "run")]
+    args = SeRLParser().parse([*flags, "--disable_tqdm", "true"])
+    trainer = build.build_trainer(args, build.load_inputs(args))
+    options = {"output_dir": tmp_path / "eval", "num_samples": 2, "chunk_size": 50}
+    first = evaluate_benchmarks(trainer, ["sandbox"], **options)["sandbox"]
+    assert len(first.problems) == 200
+    again = evaluate_benchmarks(trainer, ["sandbox"], **options)["sandbox"]
+    assert again == first
+    trainer.state.global_step = 7
+    with pytest.raises(ValueError, match="holds results of other settings"):
+        evaluate_benchmarks(trainer, ["sandbox"], **options)
+    with pytest.raises(ValueError, match=r"k=3 must lie in \[1, num_samples=2\]"):
+        evaluate_benchmarks(trainer, ["sandbox"], output_dir="new", num_samples=2, ks=[3])
+
+
+def test_two_processes_write_one_whole_evaluation(tmp_path):
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "configs/accelerate/cpu2.yaml"), "-m", "serl_trl.cli"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *SANDBOX],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [item["row"] for item in items(FOLDER)] == list(range(1, 11))
+    summary = json.loads((FOLDER / "summary.json").read_text())["benchmarks"]["sandbox"]
+    assert summary["complete"]
+    assert summary["settings"]["num_processes"] == 2
