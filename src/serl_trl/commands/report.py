@@ -1,0 +1,44 @@
+"""`serl report RUN [RUN_B]`: the report of a run, or of two side by side."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from serl_trl.console import OK, report_problems, say
+from serl_trl.processes import is_main_process
+from serl_trl.report import write_reports
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def run(argv: Sequence[str], out: Console) -> int:
+    """Write `report.html` and `report.md`, or `comparison.*` for two runs, and say where."""
+    parser = _Parser(
+        prog="serl report",
+        description="Write one self-contained page, and the same as Markdown, about a run or two.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", nargs="+", metavar="RUN", help="the output_dir of a run; one or two")
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="write there; default: _serl in the (first) run's folder"
+    )
+    try:
+        args = parser.parse_args(argv)
+        if len(args.run) > 2:
+            raise ValueError(f"{len(args.run)} runs are given; a report has one or two.")
+        if not is_main_process():
+            return OK
+        folders = [Path(folder).expanduser() for folder in args.run]
+        target = Path(args.output).expanduser() if args.output else None
+        files = write_reports(folders, target)
+    except (ValueError, OSError) as error:
+        return report_problems("report", [str(error)])
+    for file in files:
+        say(out, f"written to {file}")
+    return OK

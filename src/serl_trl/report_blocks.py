@@ -1,0 +1,143 @@
+"""What a report is made of, before it becomes HTML or Markdown: plain text, never markup.
+
+Whoever builds a report writes strings; whoever renders one escapes every string. What the model
+(or the user's data) wrote is a `Written`, which a renderer also sets apart.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_CHARS = 600
+MAX_LINES = 12
+_MAX_MARKS = 2
+
+# Controls, direction marks, surrogates, private and unassigned characters; joiners join letters.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SHOWN = {"\n", "\u200c", "\u200d"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that the model or the user's data holds, made safe to show; see `written`."""
+
+    text: str
+
+
+Cell = str | Written
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The beginning of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One paragraph; `tone` is "", "good", "warn" or "note"."""
+
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that a reader has, answered; the tones are those of a paragraph."""
+
+    question: str
+    answer: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; columns whose cells are numbers are set to the right."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture with its title and caption, and a table of its values where there is no picture.
+
+    `wide` gives it a row of its own.
+    """
+
+    svg: str
+    title: str
+    caption: str
+    table: Table
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A text with what there is to say about it: plain notes, and other texts with their labels."""
+
+    text: Written
+    notes: tuple[str, ...] = ()
+    related: tuple[tuple[str, Written], ...] = ()
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """A list of texts."""
+
+    items: tuple[Excerpt, ...]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """One column per run, each with its label; one run alone needs no label."""
+
+    columns: tuple[tuple[str, tuple["Block", ...]], ...]
+
+
+Block = Heading | Paragraph | Question | Table | Chart | Excerpt | Excerpts | SideBySide
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report, in the order in which it is read."""
+
+    title: str
+    subtitle: str
+    blocks: tuple[Block, ...]
+
+
+def written(text: object, *, max_chars: int = MAX_CHARS) -> Written:
+    """Return `text` harmless and short enough to be read.
+
+    What cannot be seen becomes U+FFFD, and what is left out is said. Of accents stacked on one
+    letter two stay.
+    """
+    whole = str(text)
+    shown, marks = [], 0
+    for char in whole[: max_chars + 1].replace("\r\n", "\n").replace("\t", " "):
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks <= _MAX_MARKS:
+            hidden = char not in _SHOWN and unicodedata.category(char) in _HIDDEN
+            shown.append("\ufffd" if hidden else char)
+    lines = "".join(shown)[:max_chars].strip().split("\n")
+    cut = len(whole) > max_chars or len(lines) > MAX_LINES
+    ending = f" \u2026 ({len(whole):,} characters in all)" if cut else ""
+    return Written("\n".join(lines[:MAX_LINES]) + ending)
+
+
+def charts_of(blocks: Sequence[Block]) -> list[Chart]:
+    """Return all charts among `blocks`, in their order."""
+    found: list[Chart] = []
+    for block in blocks:
+        if isinstance(block, Chart):
+            found.append(block)
+        elif isinstance(block, SideBySide):
+            found += [chart for _, column in block.columns for chart in charts_of(column)]
+    return found
+
+
+def one_line(text: str) -> str:
+    """Return `text` harmless and on one line, for a sentence of our own that quotes it."""
+    return written(text, max_chars=1000).text.replace("\n", " ")

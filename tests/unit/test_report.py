@@ -1,0 +1,497 @@
+"""A report says what happened, whatever the model wrote and however little of the run is left."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from serl_trl.commands.report import run as report_command
+from serl_trl.report import build_report, report_after_training, write_reports
+from serl_trl.report_blocks import Excerpt, Report, Table, Written, charts_of, written
+from serl_trl.report_charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
+from serl_trl.report_findings import (
+    collapse,
+    funnel,
+    improvement,
+    label_answer,
+    num_trained,
+    signs_of_collapse,
+    warnings_of,
+)
+from serl_trl.report_html import render_html
+from serl_trl.report_markdown import render_markdown
+from serl_trl.run_files import read_run
+
+DOCS = Path(__file__).parents[2] / "docs"
+CONFIG = {
+    "max_steps": 10,
+    "num_generations": 4,
+    "generation_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "steps_per_generation": 1,
+    "difficulty_low": 0.2,
+    "difficulty_high": 0.8,
+    "label_reward": "vote",
+    "learning_rate": 1e-6,
+}
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "```\n# A heading\n<b>bold</b>\n````\n| a | b |",
+    "\x1b[2J\x1b]52;c;aGk=\x07 wiped \u202eesrever\u202c \u2066x\u2069 \x00\x9b31m",
+    "w" * 10_000,
+    "a\u0301\u0301\u0301\u0301\u0301 \ud800 \U000e0041 \u2028 &amp; \"quoted' \\| $x$ https://a.example",
+    "</style></svg><iframe src=//a.example></iframe>",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: tags, attributes, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def make_run(
+    folder: Path,
+    *,
+    texts=("Tom has 3 apples. How many?",),
+    reason: str = "rouge_l",
+    answer: str = "7",
+    steps: int = 10,
+    values=None,
+    config=None,
+    rights=lambda step: False,
+) -> Path:
+    """Write a run whose model wrote `texts`; `values` gives a metric by the step from 0."""
+    private = folder / "_serl"
+    private.mkdir(parents=True)
+    (private / "config.yaml").write_text(yaml.safe_dump(CONFIG | (config or {})))
+    records, rows = [], []
+    for step in range(steps):
+        for i in range(4):
+            number, text = step * 4 + i, texts[(step * 4 + i) % len(texts)]
+            keep = i != 3
+            records.append(
+                {
+                    "type": "proposal",
+                    "id": number,
+                    "step": step,
+                    "text": text,
+                    "shots": ["seed:1", f"pool:{step}"] if step else ["seed:1"],
+                    "keep": keep,
+                    "reason": "" if keep else reason,
+                    "detail": {"nearest": text, "rouge_l": 0.9, "extra": text},
+                }
+            )
+            if keep:
+                answers = {answer: 3, f"{answer} and {step}": 1}
+                records.append(
+                    {
+                        "type": "group",
+                        "id": step * 3 + i,
+                        "step": step,
+                        "instruction": text,
+                        "origin": f"proposal:{number}",
+                        "answers": answers,
+                        "num_unparsable": 0,
+                        "majority_answer": answer if i else f"{step}",
+                        "majority_ratio": 0.75,
+                        "gold": text if i == 2 else None,
+                        "label_right": rights(step) if i == 2 else None,
+                        "keep": i != 1,
+                        "reason": "" if i != 1 else "band_high",
+                    }
+                )
+        found = {"serl/majority_ratio": 0.5, "entropy": 1.0, "serl/pool_size": 10.0 + step}
+        rows.append({"step": step + 1} | found | {k: f(step) for k, f in (values or {}).items()})
+    for name, lines in (("ledger.jsonl", records), ("metrics.jsonl", rows)):
+        (private / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def evaluate(folder: Path, low: float, high: float, *, name: str = "pass@1") -> None:
+    middle = (low + high) / 2
+    parts = {
+        "before": {"mean": 0.5, "low": 0.45, "high": 0.55},
+        "after": {"mean": 0.5 + middle, "low": 0.5, "high": 0.6},
+        "change": {"mean": middle, "low": low, "high": high},
+    }
+    record = {"num_problems": 200, "num_samples": 16, "figures": {name: parts}}
+    (folder / "_serl" / "evaluation.json").write_text(json.dumps(record))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    """A run in which everything that can be written by a model or a user is hostile."""
+    folder = make_run(
+        tmp_path_factory.mktemp("hostile") / "<script>alert(0)<",
+        texts=HOSTILE,
+        reason="<script>alert(3)</script>|`$x$",
+        answer=HOSTILE[0] + "\\|`\n" + HOSTILE[1],
+        config={"learning_rate": "<script>alert(4)</script>", "seed": ["\x1b[2J"]},
+    )
+    ledger = folder / "_serl" / "ledger.jsonl"
+    more = [
+        {"type": "starved", "step": 9, "diagnosis": HOSTILE[0] + "\x1b[2J\n" + HOSTILE[1]},
+        {"type": "bound", "step": 9, "bound": HOSTILE[0]},
+    ]
+    ledger.write_text(ledger.read_text() + "".join(json.dumps(line) + "\n" for line in more))
+    facts = {"base": HOSTILE[0], "num_seeds": 5, "versions": {HOSTILE[0]: HOSTILE[5]}}
+    (folder / "_serl" / "run.json").write_text(json.dumps(facts))
+    evaluate(folder, 0.1, 0.2, name="pass@1")
+    write_reports([folder])
+    return folder
+
+
+def read(folder: Path, name: str = "report.html") -> str:
+    return (folder / "_serl" / name).read_text(encoding="utf-8")
+
+
+def test_the_page_runs_nothing_and_asks_for_nothing(hostile):
+    text = read(hostile)
+    page = Page(text)
+
+    policy = {value for tag, name, value in page.attributes if tag == "meta" and name == "content"}
+    assert any(
+        value.startswith("default-src 'none'; style-src 'unsafe-inline'") for value in policy
+    )
+    assert page.tags.isdisjoint({"script", "img", "iframe", "link", "object", "b1", "base", "form"})
+    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name == "src"]
+    links = [value for _, name, value in page.attributes if name in ("href", "xlink:href")]
+    assert links and all(value.startswith("#") for value in links)
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style and "url(" not in style.group(1) and "@import" not in style.group(1)
+    assert all(value.startswith("url(#") for value in re.findall(r"url\([^)]*", text))
+
+
+def test_a_reader_sees_what_the_model_wrote_but_nothing_hidden(hostile):
+    page = Page(read(hostile))
+
+    assert "<script>alert(1)</script>" in page.text
+    assert "(10,000 characters in all)" in page.text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page.text)
+    assert "w" * 601 not in page.text
+    assert len(read(hostile).encode()) < 2_000_000
+
+
+def unfenced(markdown: str) -> list[str]:
+    """Return the lines outside fences, as CommonMark reads them."""
+    kept, fence = [], ""
+    for line in markdown.split("\n"):
+        ticks = re.match(r" {0,3}(`{3,})", line)
+        if fence:
+            if ticks and len(ticks[1]) >= len(fence) and not line.strip().strip("`"):
+                fence = ""
+        elif ticks:
+            fence = ticks[1]
+        else:
+            kept.append(line)
+    assert not fence, "a fence is left open"
+    return kept
+
+
+def outside_code(markdown: str) -> str:
+    """Return what GitHub would interpret: the fences and the code spans are taken out."""
+    span = re.compile(r"(?<![\\`])(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+    return "\n".join(span.sub("CODE", line) for line in unfenced(markdown))
+
+
+def num_cells(row: str) -> int:
+    """Count the cells of a table's row as GitHub does: before it looks for code."""
+    return len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) - 1
+
+
+def test_the_markdown_holds_no_markup_of_the_model(hostile):
+    text = read(hostile, "report.md")
+    shown = outside_code(text)
+
+    assert not re.search(r"(?<!\\)<", shown)
+    assert "A heading" not in shown
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    for table in re.findall(r"(?:^\|.*\|$\n?)+", "\n".join(unfenced(text)), re.MULTILINE):
+        assert len({num_cells(row) for row in table.strip().split("\n")}) == 1, table
+
+
+def test_pictures_are_described_and_well_formed(hostile):
+    charts = charts_of(build_report([read_run(hostile)]).blocks)
+
+    assert {"Agreement", "Funnel", "Refusals by reason", "Majority ratios over time"} <= {
+        chart.title for chart in charts
+    }
+    for chart in charts:
+        root = ElementTree.fromstring(chart.svg)
+        assert root.get("role") == "img" and len(root.get("aria-label", "")) > 10
+        assert not root.findall(".//style") and "http" not in chart.svg
+        assert chart.table.rows
+
+
+def test_the_same_folder_gives_the_same_bytes(hostile, tmp_path):
+    for target in ("one", "two"):
+        write_reports([hostile], tmp_path / target)
+
+    for name in ("report.html", "report.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_two_runs_stand_side_by_side(tmp_path, capsys):
+    first = make_run(tmp_path / "a" / "run", config={"seed": 1})
+    second = make_run(tmp_path / "b" / "run", config={"seed": 2, "output_dir": "elsewhere"})
+
+    code = report_command([str(first), str(second), "--output", str(tmp_path)], Console(quiet=True))
+
+    assert code == 0
+    page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8"))
+    assert "A: run" in page.text and "B: run" in page.text
+    markdown = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert "| `seed` | `1` | `2` |" in markdown and "output" not in markdown
+    assert "| B before band |" in markdown and "| B |" in markdown
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.yaml": ""},
+        {"metrics.jsonl": ""},
+        {"ledger.jsonl": '{"type": "prop'},
+        {"config.yaml": "[1]", "metrics.jsonl": '{"step": 1}\n', "ledger.jsonl": "\n"},
+        {
+            "config.yaml": "max_steps: x\nnum_generations: 0\n",
+            "evaluation.json": '{"figures": [1]}',
+        },
+        {"config.yaml": "a: 1", "evaluation.json": '{"figures": {"pass@1": {"before": 1}}}'},
+        {"ledger.jsonl": '{"type": "group"}\n{"type": "proposal", "detail": [], "shots": 3}\n'},
+        {"ledger.jsonl": '{"type": "starved", "step": 0, "diagnosis": "nothing"}\n'},
+        {"metrics.jsonl": '{"step": 1, "entropy": NaN, "serl/majority_ratio": 1e400}\n'},
+        {"metrics.jsonl": '{"step": 3, "entropy": 1e299}\n{"step": 9, "entropy": -1e299}\n'},
+    ],
+)
+def test_whatever_is_left_of_a_run_becomes_a_report(tmp_path, files):
+    (tmp_path / "_serl").mkdir()
+    for name, text in files.items():
+        (tmp_path / "_serl" / name).write_text(text)
+
+    for file in write_reports([tmp_path]):
+        assert "Is it collapsing" in file.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_no_run_is_bad_input(tmp_path, capsys):
+    assert report_command([str(tmp_path)], Console(quiet=True)) == 2
+    assert "holds no _serl folder; name the output_dir of a run" in capsys.readouterr().err
+    assert report_command([], Console(quiet=True)) == 2
+    assert report_command([str(tmp_path)] * 3, Console(quiet=True)) == 2
+    assert "3 runs are given" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_that_fails_only_warns(tmp_path, caplog):
+    folder = make_run(tmp_path / "run")
+    (folder / "_serl" / "report.html").mkdir()
+
+    assert report_after_training(folder) == []
+    assert "The report of" in caplog.text and "try serl report" in caplog.text
+
+
+# What the report says.
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"), [(0.1, 0.2, "Yes"), (-0.1, 0.2, "Not shown"), (-0.2, -0.1, "No, it")]
+)
+def test_improvement_needs_an_interval_beside_zero(tmp_path, low, high, answer):
+    folder = make_run(tmp_path / "run")
+    evaluate(folder, low, high)
+
+    found = improvement(read_run(folder))
+
+    assert found.answer.startswith(answer)
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}" in found.certainty
+    assert "200 problems with 16 samples" in found.certainty
+
+
+def test_a_probe_is_believed_as_far_as_its_size_allows(tmp_path):
+    folder = make_run(tmp_path / "run", values={"serl/probe/pass@1": lambda step: 0.5 + step / 50})
+    assert improvement(read_run(folder)).answer.startswith("Perhaps")
+
+    facts = folder / "_serl" / "run.json"
+    # 1.96 * sqrt((0.25 + 0.68 * 0.32) / n) is 0.134 for 100 problems and 0.095 for 200.
+    for problems, answer in ((100, "Yes"), (40, "Not shown")):
+        facts.write_text(json.dumps({"num_probe_problems": problems}))
+        found = improvement(read_run(folder))
+        assert found.answer.startswith(answer)
+    assert "give or take 21.2" in found.certainty
+
+
+def test_without_gold_nothing_is_claimed(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+
+    assert improvement(run).answer.startswith("Not known")
+
+
+def test_one_answer_everywhere_is_told_in_plain_words(tmp_path):
+    run = read_run(make_run(tmp_path / "run", steps=20))
+
+    # Two of three groups of a step have the answer 7, and the third of step 7 has it too.
+    assert "The commonest answer is the same in 68 % of the last 60 groups" in str(warnings_of(run))
+    assert collapse(run)[0].startswith("Look closely: 1 of")
+
+
+def test_each_sign_of_collapse_shows_when_its_figure_does(tmp_path):
+    def sharp(step: int) -> float:
+        return 0.05 if step > 5 else 1.0
+
+    values = {
+        "entropy": sharp,
+        "completions/mean_length": lambda step: 100 * sharp(step),
+        "serl/majority_ratio": lambda step: 1.0 if step > 5 else 0.5,
+        "serl/top_template_ratio": lambda step: 0.9,
+        "serl/probe/pass@1": sharp,
+    }
+
+    bad = make_run(tmp_path / "bad", values=values, rights=lambda step: step < 5)
+    signs = signs_of_collapse(read_run(bad))
+    assert [sign.name for sign in signs if not sign.shows] == ["One answer wins everywhere"]
+    calm = signs_of_collapse(read_run(make_run(tmp_path / "good")))
+    assert not any(sign.shows for sign in calm)
+    page = (DOCS / "reading_a_report.md").read_text(encoding="utf-8")
+    assert all(f"| {sign.name.removesuffix(' (tokens)')} |" in page for sign in signs)
+
+
+def test_the_funnel_ends_at_what_found_a_place(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+
+    counts = [(stage.name, stage.count) for stage in funnel(run)]
+    # Ten steps of four proposals, three accepted and rolled out, two kept; a batch has two places.
+    assert counts == [
+        ("proposals written", 40),
+        ("accepted", 30),
+        ("rolled out", 30),
+        ("with a majority", 30),
+        ("kept", 20),
+        ("trained on", 20),
+    ]
+    small = read_run(make_run(tmp_path / "small", config={"generation_batch_size": 4}))
+    assert num_trained(small) == 10
+    assert num_trained(read_run(make_run(tmp_path / "odd", config={"num_generations": 0}))) is None
+
+
+def test_labels_are_judged_by_what_is_known(tmp_path):
+    folder = make_run(tmp_path / "run")
+    assert label_answer(read_run(folder)).startswith("0 % of the 10 labels")
+    random = make_run(tmp_path / "random", config={"label_reward": "random"})
+    assert "coin toss" in label_answer(read_run(random))
+
+
+def test_overlap_with_evaluation_sets_is_counted_and_listed(tmp_path):
+    folder = make_run(tmp_path / "run", reason="contamination")
+    ledger = folder / "_serl" / "ledger.jsonl"
+    detail = '"detail": {"evaluation_set": "math<500>", "row": 7, "shared": "find the sum of"}'
+    text = re.sub(
+        r'"keep": false, "reason": "contamination", "detail": {[^}]*}',
+        lambda _: f'"keep": false, "reason": "contamination", {detail}',
+        ledger.read_text(),
+    )
+    ledger.write_text(text + '{"type": "seed_overlap", "row": 3}\n')
+
+    write_reports([folder])
+
+    page = Page(read(folder))
+    assert "10 proposals overlapped a problem of an evaluation set" in page.text
+    assert "math<500>" in page.text and "find the sum of" in page.text and "Row: 7" in page.text
+    assert "1 seed overlap" in page.text
+
+
+def test_lineage_goes_back_to_the_seeds(tmp_path):
+    folder = make_run(tmp_path / "run", texts=[f"Problem {n}?" for n in range(40)])
+
+    write_reports([folder])
+
+    lineage = read(folder, "report.md").split("## Where one instruction came from")[1]
+    # pool:9 of step 9 is the tenth accepted one, proposal 12 of step 3; and so on to step 0.
+    found = re.findall(r"Problem (\d+)\?", lineage)
+    assert found == ["38", "12", "4", "1"]
+    assert "1 seed (numbers 1) and 0 instructions of its own" in lineage
+
+
+def test_every_reason_is_among_the_refused(tmp_path):
+    folder = make_run(tmp_path / "run", steps=60)
+    ledger = folder / "_serl" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"reason": "rouge_l"', '"reason": "seldom"', 1))
+
+    write_reports([folder])
+
+    refused = read(folder, "report.md").split("## Refused instructions")[1].split("\n## ")[0]
+    assert refused.count("Refused (") == 20
+    assert "seldom" in refused
+
+
+# Properties of the parts.
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(max_size=700) | st.sampled_from(HOSTILE))
+def test_any_text_survives_both_renderers_harmlessly(text):
+    safe = written(text)
+    report = Report("t", "s", (Excerpt(safe), Table(("a", "b"), ((safe, "x"),))))
+
+    page = Page(render_html(report))
+    assert page.text.count(safe.text) >= 1
+    assert page.tags <= {
+        *("html", "head", "meta", "title", "style", "body", "header", "h1", "p", "nav", "main"),
+        *("span", "div", "table", "thead", "tbody", "tr", "th", "td"),
+    }
+    markdown = render_markdown(report)
+    assert {num_cells(line) for line in unfenced(markdown) if line.startswith("|")} == {2}
+    shown = outside_code(markdown)
+    assert not re.search(r"(?<!\\)<", shown)
+    assert [line for line in shown.split("\n") if line.startswith("|")][2] == "| CODE | x |" or (
+        not safe.text.strip()
+    )
+
+
+@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(st.text(max_size=40), st.floats(0, 1), st.floats(0, 1))
+@example("\x08$x_{$<b>&\ud800", 0.0, 0.0)
+@example("label", 1.0, 1e-65)
+def test_any_label_and_value_can_be_drawn(label, one, two):
+    pictures = (
+        line_chart([Line(label, [(1, one), (2, two)])], description=label, unit=label),
+        area_chart([1], [(label, [one]), ("b", [two])], description=label),
+        bar_chart([(label, one, label)], description=label),
+        interval_chart([Mark(label, min(one, two), one, max(one, two))], description=label),
+    )
+    for picture in pictures:
+        assert "script" not in picture or "script" in label
+        ElementTree.fromstring(picture)
+
+
+def test_written_says_what_it_left_out():
+    assert written("a\x1b[2J\u202eb").text == "a\ufffd[2J\ufffdb"
+    assert written("x" * 700, max_chars=10) == Written("xxxxxxxxxx \u2026 (700 characters in all)")
+    assert written("\n".join("abcdefghijklmnop")).text.count("\n") == 11
+    assert written("e\u0301\u0301\u0301\u0301").text == "e\u0301\u0301"
+
+
+def test_a_long_run_stays_a_small_page(tmp_path):
+    folder = make_run(tmp_path / "run", steps=500, values={"serl/similarity": lambda s: s / 500})
+
+    write_reports([folder])
+
+    assert len(read(folder)) < 400_000
