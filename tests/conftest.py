@@ -36,6 +36,23 @@ settings.register_profile(
 settings.load_profile("default_run")
 
 
+@pytest.fixture
+def fake_hub(monkeypatch):
+    """A Hub on this machine, to which huggingface_hub talks, logged in by HF_TOKEN."""
+    from huggingface_hub import constants
+
+    spec = importlib.util.spec_from_file_location("fake_hub", UNIT.parent / "fake_hub.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    hub = module.FakeHub()
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", module.TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield hub
+    hub.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if UNIT in item.path.parents:

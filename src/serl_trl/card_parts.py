@@ -1,0 +1,278 @@
+"""The sections that the cards of a model and of its data set are put together from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serl_trl.export import NUM_BINS, Tallies
+from serl_trl.markdown import code, fenced, table
+from serl_trl.run_facts import RunFacts, public_name
+from serl_trl.run_files import Run, number_in
+from serl_trl.texts import count_of
+
+PAPER = "https://arxiv.org/abs/2505.20347"
+CITATION = """\
+```bibtex
+@article{serl2025,
+    title  = {{SeRL: Self-Play Reinforcement Learning for Large Language Models with Limited Data}},
+    year   = 2025,
+    eprint = {arXiv:2505.20347},
+}
+@software{vonwerra2020trl,
+    title  = {{TRL: Transformers Reinforcement Learning}},
+    author = {von Werra, Leandro and Belkada, Younes and Tunstall, Lewis and Beeching, Edward and
+              Thrush, Tristan and Lambert, Nathan and Huang, Shengyi and Rasul, Kashif and
+              Gallou\\'edec, Quentin},
+    url    = {https://github.com/huggingface/trl},
+    year   = {2020}
+}
+```"""
+
+
+def base_text(facts: RunFacts) -> str:
+    """Name the base model, without a path of this machine."""
+    if facts.base is None:
+        what = f" ({code(facts.architecture)})" if facts.architecture else ""
+        return f"a local folder{what}"
+    revision = f" at revision {code(facts.base_revision)}" if facts.base_revision else ""
+    return f"[{facts.base}](https://huggingface.co/{facts.base}){revision}"
+
+
+def license_text(facts: RunFacts) -> str:
+    """Say under which licence the weights stand, as far as it is known."""
+    if facts.base_license:
+        return f"The base's licence applies: {code(facts.base_license)}."
+    if facts.base:
+        return "The base's licence applies; it was not known when this card was written."
+    return "The licence of the base applies; the base is not on the Hub and names none."
+
+
+def seeds_text(facts: RunFacts) -> str:
+    """Say what was given: how many instructions, with how many answers, and which."""
+    if not facts.num_seeds:
+        return "not recorded."
+    source = code(facts.seed_source) if facts.seed_source else "a local file (not published)"
+    answers = (
+        f"{facts.num_gold_seeds:,} of them with gold answers"
+        if facts.num_gold_seeds
+        else "none with an answer"
+    )
+    return (
+        f"{count_of(facts.num_seeds, 'instruction')} from {source}, {answers}; SHA-256 of texts "
+        f"and answers {code(facts.seed_sha256)}."
+    )
+
+
+def recipe(facts: RunFacts) -> str:
+    """Return the table of options."""
+    title = "All options" if facts.all_options else "Options that differ from the defaults"
+    rows = [(code(name), code(_shown(value))) for name, value in sorted(facts.options.items())]
+    if not rows:
+        return "All options are at their defaults."
+    return f"{title}:\n\n" + table(("option", "value"), rows)
+
+
+def versions(facts: RunFacts) -> str:
+    """List the versions, or say that they are not known."""
+    listed = ", ".join(f"{name} {code(version)}" for name, version in facts.versions.items())
+    return listed or "not recorded"
+
+
+def compute(run: Run, facts: RunFacts) -> str:
+    """Say how long the run took on what, as far as the logs tell."""
+    seconds = max((value for _, value in run.series("train_runtime")), default=0.0)
+    tokens = max((value for _, value in run.series("num_tokens")), default=0.0)
+    parts = [count_of(run.num_steps, "optimizer step")]
+    if seconds:
+        count = facts.num_processes
+        processes = f"{count} processes" if count > 1 else "one process"
+        hours = seconds * count / 3600
+        parts.append(f"{hours:.2f} device hours ({processes} for {seconds:,.0f} s)")
+    if facts.device:
+        parts.append(f"on {code(facts.device)}")
+    if tokens:
+        parts.append(f"{tokens:,.0f} tokens in trained prompts and completions")
+    return ", ".join(parts)
+
+
+def method(run: Run) -> str:
+    """Say in a sentence or two what the run did, from its options."""
+    given = run.config.get("prompt_source") == "given" or run.config.get("use_selfplay") is False
+    votes = run.config.get("num_generations", "several")
+    source = (
+        "The model answered the instructions of a seed set"
+        if given
+        else "The model wrote new instructions from a small seed set and answered each"
+    )
+    label = {
+        "vote": "its majority answer was the label, so it was rewarded for agreeing with itself",
+        "gold": "it was rewarded for gold answers, not for a vote",
+        "random": "rewards were coin tosses, as a control: it was taught nothing",
+        "none": "it was rewarded by other functions, not for a vote",
+    }.get(str(run.config.get("label_reward", "vote")), "how it was rewarded is not recorded")
+    return f"{source} {votes} times; {label}."
+
+
+def evaluation(run: Run, measured: Mapping[str, Any]) -> str:
+    """Return the figures before and after training, or say that nothing was measured."""
+    found = [text for text in (_compared(measured), _before_after(run), _probed(run)) if text]
+    return "\n\n".join(found) or (
+        "Neither the base nor this model was measured against gold answers in this run. Do so "
+        "before you rely on it; agreement among its own answers says nothing about that."
+    )
+
+
+def _compared(measured: Mapping[str, Any]) -> str:
+    """Return the table of a comparison by `serl eval --compare`."""
+    benchmarks = measured.get("benchmarks")
+    if not isinstance(benchmarks, Mapping):
+        return ""
+    rows = []
+    settings = set()
+    for name, entry in benchmarks.items():
+        settings.update(entry.get("other_settings") or ())
+        for figure, values in entry["differences"].items():
+            gap = _interval(values, "difference", sign="+")
+            figures = [f"{number_in(values, side) or 0.0:.3f}" for side in ("base", "trained")]
+            problems = f"{entry['num_problems']:,}"
+            rows.append([code(str(name)), problems, code(str(figure)), *figures, gap])
+    other = public_name(str(measured.get("base", "")))
+    with_what = code(other) if other else "a model in a local folder"
+    note = f"\n\nOther settings that differed: {code('; '.join(settings))}." if settings else ""
+    heads = ("benchmark", "problems", "figure", "base", "this model", "difference")
+    return (
+        f"This model and {with_what} (base), measured by the same code (`serl eval --compare`); "
+        "differences with 95 % intervals over pairs of problems.\n\n" + table(heads, rows) + note
+    )
+
+
+def _before_after(run: Run) -> str:
+    """Return the table of the measurement before and after training."""
+    figures = run.evaluation.get("figures")
+    if not isinstance(figures, Mapping) or not figures:
+        return ""
+    rows = [
+        [
+            code(str(name)),
+            _interval(values, "before"),
+            _interval(values, "after"),
+            _interval(values, "change", sign="+"),
+        ]
+        for name, values in figures.items()
+        if isinstance(values, Mapping)
+    ]
+    problems = number_in(run.evaluation, "num_problems") or 0
+    samples = number_in(run.evaluation, "num_samples") or 0
+    return (
+        f"The base and this model, measured by the same code on the same {problems:,.0f} problems "
+        f"with {samples:.0f} samples each; means over problems with 95 % bootstrap intervals, the "
+        "change over pairs.\n\n" + table(("figure", "base", "this model", "change"), rows)
+    )
+
+
+def _probed(run: Run) -> str:
+    """Return the first and the last measurement of the probe set during training."""
+    points = run.series("serl/probe/pass@1")
+    if len(points) < 2:
+        return ""
+    (first, before), (last, after) = points[0], points[-1]
+    return (
+        f"On the probe set, which was not trained on, pass@1 went from {before:.3f} at step "
+        f"{first:.0f} to {after:.3f} at step {last:.0f}."
+    )
+
+
+def funnel(tallies: Tallies) -> str:
+    """Return how proposals became groups to train on, and what was refused why."""
+    rows = [
+        ("proposals written", f"{tallies.num_proposals:,}"),
+        ("accepted by the filters", f"{tallies.num_accepted:,}"),
+        ("answered by a group of completions", f"{tallies.num_groups:,}"),
+        ("groups with a majority inside the band", f"{tallies.num_kept:,}"),
+    ]
+    reasons = [
+        (code(reason), what, f"{number:,}")
+        for what, counts in (("proposal", tallies.refused), ("group", tallies.group_refused))
+        for reason, number in counts.most_common()
+    ]
+    tables = [table(("stage", "number"), rows)]
+    if reasons:
+        tables.append(table(("refused because", "what", "number"), reasons))
+    return "\n\n".join(tables)
+
+
+def agreement(tallies: Tallies) -> str:
+    """Return the histogram of majority ratios."""
+    most = max(tallies.ratios, default=0) or 1
+    rows = [
+        (f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}", f"{n:,}", "█" * round(20 * n / most))
+        for i, n in enumerate(tallies.ratios)
+    ]
+    return table(("majority ratio", "groups", ""), rows)
+
+
+def contamination(facts: RunFacts, tallies: Tallies, run: Run) -> str:
+    """Say what the instructions were compared with, and what was found."""
+    if not facts.evaluation_sets:
+        return (
+            "No evaluation set was named in this run, so nothing was compared with one. Check the "
+            "instructions against whatever you measure on."
+        )
+    sets = ", ".join(
+        f"{code(name)} ({count_of(number, 'problem')})"
+        for name, number in facts.evaluation_sets.items()
+    )
+    overlaps = run.ledger.num_seed_overlaps
+    return (
+        f"Every proposal was compared with {sets}, by shared word sequences and ROUGE-L; "
+        f"{count_of(tallies.refused['contamination'], 'proposal')} overlapped and left training. "
+        f"{count_of(overlaps, 'seed')} overlapped too, and stayed. Paraphrases and translations "
+        "are not found this way."
+    )
+
+
+def examples(texts: Sequence[str], none: str) -> str:
+    """Return the texts as blocks that they cannot leave."""
+    return "\n\n".join(fenced(text) for text in texts) or none
+
+
+def agreement_warning(run: Run) -> str:
+    """Return what the vote cannot know, with the label accuracy where gold was known."""
+    known = [value for _, value in run.series("serl/label_accuracy")]
+    measured = (
+        f"Where gold answers were known during this run, {sum(known) / len(known):.1%} of the "
+        f"majority answers were right (mean over {count_of(len(known), 'logged step')}); nothing "
+        "is known about the others."
+        if known
+        else "In this run no gold answer was known, so how often the vote was right is not known."
+    )
+    return (
+        "**Agreement is not accuracy.** The majority answer is what the model's own answers agree "
+        "on. Where most samples make the same mistake, the mistake is the majority. " + measured
+    )
+
+
+def limits(run: Run) -> str:
+    """Return what should keep a reader from trusting the model too much."""
+    return f"""\
+- {agreement_warning(run)}
+- The method sharpens what a model already knows; it teaches no fact that it did not have.
+- Topics can narrow and answers can collapse onto one another; look at the curves.
+- No claim is made about other domains or languages than those of the seed set, nor about safety:
+  nothing here was trained or filtered for it."""
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _interval(values: Mapping[str, Any], part: str, *, sign: str = "") -> str:
+    found = values.get(part)
+    mean, low, high = (
+        number_in(found, key) if isinstance(found, Mapping) else None
+        for key in ("mean", "low", "high")
+    )
+    if mean is None:
+        return "-"
+    if low is None or high is None:
+        return f"{mean:{sign}.3f}"
+    return f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

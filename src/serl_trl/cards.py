@@ -1,0 +1,207 @@
+"""The cards of a model and of its self-written instructions: complete, true, harmless to read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from serl_trl import card_parts as parts
+from serl_trl.curves import draw_curves
+from serl_trl.export import COLUMNS, tally
+from serl_trl.markdown import code, table
+from serl_trl.prompts import PromptStyle, rollout_messages
+from serl_trl.run_facts import RunFacts
+from serl_trl.run_files import Run
+
+TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
+DATASET_TAGS = ("serl", "synthetic", "self-instruct")
+FIGURES = "figures"
+
+
+def write_model_card(
+    folder: Path,
+    run: Run,
+    facts: RunFacts,
+    *,
+    repo_id: str | None,
+    measured: Mapping[str, Any] | None = None,
+) -> None:
+    """Write README.md and its figures to `folder`; `repo_id` is where it is going to lie.
+
+    `measured` is a comparison with another model, as `serl eval --compare` writes it.
+    """
+    figures = draw_curves(run, folder / FIGURES)
+    text = model_card(run, facts, repo_id=repo_id, figures=figures, measured=measured or {})
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def model_card(
+    run: Run,
+    facts: RunFacts,
+    *,
+    repo_id: str | None,
+    figures: Mapping[str, str],
+    measured: Mapping[str, Any],
+) -> str:
+    """Return the card of the model; `figures` maps file names to what they show."""
+    from huggingface_hub import ModelCardData
+
+    tallies = tally(run.ledger)
+    name = repo_id or run.name
+    data = ModelCardData(
+        base_model=facts.base,
+        library_name="peft" if facts.adapter else "transformers",
+        license=facts.base_license,
+        datasets=[facts.seed_source] if facts.seed_source and "/" in facts.seed_source else None,
+        pipeline_tag="text-generation",
+        tags=list(TAGS),
+    )
+    if facts.base:
+        data["base_model_relation"] = "adapter" if facts.adapter else "finetune"
+    kind = "An adapter for" if facts.adapter else "A model trained from"
+    images = "\n\n".join(f"![{what}]({FIGURES}/{file})" for file, what in figures.items())
+    adapter_note = (
+        f"\n\nThe adapter was trained against the unmodified base {parts.base_text(facts)}; with "
+        "other base weights it is another model."
+        if facts.adapter
+        else ""
+    )
+    sections = {
+        "": f"""{kind} {parts.base_text(facts)} with SeRL ([arXiv 2505.20347]({parts.PAPER})). \
+{parts.method(run)} Made with [TRL](https://github.com/huggingface/trl).{adapter_note}""",
+        "Use": _usage(name, run, facts),
+        "Evaluation": parts.evaluation(run, measured),
+        "What the vote cannot know, and other limits": parts.limits(run),
+        "Training": f"""\
+- Seed set: {parts.seeds_text(facts)}
+- Compute: {parts.compute(run, facts)}.
+- Started: {code(facts.started)}, run {code(facts.run_id)}.
+- Versions: {parts.versions(facts)}.
+
+{parts.recipe(facts)}""",
+        "From proposals to training": parts.funnel(tallies),
+        "Curves": images or "No curves were drawn for this card.",
+        "Contamination": parts.contamination(facts, tallies, run),
+        "Instructions that it wrote": parts.examples(
+            tallies.examples["accepted"], "It wrote none that passed the filters."
+        ),
+        "Licence": parts.license_text(facts),
+        "Citation": parts.CITATION,
+    }
+    return _document(data.to_yaml(), name, sections)
+
+
+def dataset_card(
+    run: Run, facts: RunFacts, *, repo_id: str | None, counts: Mapping[str, int]
+) -> str:
+    """Return the card of the self-written instructions; `counts` are the rows of each split."""
+    from huggingface_hub import DatasetCardData
+
+    tallies = tally(run.ledger)
+    name = repo_id or f"{run.name}-instructions"
+    data = DatasetCardData(
+        annotations_creators=["machine-generated"],
+        language_creators=["machine-generated"],
+        task_categories=["text-generation"],
+        size_categories=[_size_category(sum(counts.values()))],
+        tags=list(DATASET_TAGS),
+    )
+    rows = [(code(split), f"{number:,}") for split, number in counts.items()]
+    sections = {
+        "": f"""Instructions that a language model ({parts.base_text(facts)}) wrote for itself \
+during self-play training by SeRL ([arXiv 2505.20347]({parts.PAPER})), each with its fate.
+
+{table(("split", "rows"), rows)}""",
+        "Warnings": f"""\
+- **No answer in here was checked by anyone.** `majority_answer` is the commonest answer of the same
+  model. It can be wrong, and the instruction can have no answer at all.
+- Everything is machine-written. It can be false, repetitive, unsafe or offensive, it can repeat
+  what the base model was trained on, and it was not searched for personal data.
+- The split `refused` holds what the filters kept out of training. It is there to study filters.
+- The texts were written from a seed set that is not part of this data set, and stay close to it.
+- Terms of the base model on the use of its outputs may apply. {parts.license_text(facts)}
+
+To have something removed, open a discussion on this page.""",
+        "Read it": f"""\
+```python
+from datasets import load_dataset
+
+instructions = load_dataset("{name}", split="accepted")
+kept = instructions.filter(lambda row: row["kept"])
+```""",
+        "Columns": table(
+            ("column", "meaning"), [(code(column), what) for column, what in COLUMNS.items()]
+        ),
+        "Where it comes from": f"""\
+- Seed set: {parts.seeds_text(facts)}
+- Run {code(facts.run_id)}, started {code(facts.started)}; {parts.compute(run, facts)}.
+- Versions: {parts.versions(facts)}.
+
+{parts.recipe(facts)}""",
+        "From proposals to training": parts.funnel(tallies),
+        "Agreement": parts.agreement(tallies) + "\n\n" + parts.agreement_warning(run),
+        "Contamination": parts.contamination(facts, tallies, run)
+        + " The texts of refused proposals that overlap, and of those that may copy a seed, are "
+        "withheld (column `withheld`).",
+        "Examples": "Accepted:\n\n"
+        + parts.examples(tallies.examples["accepted"], "none")
+        + "\n\nRefused:\n\n"
+        + parts.examples(tallies.examples["refused"], "none"),
+        "Citation": parts.CITATION,
+    }
+    return _document(data.to_yaml(), name, sections)
+
+
+def _document(metadata: str, name: str, sections: Mapping[str, str]) -> str:
+    texts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items()]
+    body = "\n\n".join(texts)
+    return f"---\n{metadata.strip()}\n---\n\n# {_heading(name)}\n\n{body}\n"
+
+
+def _heading(name: str) -> str:
+    return code(name.split("/")[-1])
+
+
+def _usage(name: str, run: Run, facts: RunFacts) -> str:
+    named = {f.name: run.config[f.name] for f in fields(PromptStyle) if f.name in run.config}
+    asked = "If 3 pens cost 6 coins, what do 5 pens cost?"
+    messages = json.dumps(rollout_messages(asked, PromptStyle(**named)))
+    if not facts.adapter:
+        return f"""\
+```python
+from transformers import pipeline
+
+generator = pipeline("text-generation", model="{_quotable(name)}")
+messages = {messages}
+print(generator(messages, return_full_text=False)[0]["generated_text"])
+```
+
+These are the messages of training, around another instruction."""
+    base = facts.base or "the folder of the base model"
+    revision = f', revision="{facts.base_revision}"' if facts.base and facts.base_revision else ""
+    return f"""\
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
+model = PeftModel.from_pretrained(base, "{_quotable(name)}")
+messages = {messages}
+```
+
+These are the messages of training, around another instruction."""
+
+
+def _quotable(name: str) -> str:
+    return "".join(c for c in name if c.isalnum() or c in "/._- ")
+
+
+def _size_category(rows: int) -> str:
+    bounds: Sequence[tuple[int, str]] = (
+        (1_000, "n<1K"),
+        (10_000, "1K<n<10K"),
+        (100_000, "10K<n<100K"),
+        (1_000_000, "100K<n<1M"),
+    )
+    return next((name for bound, name in bounds if rows < bound), "1M<n<10M")

@@ -1,0 +1,261 @@
+"""Pushing a run to the Hub: private by default, tried a few times, and never a reason to fail."""
+
+import json
+import logging
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from serl_trl.cards import dataset_card, write_model_card
+from serl_trl.export import read_rows, write_dataset
+from serl_trl.release import (
+    Release,
+    ReleaseError,
+    RunFolder,
+    check_secrets,
+    find_run,
+    known_secrets,
+    list_files,
+    stage_model,
+    stage_results,
+)
+from serl_trl.run_facts import RunFacts, facts_of, read_license
+from serl_trl.run_files import Run, read_run
+from serl_trl.texts import one_line
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["model", "dataset"]
+ATTEMPTS = 5
+FIRST_WAIT_S = 2.0
+# Answers of the Hub that another try may change: time-outs, conflicts, limits, its own troubles.
+_PASSING = {408, 409, 423, 425, 429, 500, 502, 503, 504}
+
+
+class NotPushedError(RuntimeError):
+    """Why a folder did not reach the Hub; the local copy is whole."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A folder that is ready to go (`kind` model or dataset), and where to.
+
+    `files` are the names in it, `left` what of the run's own folder stays behind.
+    """
+
+    kind: Kind
+    folder: Path
+    repo_id: str
+    private: bool
+    files: tuple[str, ...]
+    left: tuple[str, ...]
+    command: str
+
+
+def prepare_model(
+    folder: Path,
+    *,
+    repo_id: str | None = None,
+    private: bool = True,
+    evaluation: Path | None = None,
+) -> Upload:
+    """Put what would be uploaded of the run in `folder` into a folder of its own.
+
+    Its card is written anew; `evaluation` is a folder of `serl eval` about this model. Without
+    `repo_id` that of the run is taken, else the folder's name.
+    Raises `ReleaseError` when the run cannot be published as it is.
+    """
+    where, run, facts = _open(folder)
+    repo_id = repo_id or _repo_of(where, run)
+    target = _empty(where, "model")
+    release = stage_model(where, target, facts)
+    measured = {}
+    if evaluation is not None:
+        stage_results(evaluation, where, target)
+        measured = read_comparison(evaluation)
+    write_model_card(target, run, _with_license(facts), repo_id=repo_id, measured=measured)
+    return _ready("model", folder, target, repo_id, private, release)
+
+
+def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool = True) -> Upload:
+    """Put the self-written instructions of the run in `folder` into a folder of its own.
+
+    Raises `ReleaseError` when it wrote none.
+    """
+    where, run, facts = _open(folder)
+    repo_id = repo_id or f"{_repo_of(where, run)}-instructions"
+    target = _empty(where, "dataset")
+    if not len(run.ledger.proposals):
+        raise ReleaseError(f"the ledger of {folder} holds no proposal; there is nothing to push.")
+    counts = write_dataset(target, read_rows(run, run_id=facts.run_id))
+    card = dataset_card(run, _with_license(facts), repo_id=repo_id, counts=counts)
+    (target / "README.md").write_text(card, encoding="utf-8")
+    return _ready("dataset", folder, target, repo_id, private, Release((), ()))
+
+
+def write_card(folder: Path, *, repo_id: str | None) -> None:
+    """Write the card of the run in `folder`, with its figures, beside the model.
+
+    Raises `ReleaseError` when no run wrote the folder.
+    """
+    _, run, facts = _open(folder)
+    write_model_card(folder, run, facts, repo_id=repo_id)
+
+
+def upload(
+    ready: Upload,
+    *,
+    attempts: int = ATTEMPTS,
+    wait: Callable[[float], None] = time.sleep,
+) -> str:
+    """Send a prepared folder and return its address; tried again after passing failures.
+
+    An existing public repository is not written to when `ready.private`. The folder is removed once
+    it arrived. Raises `NotPushedError`.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+
+    for attempt in range(1, attempts + 1):
+        try:
+            address = _send(ready)
+        except OfflineModeIsEnabled as error:
+            raise NotPushedError("HF_HUB_OFFLINE is set") from error
+        except HfHubHTTPError as error:
+            reason, status = _without_request(error), error.response.status_code
+            if status not in _PASSING or attempt == attempts:
+                raise NotPushedError(reason) from error
+        except (HTTPError, OSError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            if attempt == attempts or isinstance(error, NotPushedError):
+                raise NotPushedError(reason) from error
+        except ValueError as error:
+            # Bad names and bad metadata, which huggingface_hub finds before anything is sent.
+            raise NotPushedError(one_line(error)) from error
+        else:
+            shutil.rmtree(ready.folder)
+            return address
+        seconds = FIRST_WAIT_S * 2 ** (attempt - 1)
+        logger.warning(
+            "The Hub could not be reached (%s); trying again in %.0f s, %d of %d.",
+            reason,
+            seconds,
+            attempt + 1,
+            attempts,
+        )
+        wait(seconds)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def push_model(
+    folder: Path, *, repo_id: str | None, private: bool, wait: Callable[[float], None] = time.sleep
+) -> str | None:
+    """Prepare and send the model of a run; `None` when it could not be pushed, which is logged.
+
+    Never raises for what can be wrong with the run, the network or the Hub: training is over, and
+    its result lies in the folder.
+    """
+    try:
+        ready = prepare_model(folder, repo_id=repo_id, private=private)
+        return upload(ready, wait=wait)
+    except (ReleaseError, NotPushedError, OSError) as error:
+        logger.error(
+            "The model was not pushed: %s. It lies whole in %s; push it later with: %s",
+            one_line(error),
+            folder,
+            later(folder, "push", repo_id, private=private),
+        )
+        return None
+
+
+def later(folder: Path, command: str, repo_id: str | None, *, private: bool) -> str:
+    """Return the command line that pushes `folder`."""
+    words = ["serl", command, str(folder), *(["--repo_id", repo_id] if repo_id else [])]
+    return shlex.join(words if private else [*words, "--public"])
+
+
+def _open(folder: Path) -> tuple[RunFolder, Run, RunFacts]:
+    where = find_run(folder)
+    try:
+        run = read_run(where.private.parent)
+    except ValueError as error:
+        raise ReleaseError(str(error)) from error
+    return where, run, facts_of(run.facts, run.config)
+
+
+def read_comparison(evaluation: Path) -> dict[str, Any]:
+    """Return what `serl eval --compare` wrote into its folder for the trained model, or nothing."""
+    try:
+        found = json.loads((evaluation / "comparison.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _repo_of(where: RunFolder, run: Run) -> str:
+    named = run.config.get("hub_model_id")
+    return named if isinstance(named, str) and named else where.name
+
+
+def _empty(where: RunFolder, kind: Kind) -> Path:
+    target = where.private / "upload" / kind
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    return target
+
+
+def _ready(
+    kind: Kind, folder: Path, target: Path, repo_id: str, private: bool, release: Release
+) -> Upload:
+    from huggingface_hub import get_token
+
+    check_secrets(target, known_secrets(get_token()))
+    command = {"model": "push", "dataset": "push-dataset"}[kind]
+    again = later(folder, command, repo_id, private=private)
+    return Upload(kind, target, repo_id, private, tuple(list_files(target)), release.left, again)
+
+
+def _with_license(facts: RunFacts) -> RunFacts:
+    """Add the licence of a base on the Hub, where the Hub can be asked for it."""
+    if facts.base is None or facts.base_license:
+        return facts
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+    try:
+        path = hf_hub_download(facts.base, "README.md", revision=facts.base_revision)
+        found = read_license(Path(path).read_text(encoding="utf-8"))
+    except (HTTPError, EntryNotFoundError, OSError, ValueError):
+        return facts
+    return replace(facts, base_license=found)
+
+
+def _send(ready: Upload) -> str:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    repo = api.create_repo(
+        ready.repo_id, repo_type=ready.kind, private=ready.private, exist_ok=True
+    )
+    if ready.private and not api.repo_info(repo.repo_id, repo_type=ready.kind).private:
+        raise NotPushedError(
+            f"{repo.repo_id} exists and is public; name another repository, make it private, or "
+            "say --public"
+        )
+    api.upload_folder(
+        repo_id=repo.repo_id,
+        repo_type=ready.kind,
+        folder_path=ready.folder,
+        commit_message=f"Push the {ready.kind} of a SeRL run",
+    )
+    return str(repo)
+
+
+def _without_request(error: Exception) -> str:
+    """Return the first line of what the Hub said; the rest names the request."""
+    text = str(error).strip().splitlines()
+    return " ".join(text[0].split()).rstrip(".") if text else type(error).__name__

@@ -1,0 +1,229 @@
+"""What a run is made of: its base, seeds, options, versions and machine. Cards quote it.
+
+Written when training begins, because nothing of it can be found out afterwards. It holds no path
+and no instruction, so that all of it may be published.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from serl_trl import __version__
+from serl_trl.run_files import FACTS
+from serl_trl.tables import is_hub_id
+
+if TYPE_CHECKING:
+    from serl_trl.trainer import SeRLTrainer
+
+LOCAL = "(a local path)"
+PACKAGES = ("torch", "trl", "transformers", "accelerate", "peft", "datasets", "math-verify", "vllm")
+
+# What says where a run writes and reports, or is worked out from other options: no recipe.
+_NO_RECIPE = re.compile(
+    r"output_dir|run_name|project|report_to|resume_from_checkpoint|disable_tqdm|show_steps"
+    r"|generation_batch_size|ignore_data_skip|pad_to_multiple_of|accelerator_config"
+    r"|activation_checkpointing|dataloader_.*|push_to_hub|save_.*|logging_.*|log_.*|.*hub_.*|trackio_.*"
+    r"|vllm_server_.*|.*_token"
+)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The facts. `base` is `None` for a model that is not on the Hub; licences are SPDX-like names.
+
+    `base_revision` is the commit of the base where it is known. `options` holds what differs from
+    the defaults, or everything where the defaults were not looked at (`all_options`).
+    `evaluation_sets` maps the names of what was kept out of training to numbers of problems.
+    """
+
+    run_id: str
+    started: str = ""
+    base: str | None = None
+    base_revision: str | None = None
+    base_license: str | None = None
+    architecture: str = ""
+    num_parameters: int = 0
+    adapter: bool = False
+    seed_source: str | None = None
+    seed_sha256: str = ""
+    num_seeds: int = 0
+    num_gold_seeds: int = 0
+    num_probe_problems: int = 0
+    evaluation_sets: dict[str, int] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    all_options: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    num_processes: int = 1
+
+
+def gather_facts(trainer: "SeRLTrainer") -> RunFacts:
+    """Look at a trainer that is about to train."""
+    model = trainer.model
+    adapters = getattr(model, "peft_config", None)
+    name = str(getattr(model.config, "_name_or_path", "") or "")
+    if adapters:
+        name = str(next(iter(adapters.values())).base_model_name_or_path or name)
+    on_hub = is_hub_id(name) and not Path(name).exists()
+    init_kwargs = trainer.args.model_init_kwargs or {}
+    assert not isinstance(init_kwargs, str), "the config reads JSON"
+    asked = init_kwargs.get("revision")
+    seeds = trainer.seed_set
+    # ZeRO keeps only a part of each parameter here.
+    num_parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+    return RunFacts(
+        run_id=uuid.uuid4().hex[:12],
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        base=name if on_hub else None,
+        base_revision=(getattr(model.config, "_commit_hash", None) or asked) if on_hub else None,
+        base_license=_license_beside(Path(name)) if name and not on_hub else None,
+        architecture=", ".join(getattr(model.config, "architectures", None) or ())
+        or type(model).__name__,
+        num_parameters=num_parameters,
+        adapter=bool(adapters),
+        seed_source=public_name(seeds.source),
+        seed_sha256=seeds.fingerprint,
+        num_seeds=len(seeds),
+        num_gold_seeds=sum(answer is not None for answer in seeds.answers),
+        num_probe_problems=len(trainer.probe_set),
+        evaluation_sets={
+            PurePath(name).name: len(problems) for name, problems in trainer.evaluation_sets.items()
+        },
+        options=options_that_differ(trainer.args),
+        versions=package_versions(),
+        device=_device(),
+        num_processes=trainer.accelerator.num_processes,
+    )
+
+
+def write_facts(folder: Path, facts: RunFacts) -> None:
+    """Write `facts` to `folder`; a run that goes on keeps the id and the start it had."""
+    path = folder / FACTS
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        kept = {"run_id": str(earlier["run_id"]), "started": str(earlier["started"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(facts) | kept, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def facts_of(stored: Mapping[str, Any], config: Mapping[str, Any]) -> RunFacts:
+    """Return the facts that a run stored.
+
+    Where it stored none (or damaged ones) the id is taken from its config, and the options are all
+    that the config names.
+    """
+    known = {f.name for f in fields(RunFacts)}
+    try:
+        return RunFacts(**{name: value for name, value in stored.items() if name in known})
+    except TypeError:
+        content = json.dumps(config, sort_keys=True, default=str).encode()
+        return RunFacts(
+            run_id=hashlib.sha256(content).hexdigest()[:12],
+            options=_recipe(config),
+            all_options=True,
+        )
+
+
+def options_that_differ(args: Any) -> dict[str, Any]:
+    """Return the options of a config that are not at their defaults, as `to_dict` shows them."""
+    defaults = {
+        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+        for f in fields(args)
+    }
+    shown = args.to_dict()
+    return _recipe(
+        {
+            name: value
+            for name, value in shown.items()
+            if _comparable(value) != _comparable(defaults.get(name))
+        }
+    )
+
+
+def without_paths(value: Any) -> Any:
+    """Return `value` with every text in it that is a path of this machine replaced by `LOCAL`."""
+    if isinstance(value, dict):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(item) for item in value]
+    return LOCAL if isinstance(value, str) and is_machine_path(value) else value
+
+
+def is_machine_path(text: str) -> bool:
+    """Return whether a text is a path that means something on one machine only."""
+    absolute = bool(re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/]|\\\\|file:)", text))
+    return absolute or ("/" in text and len(text) < 4096 and _exists(text))
+
+
+def public_name(source: str) -> str | None:
+    """Return the name of a seed set that may be told: a Hub id or a built-in set, no file."""
+    if source.startswith("sandbox"):
+        return source
+    return source if "/" in source and is_hub_id(source) and not _exists(source) else None
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what it is built on."""
+    found = {"serl-trl": __version__, "Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_license(card_text: str) -> str | None:
+    """Return the licence that the front matter of a card names, or `None`."""
+    import yaml
+    from huggingface_hub import ModelCard
+
+    try:
+        data = ModelCard(card_text, ignore_metadata_errors=True).data
+    except (ValueError, yaml.YAMLError):
+        return None
+    found = data.get("license")
+    return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]{1,60}", found) else None
+
+
+def _recipe(options: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = {name: value for name, value in options.items() if not _NO_RECIPE.fullmatch(name)}
+    return json.loads(json.dumps(without_paths(wanted), default=str))
+
+
+def _comparable(value: Any) -> Any:
+    plain = json.loads(json.dumps(getattr(value, "value", value), default=str))
+    return None if plain in ([], {}, "") else plain
+
+
+def _license_beside(folder: Path) -> str | None:
+    card = folder / "README.md"
+    try:
+        return read_license(card.read_text(encoding="utf-8")) if card.is_file() else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _exists(text: str) -> bool:
+    try:
+        return os.path.lexists(text)
+    except ValueError:
+        return False
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"

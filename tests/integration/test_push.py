@@ -1,0 +1,142 @@
+"""A run that is pushed: what it leaves, what arrives, and that no token is in any of it."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM
+
+from serl_trl import cli
+from serl_trl.commands import push_dataset
+from serl_trl.config import SeRLConfig
+from serl_trl.export import COLUMNS
+from serl_trl.hub import prepare_dataset
+from serl_trl.ledger import read_lines
+from serl_trl.sandbox import load_model, load_tokenizer, seed_set
+from serl_trl.trainer import SeRLTrainer
+
+SMALL = {
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "disable_tqdm": True,
+    "per_device_train_batch_size": 16,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 4,
+    "num_requests": 2,
+    "beta": 0.0,
+    "difficulty_low": 0.3,
+    "difficulty_high": 1.0,
+    "max_completion_length": 48,
+    "proposer_max_tokens": 128,
+    "max_steps": 1,
+    "save_steps": 1,
+}
+# Found by nobody but who looks for it.
+TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> SeRLTrainer:
+    """A trained run, with a token in every place a user could put one."""
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY"):
+            patch.setenv(name, TOKEN)
+        args = SeRLConfig(output_dir=str(folder), push_to_hub=True, **SMALL)
+        args.hub_token = TOKEN
+        assert TOKEN not in repr(args)
+        trainer = SeRLTrainer(load_model(), args, seed_set(), processing_class=load_tokenizer())
+        trainer.train()
+        trainer.save_model()
+    (folder / "notes.txt").write_text("mine")
+    return trainer
+
+
+def test_a_pushed_run_leaves_no_token_and_sends_only_what_is_on_the_list(
+    trained, fake_hub, tmp_path
+):
+    address = trained.push_to_hub()
+
+    folder = Path(trained.args.output_dir)
+    assert address == f"{fake_hub.url}/ann/mine"
+    assert fake_hub.private == {"model/ann/mine": True}
+    files = fake_hub.repos["model/ann/mine"]
+    assert {"README.md", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= set(files)
+    assert not [name for name in files if "checkpoint" in name or name.endswith((".bin", ".txt"))]
+    card = files["README.md"].decode()
+    assert "64 instructions" in card
+    assert "| `num_generations` | `4` |" in card
+    holding = [
+        path for path in folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()
+    ]
+    assert (folder / "checkpoint-1" / "training_args.bin").is_file()
+    assert holding == []
+    for canary in (TOKEN, str(folder.parent), "notes.txt"):
+        assert not [body for body in fake_hub.bodies if canary.encode() in body]
+    # What arrived is the model.
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert model.config.vocab_size == trained.model.config.vocab_size
+
+
+def test_the_data_set_reads_back_with_all_columns_and_counts(trained, fake_hub, tmp_path):
+    from datasets import load_dataset
+
+    folder = Path(trained.args.output_dir)
+    trained.ledger.flush()
+    ready = prepare_dataset(folder)
+    read = load_dataset(str(ready.folder), cache_dir=str(tmp_path))
+
+    records = read_lines(folder / "_serl" / "ledger.jsonl")
+    proposals = [record for record in records if record["type"] == "proposal"]
+    kept = [record["text"] for record in proposals if record["keep"]]
+    assert read["accepted"]["instruction"] == kept
+    assert sum(read.num_rows.values()) == len(proposals)
+    assert read["accepted"].column_names == list(COLUMNS)
+    groups = [record for record in records if record["type"] == "group"]
+    assert sum(read["accepted"]["rolled_out"]) == len(groups)
+    run_id = json.loads((folder / "_serl" / "run.json").read_text())["run_id"]
+    assert read["accepted"][0]["policy_revision"] == f"{run_id}@0"
+    assert push_dataset.run([str(folder)], cli.Console(quiet=True)) == 0
+    assert "data/accepted-00000-of-00001.parquet" in fake_hub.repos["dataset/ann/mine-instructions"]
+
+
+def test_a_push_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    more = {"output_dir": "runs/x", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
+    Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
+
+    with caplog.at_level(logging.ERROR):
+        assert cli.main(["train", "--config", "run.yaml", "--json", "out.json"]) == 0
+
+    assert caplog.text.count("HF_HUB_OFFLINE is set") == 1
+    assert "push it later with: serl push runs/x" in caplog.text
+    assert Path("runs/x/model.safetensors").is_file()
+    card = Path("runs/x/README.md").read_text()
+    assert "trained from a local folder" in card
+    assert str(tmp_path) not in card
+    assert "sandbox seeds" in card
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hub_token": TOKEN}, "hub_token must not stand"),
+        ({"model_init_kwargs": {"token": TOKEN}}, "model_init_kwargs holds a token"),
+        ({"hub_strategy": "checkpoint"}, "hub_strategy=checkpoint must be end"),
+    ],
+)
+def test_what_would_be_saved_or_published_by_mistake_is_refused(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        SeRLConfig(output_dir=str(tmp_path), **{**SMALL, **options})
+
+    assert TOKEN not in str(caught.value)

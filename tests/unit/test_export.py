@@ -1,0 +1,162 @@
+"""The ledger as a data set: every proposal once, with its fate, votes and lineage, and no seed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serl_trl import export
+from serl_trl.export import COLUMNS, read_rows, tally, withheld_because, write_dataset
+from serl_trl.run_files import read_run
+
+
+def proposal(number: int, text: str, *, reason: str = "", step: int = 0, **more: Any) -> dict:
+    record = {
+        "type": "proposal",
+        "id": number,
+        "step": step,
+        "text": text,
+        "shots": [],
+        "detail": {},
+    }
+    return {**record, "keep": not reason, "reason": reason, **more}
+
+
+def group(number: int, origin: str, answers: dict[str, int], *, reason: str = "", step: int = 0):
+    most = max(answers, key=lambda answer: answers[answer])
+    return {
+        "type": "group",
+        "id": number,
+        "step": step,
+        "origin": origin,
+        "instruction": "...",
+        "answers": answers,
+        "num_unparsable": 1,
+        "majority_answer": None if reason == "tie" else most,
+        "majority_ratio": answers[most] / (sum(answers.values()) + 1),
+        "keep": not reason,
+        "reason": reason,
+    }
+
+
+LEDGER = [
+    proposal(
+        0, "What is 1 + 1?", shots=["seed:3", "seed:1"], detail={"rouge_l": 0.4, "nearest": "s"}
+    ),
+    proposal(1, "too short", reason="length"),
+    proposal(2, "A seed again?", reason="duplicate"),
+    proposal(3, "What is 1 + 1?", reason="duplicate"),
+    proposal(
+        4, "Known test?", reason="contamination", detail={"evaluation_set": "gsm8k", "row": 3}
+    ),
+    group(0, "proposal:0", {"3": 1, "2": 5}),
+    group(1, "seed:4", {"2": 5}),
+    {"type": "iteration", "step": 1, "number": 2},
+    proposal(5, "What is 2 + 2?", step=1, shots=["seed:0"]),
+    proposal(6, "What is 3 + 3?", step=1, shots=["pool:0", "pool:7"]),
+    group(2, "proposal:5", {"1": 2, "4": 2}, reason="tie", step=2),
+]
+
+
+def run_of(folder: Path, records: list[dict], **config: Any):
+    private = folder / "_serl"
+    private.mkdir()
+    (private / "config.yaml").write_text(json.dumps({"temperature": 1.0, **config}))
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (private / "ledger.jsonl").write_text(lines)
+    return read_run(folder)
+
+
+@pytest.fixture
+def rows(tmp_path) -> dict[str, dict[str, Any]]:
+    found = read_rows(run_of(tmp_path, LEDGER), run_id="abc")
+    return {row["id"]: row for row in found}
+
+
+def test_every_proposal_is_one_row_with_its_fate(rows):
+    assert list(rows) == [f"proposal:{number}" for number in range(7)]
+    assert [row["accepted"] for row in rows.values()] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert rows["proposal:1"]["reason"] == "length"
+    assert rows["proposal:0"]["reason"] is None
+    assert rows["proposal:0"]["similarity"] == 0.4
+    assert set().union(*rows.values()) <= set(COLUMNS)
+
+
+def test_a_row_holds_the_votes_of_its_group(rows):
+    row = rows["proposal:0"]
+
+    assert row["answers"] == [{"answer": "2", "votes": 5}, {"answer": "3", "votes": 1}]
+    assert (row["majority_answer"], row["majority_ratio"]) == ("2", 5 / 7)
+    assert (row["num_completions"], row["num_unparsable"], row["kept"]) == (7, 1, True)
+    tied = rows["proposal:5"]
+    assert (tied["majority_answer"], tied["kept"], tied["group_reason"]) == (None, False, "tie")
+    assert (tied["policy_revision"], tied["voted_step"]) == ("abc@1", 2)
+    assert rows["proposal:6"]["rolled_out"] is False
+
+
+def test_lineage_names_proposals_across_iterations(rows, tmp_path):
+    assert rows["proposal:0"]["shots"] == ["seed:3", "seed:1"]
+    # The pool was emptied, so its first text is the first of the new iteration.
+    assert rows["proposal:6"]["shots"] == ["proposal:5", "pool:7"]
+    (tmp_path / "kept").mkdir()
+    found = list(read_rows(run_of(tmp_path / "kept", LEDGER, reset_pool=False), run_id="abc"))
+    assert found[6]["shots"] == ["proposal:0", "pool:7"]
+
+
+def test_seeds_and_evaluation_problems_are_not_published(rows):
+    withheld = {key: row["withheld"] for key, row in rows.items() if row["withheld"]}
+
+    assert withheld == {
+        "proposal:2": "may copy a seed",
+        "proposal:4": "overlaps an evaluation problem",
+    }
+    assert all(rows[key]["instruction"] is None for key in withheld)
+    # A copy of its own text is no secret.
+    assert rows["proposal:3"]["instruction"] == "What is 1 + 1?"
+
+
+def test_a_near_copy_of_a_seed_is_withheld_and_one_of_an_own_text_is_not():
+    near = proposal(1, "x", reason="rouge_l", detail={"rouge_l": 0.95, "nearest": "seed"})
+
+    assert withheld_because(near, set()) == "may copy a seed"
+    assert withheld_because(near, {"seed"}) is None
+    assert withheld_because({**near, "detail": {"rouge_l": 0.8, "nearest": "seed"}}, set()) is None
+    assert withheld_because({**near, "keep": True}, set()) is None
+
+
+def test_tallies_add_up(tmp_path):
+    found = tally(run_of(tmp_path, LEDGER).ledger)
+
+    assert (found.num_proposals, found.num_accepted, found.num_refused) == (7, 3, 4)
+    assert found.refused == {"length": 1, "duplicate": 2, "contamination": 1}
+    assert (found.num_groups, found.num_kept, found.group_refused) == (3, 2, {"tie": 1})
+    assert sum(found.ratios) == 3
+    assert found.examples["accepted"] == ["What is 1 + 1?", "What is 2 + 2?", "What is 3 + 3?"]
+    assert found.examples["refused"] == ["too short"]
+
+
+def test_files_are_cut_and_numbered(tmp_path, monkeypatch):
+    from pyarrow import parquet
+
+    monkeypatch.setattr(export, "ROWS_PER_FILE", 4)
+    monkeypatch.setattr(export, "ROWS_PER_WRITE", 2)
+    run = run_of(tmp_path, [proposal(number, f"text {number}\ud800\x1b[0m") for number in range(9)])
+
+    counts = write_dataset(tmp_path / "out", read_rows(run, run_id="abc"))
+
+    assert counts == {"accepted": 9, "refused": 0}
+    names = sorted(path.name for path in (tmp_path / "out" / "data").iterdir())
+    assert names == [f"accepted-0000{number}-of-00003.parquet" for number in range(3)]
+    read = [parquet.read_table(tmp_path / "out" / "data" / name) for name in names]
+    assert [len(part) for part in read] == [4, 4, 1]
+    assert read[0].column_names == list(COLUMNS)
+    assert read[2]["instruction"].to_pylist() == ["text 8?\ufffd[0m"]

@@ -1,0 +1,342 @@
+"""Pushing to a Hub on this machine: what arrives, what is asked for, what happens when it fails."""
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import DatasetCard, ModelCard, constants
+from rich.console import Console
+
+from serl_trl.cards import COLUMNS
+from serl_trl.commands import push, push_dataset
+from serl_trl.console import BAD_INPUT, FAILED, OK
+from serl_trl.hub import NotPushedError, prepare_dataset, prepare_model, push_model, upload
+from serl_trl.release import ReleaseError
+from serl_trl.run_facts import RunFacts, read_license, write_facts
+
+HOSTILE = [
+    "<script>alert(1)</script> How many?",
+    "```\n# Heading\n<img src=x onerror=alert(1)>\n[a](javascript:alert(1))\nHow many?",
+    "\x1b]52;c;aGk=\x07\x1b[31mred\u202egnol How many?",
+    "w" * 10_000,
+]
+
+
+def make_run(folder: Path, *, facts: RunFacts | None = None, texts=tuple(HOSTILE)) -> Path:
+    """A run folder as training leaves it, whose model wrote `texts`."""
+    private = folder / "_serl"
+    private.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "training_args.bin"):
+        (folder / name).write_text("{}")
+    (folder / "notes.txt").write_text("private")
+    config = {"output_dir": str(folder), "num_generations": 4, "domain": "`|<b>sums</b>"}
+    (private / "config.yaml").write_text(yaml.safe_dump(config))
+    write_facts(private, facts or RunFacts("run1", options={"domain": config["domain"]}))
+    steps = [{"step": n, "serl/majority_ratio": n / 4, "num_tokens": 9.0 * n} for n in (1, 2, 3)]
+    lines = [*steps, {"step": 3, "train_runtime": 7200.0}]
+    (private / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    records = [
+        {"type": "proposal", "id": n, "step": 0, "text": text, "shots": [], "keep": n % 2 == 0}
+        | {"reason": "" if n % 2 == 0 else "length", "detail": {}}
+        for n, text in enumerate([*texts, *texts])
+    ]
+    (private / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
+    return folder
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def arrived(hub, key: str) -> dict[str, bytes]:
+    return hub.repos[key]
+
+
+def test_the_model_arrives_in_a_private_repository(fake_hub, tmp_path):
+    out = console()
+
+    assert push.run([str(make_run(tmp_path / "mine"))], out) == OK
+
+    files = arrived(fake_hub, "model/ann/mine")
+    assert fake_hub.private["model/ann/mine"]
+    assert set(files) == {
+        "README.md",
+        "config.json",
+        "figures/agreement.png",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+    shown = out.file.getvalue()
+    assert "stays here: _serl/, notes.txt, training_args.bin" in shown
+    assert f"pushed to {fake_hub.url}/ann/mine" in shown
+    assert not (tmp_path / "mine" / "_serl" / "upload" / "model").exists()
+
+
+def test_neither_token_nor_path_nor_private_file_is_sent(fake_hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "canary-of-another-service")
+    run = make_run(tmp_path / "mine")
+
+    assert push.run([str(run)], console()) == OK
+    assert push_dataset.run([str(run)], console()) == OK
+
+    sent = [*fake_hub.bodies, *(c for files in fake_hub.repos.values() for c in files.values())]
+    for canary in ("hf_canary", "canary-of-another-service", str(tmp_path), "notes.txt"):
+        assert not [body for body in sent if canary.encode() in body]
+
+
+def test_public_must_be_said_and_a_public_repository_is_not_filled_by_accident(fake_hub, tmp_path):
+    run = str(make_run(tmp_path / "mine"))
+    assert push.run([run, "--public", "--repo_id", "ann/shared"], console()) == OK
+    assert fake_hub.private["model/ann/shared"] is False
+    before = dict(arrived(fake_hub, "model/ann/shared"))
+    (tmp_path / "mine" / "config.json").write_text('{"changed": 1}')
+
+    assert push.run([run, "--repo_id", "ann/shared"], console()) == FAILED
+
+    assert arrived(fake_hub, "model/ann/shared") == before
+
+
+def test_a_dry_run_sends_nothing_and_leaves_the_folder(fake_hub, tmp_path):
+    out = console()
+    run = make_run(tmp_path / "mine")
+
+    assert push.run([str(run), "--dry-run", "--json", str(tmp_path / "out.json")], out) == OK
+
+    assert not fake_hub.bodies
+    report = json.loads((tmp_path / "out.json").read_text())
+    listed = {
+        p.relative_to(report["folder"]).as_posix() for p in Path(report["folder"]).rglob("*.*")
+    }
+    assert listed == set(report["files"])
+    assert all(name in out.file.getvalue() for name in report["files"])
+
+
+def test_a_dry_run_needs_no_login(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    run = str(make_run(tmp_path / "mine"))
+
+    assert push.run([run, "--dry_run"], console()) == OK
+    assert push.run([run], console()) == BAD_INPUT
+    assert "nobody is logged in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["x", "--publik"], ["/nowhere"]])
+def test_bad_input_is_named(argv, capsys):
+    assert push.run(argv, console()) == BAD_INPUT
+    assert "serl push: 1 problem" in capsys.readouterr().err
+
+
+def test_a_run_that_wrote_nothing_has_no_data_set(tmp_path):
+    with pytest.raises(ReleaseError, match="holds no proposal"):
+        prepare_dataset(make_run(tmp_path / "mine", texts=()))
+
+
+# Failures.
+
+
+def test_passing_failures_are_tried_again_with_longer_waits(fake_hub, tmp_path):
+    fake_hub.failures = [409, 409]
+    waits = []
+
+    address = upload(prepare_model(make_run(tmp_path / "mine")), wait=waits.append)
+
+    assert address == f"{fake_hub.url}/ann/mine"
+    assert waits == [2.0, 4.0]
+    assert "README.md" in arrived(fake_hub, "model/ann/mine")
+
+
+def test_the_tries_are_bounded_and_the_folder_stays(fake_hub, tmp_path):
+    fake_hub.failures = [409] * 100
+    waits = []
+    ready = prepare_model(make_run(tmp_path / "mine"))
+
+    with pytest.raises(NotPushedError, match="409"):
+        upload(ready, wait=waits.append)
+
+    assert waits == [2.0, 4.0, 8.0, 16.0]
+    assert (ready.folder / "README.md").is_file()
+
+
+def test_a_wrong_login_is_not_tried_again(fake_hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongWrongWrongWrongWrong")
+    waits = []
+
+    with pytest.raises(NotPushedError, match="401"):
+        upload(prepare_model(make_run(tmp_path / "mine")), wait=waits.append)
+
+    assert waits == []
+
+
+def test_a_failed_command_says_what_was_not_pushed_and_how_to_push_later(
+    fake_hub, tmp_path, monkeypatch, capsys
+):
+    fake_hub.failures = [403]
+    run = make_run(tmp_path / "mine")
+
+    assert push.run([str(run), "--public"], console()) == FAILED
+
+    said = capsys.readouterr().err
+    assert "not pushed to mine" in said
+    assert f"push later with: serl push {run} --repo_id mine --public" in said
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "offline", "no weights", "no login"])
+def test_the_push_at_the_end_of_training_never_raises(
+    fake_hub, tmp_path, monkeypatch, caplog, trouble
+):
+    run = make_run(tmp_path / "mine")
+    if trouble == "unreachable":
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    if trouble == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if trouble == "no weights":
+        (run / "model.safetensors").unlink()
+    if trouble == "no login":
+        monkeypatch.setenv("HF_TOKEN", "hf_wrongWrongWrongWrongWrong")
+
+    with caplog.at_level(logging.WARNING):
+        pushed = push_model(run, repo_id=None, private=True, wait=lambda _: None)
+
+    assert pushed is None
+    assert f"push it later with: serl push {run}" in caplog.text
+    assert "hf_" not in caplog.text
+
+
+# The cards.
+
+
+def lines_outside_blocks(card: str) -> list[str]:
+    """The lines that are read as Markdown."""
+    outside, fence = [], ""
+    for line in card.split("---\n", 2)[2].split("\n"):
+        ticks = line[: len(line) - len(line.lstrip("`"))]
+        if not fence and len(ticks) >= 3:
+            fence = ticks
+        elif fence and line == fence:
+            fence = ""
+        elif not fence:
+            outside.append(line)
+    assert not fence, "a block stays open"
+    return outside
+
+
+def test_hostile_texts_stay_in_blocks_and_the_cards_stay_readable(tmp_path):
+    run = make_run(tmp_path / "mine")
+    for ready, kind in ((prepare_model(run), ModelCard), (prepare_dataset(run), DatasetCard)):
+        text = (ready.folder / "README.md").read_text(encoding="utf-8")
+        outside = "\n".join(lines_outside_blocks(text))
+
+        assert "How many?" in text
+        for nasty in ("<script", "<img", "javascript:", "# Heading", "www"):
+            assert nasty not in outside, nasty
+        assert "<b>" not in outside.replace("`` `¦<b>sums</b> ``", "")
+        assert not set(text) & {"\x1b", "\x07", "\u202e"}
+        assert max(map(len, text.split("\n"))) < 600
+        assert len(text) < 20_000
+        assert kind(text).data.tags
+
+
+def test_the_model_card_is_complete_and_true(tmp_path):
+    facts = RunFacts(
+        "run1",
+        base="ann/base",
+        base_revision="abc123",
+        base_license="apache-2.0",
+        adapter=True,
+        seed_source="ann/seeds",
+        seed_sha256="5" * 64,
+        num_seeds=64,
+        evaluation_sets={"probe_set": 200},
+        options={"learning_rate": 0.1, "output": "x|y"},
+        versions={"trl": "1.16.0"},
+        device="CPU",
+        num_processes=2,
+    )
+    run = make_run(tmp_path / "mine", facts=facts)
+    figures = {
+        "pass@1": {"before": {"mean": 0.5, "low": 0.4, "high": 0.6}, "after": {"mean": 0.75}}
+    }
+    content = {"num_problems": 200, "num_samples": 16, "figures": figures}
+    (run / "_serl" / "evaluation.json").write_text(json.dumps(content))
+
+    card = ModelCard((prepare_model(run).folder / "README.md").read_text())
+
+    data = card.data.to_dict()
+    assert (data["base_model"], data["license"]) == ("ann/base", "apache-2.0")
+    assert (data["base_model_relation"], data["library_name"]) == ("adapter", "peft")
+    assert data["datasets"] == ["ann/seeds"]
+    for part in (
+        "revision `abc123`",
+        "5" * 64,
+        "64 instructions from `ann/seeds`, none with an answer",
+        "| `learning_rate` | `0.1` |",
+        "trl `1.16.0`",
+        "4.00 device hours (2 processes for 7,200 s), on `CPU`",
+        "| `pass@1` | 0.500 [0.400, 0.600] | 0.750 | - |",
+        "same 200 problems with 16 samples",
+        "`probe_set` (200 problems)",
+        "no gold answer was known",
+        "](figures/agreement.png)",
+        "@article{serl2025",
+    ):
+        assert part in card.text, part
+
+
+def test_a_local_base_is_called_one_and_nothing_is_said_to_be_known(tmp_path):
+    card = (prepare_model(make_run(tmp_path / "mine")).folder / "README.md").read_text()
+
+    assert "trained from a local folder" in card
+    assert "was measured against gold answers" in card
+    assert "None" not in card
+    assert str(tmp_path) not in card
+
+
+def test_a_comparison_by_serl_eval_is_shown(tmp_path):
+    run = make_run(tmp_path / "mine")
+    folder = tmp_path / "eval"
+    folder.mkdir()
+    entry = {"settings": {"model": {"name": str(run)}}}
+    (folder / "summary.json").write_text(json.dumps({"benchmarks": {"gsm8k": entry}}))
+    gap = {"mean": 0.25, "low": 0.125, "high": 0.375}
+    found = {
+        "num_problems": 1319,
+        "differences": {"pass@1": {"base": 0.5, "trained": 0.75, "difference": gap}},
+    }
+    compared = {"base": str(tmp_path / "base"), "trained": str(run), "benchmarks": {"gsm8k": found}}
+    (folder / "comparison.json").write_text(json.dumps(compared))
+
+    card = (prepare_model(run, evaluation=folder).folder / "README.md").read_text()
+
+    assert "| `gsm8k` | 1,319 | `pass@1` | 0.500 | 0.750 | +0.250 [+0.125, +0.375] |" in card
+    assert str(tmp_path) not in card
+
+
+def test_the_data_set_card_counts_and_warns(tmp_path):
+    card = DatasetCard(
+        (prepare_dataset(make_run(tmp_path / "mine")).folder / "README.md").read_text()
+    )
+
+    assert card.data.annotations_creators == ["machine-generated"]
+    assert "| `accepted` | 4 |" in card.text
+    assert "| `length` | proposal | 4 |" in card.text
+    assert "No answer in here was checked by anyone" in card.text
+    assert "nothing was compared" in card.text
+    assert all(f"| `{column}` |" in card.text for column in COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("front", "found"),
+    [
+        ("license: mit", "mit"),
+        ("license: <script>", None),
+        ("license: [a, b]", None),
+        ("x: [", None),
+        ("language: en", None),
+    ],
+)
+def test_licences_are_read_from_cards(front, found):
+    assert read_license(f"---\n{front}\n---\n# Base\n") == found
