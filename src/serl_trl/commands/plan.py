@@ -1,0 +1,301 @@
+"""`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from serl_trl import sandbox
+from serl_trl.arguments import SeRLConfigError, SeRLParser
+from serl_trl.console import OK, say, write_json
+from serl_trl.model_shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.plan import (
+    GIB,
+    GPUS,
+    Layout,
+    count_steps,
+    estimate_memory,
+    estimate_step,
+    find_knobs,
+    find_notes,
+    gpu_bytes,
+    rows_at_once,
+    trained_parameters,
+)
+from serl_trl.preflight import SANDBOX, batch_problems, is_local_path
+from serl_trl.processes import num_processes
+from serl_trl.texts import one_line, visible
+
+
+@dataclass
+class PlanOptions:
+    """What `serl plan` takes beside the options of a run."""
+
+    gpu: str | None = field(
+        default=None,
+        metadata={
+            "help": f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
+            "GPU that is found."
+        },
+    )
+    num_gpus: int | None = field(
+        default=None,
+        metadata={"help": "GPUs that train, at least 1; by default those of accelerate_config."},
+    )
+    accelerate_config: str | None = field(
+        default=None, metadata={"help": "File for accelerate launch, such as one in configs/."}
+    )
+    tokens_per_s: float | None = field(
+        default=None, metadata={"help": "Tokens that all GPUs together sample in a second."}
+    )
+    update_tokens_per_s: float | None = field(
+        default=None,
+        metadata={"help": "Tokens that all GPUs together train on in a second, both passes."},
+    )
+    kept_ratio: float = field(
+        default=0.5,
+        metadata={"help": "Share of groups that the band keeps, in (0, 1]; a run logs its own."},
+    )
+
+
+def run(argv: Sequence[str], out: Console) -> int:
+    """Estimate the run that `argv` and its config describe, and print the estimate."""
+    values = SeRLParser(prog="serl plan", extra=PlanOptions).read_values(argv)
+    if problems := _option_problems(values):
+        raise SeRLConfigError(problems)
+    layout = _find_layout(values)
+    if problems := list(batch_problems(values, processes=layout.num_gpus)):
+        raise SeRLConfigError(problems)
+    shape = find_shape(values)
+    gpu, gpu_name = _find_gpu(values)
+    report = make_report(values, shape, layout, gpu=gpu, gpu_name=gpu_name)
+    _show(report, out)
+    write_json(values["json"], report)
+    return OK
+
+
+def find_shape(values: Mapping[str, Any]) -> ModelShape:
+    """Return the sizes of the model: from the table, else from its config in a folder or the Hub.
+
+    Raises `SeRLConfigError` when neither is to be had.
+    """
+    from transformers import AutoConfig
+
+    name = values["model_name_or_path"]
+    if name in SHAPES and not is_local_path(name):
+        return SHAPES[name]
+    path = sandbox.MODEL_PATH if name == SANDBOX else Path(name).expanduser()
+    try:
+        return shape_of_config(
+            AutoConfig.from_pretrained(
+                path if name == SANDBOX or is_local_path(name) else name,
+                revision=values["model_revision"],
+                trust_remote_code=values["trust_remote_code"],
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise SeRLConfigError(
+            [
+                f"model_name_or_path={visible(name)}: the sizes of this model are unknown here, "
+                f"and its config cannot be read: {one_line(error)}. Sizes that need no Hub: "
+                f"{', '.join(SHAPES)}."
+            ]
+        ) from error
+
+
+def make_report(
+    values: Mapping[str, Any],
+    shape: ModelShape,
+    layout: Layout,
+    *,
+    gpu: float | None,
+    gpu_name: str | None,
+) -> dict[str, Any]:
+    """Return the estimate as plain numbers; memory in GiB per GPU, times in seconds."""
+    memory = estimate_memory(values, shape, layout, gpu=gpu)
+    fits = None if gpu is None else memory.peak <= gpu
+    steps = count_steps(values, layout)
+    step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
+    parts = ("weights", "optimizer", "reference", "gradients", "activations", "kv_cache")
+    parts += ("sampling", "engine", "overhead", "sampling_peak", "updating_peak")
+    seconds = {
+        "sampling": _seconds(step.sampled_tokens, values["tokens_per_s"]),
+        "updating": _seconds(
+            step.trained_tokens,
+            values["update_tokens_per_s"],
+        ),
+    }
+    known = [value for value in seconds.values() if value is not None]
+    return {
+        "model": values["model_name_or_path"],
+        "num_parameters": shape.num_parameters,
+        "num_trained_parameters": trained_parameters(values, shape),
+        "num_gpus": layout.num_gpus,
+        "sharding": layout.sharding,
+        "gpu": gpu_name,
+        "gpu_gib": None if gpu is None else gpu / GIB,
+        "memory_gib": {name: getattr(memory, name) / GIB for name in parts},
+        "peak_gib": memory.peak / GIB,
+        "fits": fits,
+        "knobs": []
+        if gpu is None
+        else [
+            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= gpu}
+            for knob in find_knobs(values, shape, layout, gpu=gpu)
+        ],
+        "rows_sampled_at_once": rows_at_once(values),
+        "prompts_per_step": step.prompts,
+        "rollouts_per_step": step.rollouts,
+        "max_trained_tokens_per_step": step.trained_tokens,
+        "max_sampled_tokens_per_step": step.sampled_tokens,
+        "num_steps": steps,
+        "step_s": seconds,
+        "run_h": sum(known) * steps / 3600 if known else None,
+        "notes": find_notes(values, shape, layout, gpu=gpu),
+        "skipped": _skipped(values),
+    }
+
+
+def _option_problems(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name in ("num_gpus", "tokens_per_s", "update_tokens_per_s"):
+        value = values[name]
+        if value is not None and not (value >= 1 if name == "num_gpus" else value > 0):
+            problems.append(f"{name}={value:g} must be positive; leave it out where unknown.")
+    if not 0 < values["kept_ratio"] <= 1:
+        problems.append(f"kept_ratio={values['kept_ratio']:g} must lie in (0, 1]; 0.5 is usual.")
+    if values["gpu"] is not None:
+        try:
+            gpu_bytes(values["gpu"])
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _find_layout(values: Mapping[str, Any]) -> Layout:
+    path = values["accelerate_config"]
+    if path is None:
+        return Layout(values["num_gpus"] or num_processes())
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        config = load_config_from_file(str(Path(path).expanduser()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SeRLConfigError(
+            [f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."]
+        ) from error
+    sharding = "none"
+    if stage := (config.deepspeed_config or {}).get("zero_stage"):
+        sharding = "zero3" if stage == 3 else "zero2"
+    elif config.fsdp_config:
+        sharding = "fsdp2"
+    return Layout(values["num_gpus"] or config.num_processes, sharding)
+
+
+def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    if values["gpu"] is not None:
+        return gpu_bytes(values["gpu"]), values["gpu"]
+    import torch
+
+    if not torch.cuda.is_available():
+        return None, None
+    found = torch.cuda.get_device_properties(0)
+    return float(found.total_memory), found.name
+
+
+def _seconds(tokens: int, per_second: float | None) -> float | None:
+    return None if per_second is None else tokens / per_second
+
+
+def _skipped(values: Mapping[str, Any]) -> list[str]:
+    """What a plan does not look at, because it may lie on the Hub."""
+    skipped = ["tokenizer: an instruction is counted with max_instruction_tokens"]
+    skipped += [
+        f"{name.replace('_', ' ')}: {visible(values[name])} is not read"
+        for name in ("seed_set", "probe_set")
+        if values[name] and values[name] != SANDBOX and not Path(values[name]).exists()
+    ]
+    return skipped
+
+
+# Showing.
+
+
+def _show(report: Mapping[str, Any], out: Console) -> None:
+    def line(label: str, text: str) -> None:
+        say(out, f"{label:<24}  {text}")
+
+    trained = report["num_trained_parameters"] / report["num_parameters"]
+    line("model", f"{visible(report['model'])}, {report['num_parameters'] / 1e9:.2f} G parameters")
+    line("trained", f"{report['num_trained_parameters'] / 1e6:,.1f} M, {trained:.1%}")
+    line("GPUs that train", f"{report['num_gpus']}, sharding {report['sharding']}")
+    say(out, "memory per GPU, GiB, estimated")
+    for name, value in report["memory_gib"].items():
+        if value:
+            say(out, f"  {_LABELS[name]:<44}{value:8.1f}")
+    if report["gpu"] is None:
+        line("fits", "unknown: no GPU was found; name one with --gpu 24gb")
+    else:
+        fits = "yes" if report["fits"] else "no"
+        text = f"{report['peak_gib']:.1f} of {report['gpu_gib']:.1f} GiB of {report['gpu']}"
+        out.print(
+            f"{'fits':<24}  {fits}: {visible(text)}", style="green" if fits == "yes" else "red"
+        )
+    for number, knob in enumerate(report["knobs"], start=1):
+        label = "to turn, in this order" if number == 1 else ""
+        verdict = ", fits" if knob["fits"] else ""
+        line(label, f"{number}. {_knob_text(knob['changes'])}: {knob['peak_gib']:.1f} GiB{verdict}")
+    if report["fits"] is False and not any(knob["fits"] for knob in report["knobs"]):
+        line("", "that is not enough: take a smaller model or a larger GPU")
+    line(
+        "per step", f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts"
+    )
+    line(
+        "tokens per step, at most",
+        f"{report['max_sampled_tokens_per_step']:,} sampled, "
+        f"{report['max_trained_tokens_per_step']:,} trained on",
+    )
+    line("steps", f"{report['num_steps']:,}")
+    _show_time(report, line)
+    for name in ("notes", "skipped"):
+        for text in report[name]:
+            line(name, visible(text))
+
+
+def _show_time(report: Mapping[str, Any], line: Any) -> None:
+    known = {name: value for name, value in report["step_s"].items() if value is not None}
+    if not known:
+        line("time", "unknown: give --tokens_per_s and --update_tokens_per_s")
+        return
+    parts = ", ".join(f"{name} {value:,.0f} s" for name, value in known.items())
+    missing = [name for name in report["step_s"] if name not in known]
+    rest = f"; {missing[0]} not counted" if missing else ""
+    line("time per step, at most", f"{parts}{rest}; the run {report['run_h']:,.1f} h")
+
+
+def _knob_text(changes: Mapping[str, Any]) -> str:
+    shown = []
+    for name, value in changes.items():
+        if name == "sharding":
+            shown.append(f"--accelerate_config configs/accelerate/{value}.yaml")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else value
+            shown.append(f"{name}: {' '.join(text) if isinstance(text, list) else text}")
+    return ", ".join(shown)
+
+
+_LABELS = {
+    "weights": "weights",
+    "optimizer": "optimizer",
+    "reference": "reference model",
+    "gradients": "gradients (updating)",
+    "activations": "activations (updating)",
+    "kv_cache": "KV cache (sampling)",
+    "sampling": "first pass over prompts, logits (sampling)",
+    "engine": "vLLM, its weights and KV cache",
+    "overhead": "CUDA context, fragments",
+    "sampling_peak": "peak while sampling",
+    "updating_peak": "peak while updating",
+}

@@ -1,0 +1,134 @@
+"""Sizes of language models: a table of published ones, read without the Hub or the weights."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What a decoder's memory depends on; `head_size` is the width of one attention head.
+
+    `num_parameters` counts tied embeddings once, `context` is the longest sequence in tokens
+    (`None`: the model does not say).
+    """
+
+    model_type: str
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    intermediate_size: int
+    vocab_size: int
+    tied_embeddings: bool
+    context: int | None
+    num_parameters: int
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embedding and, where it is a matrix of its own, the output head."""
+        return self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
+
+    @property
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of the linear layers of one block, by the name LoRA targets."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        queries, keys = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
+        return {
+            "q_proj": (hidden, queries),
+            "k_proj": (hidden, keys),
+            "v_proj": (hidden, keys),
+            "o_proj": (queries, hidden),
+            "gate_proj": (hidden, inner),
+            "up_proj": (hidden, inner),
+            "down_proj": (inner, hidden),
+        }
+
+
+def count_parameters(shape: ModelShape) -> int:
+    """Count the parameters of a Llama, Qwen2 or Qwen3 from its sizes.
+
+    Per block: the linear layers, two norms, in Qwen2 the biases of queries, keys and values, in
+    Qwen3 a norm each for queries and keys. Then the last norm and the embeddings.
+    """
+    layers = shape.linear_layers
+    block = sum(inputs * outputs for inputs, outputs in layers.values()) + 2 * shape.hidden_size
+    if shape.model_type == "qwen2":
+        block += sum(layers[name][1] for name in ("q_proj", "k_proj", "v_proj"))
+    if shape.model_type == "qwen3":
+        block += 2 * shape.head_size
+    return shape.num_layers * block + shape.hidden_size + shape.embedding_parameters
+
+
+def shape_of_config(config: Any) -> ModelShape:
+    """Return the sizes that a transformers config states, with the parameters counted.
+
+    Raises `ValueError` when the config is none of a decoder with attention.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    text = config.get_text_config()
+    try:
+        heads = text.num_attention_heads
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(text)
+        return ModelShape(
+            model_type=text.model_type,
+            num_layers=text.num_hidden_layers,
+            hidden_size=text.hidden_size,
+            num_heads=heads,
+            num_kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+            head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
+            intermediate_size=text.intermediate_size,
+            vocab_size=text.vocab_size,
+            tied_embeddings=bool(text.tie_word_embeddings),
+            context=getattr(text, "max_position_embeddings", None),
+            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        )
+    except AttributeError as error:
+        raise ValueError(
+            f"model_type={text.model_type} does not state its sizes as a decoder does: {error}"
+        ) from error
+
+
+def _shape(model_type: str, *sizes: int, tied: bool, context: int) -> ModelShape:
+    layers, hidden, heads, kv_heads, head_size, inner, vocab = sizes
+    sized = ModelShape(
+        model_type=model_type,
+        num_layers=layers,
+        hidden_size=hidden,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_size=head_size,
+        intermediate_size=inner,
+        vocab_size=vocab,
+        tied_embeddings=tied,
+        context=context,
+        num_parameters=0,
+    )
+    return replace(sized, num_parameters=count_parameters(sized))
+
+
+# Layers, hidden size, heads, key-value heads, head size, inner size, vocabulary, tied, context.
+_ROWS: dict[str, tuple[Any, ...]] = {
+    "Qwen/Qwen2.5-0.5B-Instruct": ("qwen2", 24, 896, 14, 2, 64, 4864, 151936, True, 32768),
+    "Qwen/Qwen2.5-1.5B-Instruct": ("qwen2", 28, 1536, 12, 2, 128, 8960, 151936, True, 32768),
+    "Qwen/Qwen2.5-3B-Instruct": ("qwen2", 36, 2048, 16, 2, 128, 11008, 151936, True, 32768),
+    "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 28, 3584, 28, 4, 128, 18944, 152064, False, 32768),
+    "Qwen/Qwen3-0.6B": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, True, 40960),
+    "Qwen/Qwen3-1.7B": ("qwen3", 28, 2048, 16, 8, 128, 6144, 151936, True, 40960),
+    "Qwen/Qwen3-4B": ("qwen3", 36, 2560, 32, 8, 128, 9728, 151936, True, 40960),
+    "Qwen/Qwen3-8B": ("qwen3", 36, 4096, 32, 8, 128, 12288, 151936, False, 40960),
+    "meta-llama/Llama-3.1-8B-Instruct": (
+        *("llama", 32, 4096, 32, 8, 128, 14336, 128256, False, 131072),
+    ),
+    "meta-llama/Llama-3.2-1B-Instruct": ("llama", 16, 2048, 32, 8, 64, 8192, 128256, True, 131072),
+    "meta-llama/Llama-3.2-3B-Instruct": ("llama", 28, 3072, 24, 8, 128, 8192, 128256, True, 131072),
+}
+
+SHAPES: dict[str, ModelShape] = {
+    name: _shape(model_type, *sizes, tied=tied, context=context)
+    for name, (model_type, *sizes, tied, context) in _ROWS.items()
+}
+"""Published models by their Hub id, with the sizes that their `config.json` states."""
