@@ -1,34 +1,431 @@
-"""The self-play state inside a checkpoint folder: one JSON file, written whole or not at all."""
+"""Checkpoints that are whole or not there: written aside, listed in a manifest, then renamed.
 
+A run's folder holds `checkpoint-N`, and under `_serl` the folders `saving` (what is being written;
+cleared at the next save or start), `damaged` (checkpoints that no longer fit their manifest) and
+`cut` (what a resumed run had written after the checkpoint it went on from).
+"""
+
+import errno
+import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serl_trl.ledger import PRIVATE_FOLDER, cut_lines
+
 STATE_FILE = "serl_state.json"
+MANIFEST = "serl_manifest.json"
+FINISHED = "finished.json"
+
+NEWEST, NEWEST_OR_NONE = True, "auto"
+"""What `choose` takes beside a folder: the newest, which must exist or need not."""
+
+POINTS = ("room", "state", "processes", "trainer", "synced", "manifest", "renamed", "rotated")
+"""The points of the save path, in their order; `reached` is called at each of them."""
+
+_WHOLE_BYTES = 64 * 2**20
+_END_BYTES = 2**20
+_MARGIN = 1.1
+
+
+class CheckpointError(ValueError):
+    """Why a run cannot go on from a checkpoint, and what to do instead."""
+
+
+class DiskFullError(OSError):
+    """A checkpoint found no room on the disk."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run must share with the checkpoint it goes on from.
+
+    `config` holds the options that decide what is trained, `sets` a hash of each set that is read,
+    `versions` the versions of the libraries, a difference in which is only worth a warning.
+    """
+
+    config: dict[str, Any]
+    sets: dict[str, str]
+    num_processes: int
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The checkpoint to go on from (`None`: start afresh), and why newer ones were passed over."""
+
+    folder: Path | None = None
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+def _nothing(point: str) -> None:
+    """Do nothing at a point of the save path."""
+
+
+reached: Callable[[str], None] = _nothing
+"""Called with the name of each of `POINTS` as it is passed; a test puts a crash here."""
+
+
+# Writing.
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `folder` atomically; the folder is made if it does not exist."""
+    """Write the self-play state to `folder`, which is made if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / STATE_FILE
-    unfinished = target.with_suffix(".tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(target)
+    (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+
+
+def make_room(folder: Path, *, needed: int) -> None:
+    """Empty the folder of unfinished saves, make `folder` in it, and check that `needed` bytes fit.
+
+    Raises `DiskFullError` when less than that and a tenth more is free.
+    """
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.mkdir(parents=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed * _MARGIN:
+        raise DiskFullError(describe_full_disk(folder, needed=needed, free=free))
+    reached("room")
+
+
+def publish(folder: Path, target: Path, *, step: int, facts: Facts) -> None:
+    """Turn the written `folder` into the whole `target`: sync, list, then rename.
+
+    The manifest is the last file that is written. A power failure at any moment leaves `target`
+    whole or not there.
+    """
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    reached("synced")
+    files = {name: _print_of(folder / name) for name in _files_of(folder)}
+    manifest = {"step": step, **asdict(facts), "files": files}
+    _write_json(folder / MANIFEST, {**manifest, "own_sha256": fingerprint(manifest)})
+    reached("manifest")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(target)
+    _sync(target.parent)
+    reached("renamed")
+
+
+def rotate(run: Path, *, keep: int | None, protected: Collection[Path] = ()) -> None:
+    """Remove the oldest checkpoints of `run` beyond `keep`; never the newest nor a protected one.
+
+    Each is renamed first, so that what a crash leaves of it is not taken for a checkpoint.
+    """
+    checkpoints = list_checkpoints(run)
+    spare = [path for path in checkpoints[:-1] if path not in protected]
+    excess = 0 if keep is None else max(0, len(checkpoints) - max(keep, 1))
+    for path in spare[:excess]:
+        doomed = saving_folder(run) / f"old-{path.name}"
+        doomed.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    reached("rotated")
+
+
+def expected_bytes(run: Path, *, otherwise: int) -> int:
+    """Return what the next checkpoint will take: as much as the newest one, else `otherwise`."""
+    try:
+        files = read_manifest(list_checkpoints(run)[-1])["files"]
+    except (IndexError, CheckpointError):
+        return otherwise
+    return sum(each["size"] for each in files.values())
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether `error` comes from a full disk, which torch and safetensors wrap in others."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    text = str(error)
+    return (
+        isinstance(error, DiskFullError)
+        or (isinstance(error, OSError) and error.errno in full)
+        or "No space left on device" in text
+        or "PytorchStreamWriter failed" in text
+        or ("inline_container" in text and "unexpected pos" in text)
+    )
+
+
+def describe_full_disk(folder: Path, *, needed: int, free: int) -> str:
+    """Return "disk full: need X, have Y" with the folder it is about."""
+    return (
+        f"disk full: need {_size(needed)}, have {_size(free)} in {folder.parent}; free some space, "
+        "or lower save_total_limit."
+    )
+
+
+# Reading.
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Read the state that `save_state` wrote.
 
-    Raises `ValueError` when the checkpoint holds none: it was not written by a self-play run.
+    Raises `CheckpointError` when the checkpoint holds none: it was not written by a self-play run.
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise ValueError(
-            f"resume_from_checkpoint={folder} holds no {STATE_FILE}; name a checkpoint that a "
-            "SeRLTrainer wrote, or start a fresh run from its weights with model_name_or_path."
+        raise CheckpointError(
+            f"resume={folder} holds no {STATE_FILE}; name a checkpoint that a SeRLTrainer wrote, "
+            "or start a fresh run from its weights with model_name_or_path."
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a checkpoint.
+
+    Raises `CheckpointError` when there is none, or one that cannot be read.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"it holds no {MANIFEST}, so it was not saved to its end") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"its {MANIFEST} cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or manifest.pop("own_sha256", None) != fingerprint(manifest):
+        raise CheckpointError(f"the bytes of its {MANIFEST} were changed")
+    return manifest
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the folders `checkpoint-N` of a run, oldest first, whole or not."""
+    found = [p for p in run.glob("checkpoint-*") if p.name[11:].isdecimal() and p.is_dir()]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the optimizer step in the name of a checkpoint."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def find_damage(checkpoint: Path) -> str:
+    """Return what does not fit the manifest of `checkpoint`, or nothing when it is whole.
+
+    A file of 64 MB or more is compared by its size and its first and last MB.
+    """
+    if not checkpoint.is_dir():
+        return "there is no such folder"
+    try:
+        manifest = read_manifest(checkpoint)
+    except CheckpointError as error:
+        return str(error)
+    for name, expected in manifest["files"].items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if (size := path.stat().st_size) != expected["size"]:
+            return f"{name} has {size:,} bytes instead of {expected['size']:,}"
+        if _print_of(path) != expected:
+            return f"the bytes of {name} were changed"
+    return ""
+
+
+def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
+    """Return the checkpoint of `run` that `wanted` means; nothing is touched.
+
+    `wanted` is a folder, `NEWEST`, `NEWEST_OR_NONE`, or false for none. The newest is the newest
+    whole one that holds all a run needs. Raises `CheckpointError` saying what there is instead.
+    """
+    if not wanted:
+        return Choice()
+    if wanted not in (NEWEST, NEWEST_OR_NONE):
+        folder = Path(wanted)
+        if problem := find_damage(folder) or _find_lack(folder):
+            others = [path.name for path in list_checkpoints(run) if not find_damage(path)]
+            raise CheckpointError(
+                f"resume={folder} cannot be gone on from: {problem}. Whole checkpoints in {run}: "
+                f"{', '.join(others) or 'none'}."
+            )
+        return Choice(folder)
+    damaged: dict[Path, str] = {}
+    for folder in reversed(list_checkpoints(run)):
+        if problem := find_damage(folder):
+            damaged[folder] = problem
+        elif not _find_lack(folder):
+            return Choice(folder, damaged)
+    if wanted == NEWEST_OR_NONE:
+        return Choice(None, damaged)
+    reasons = "".join(f"\n  {path.name}: {why}" for path, why in damaged.items())
+    raise CheckpointError(
+        f"resume=true: {run} holds no whole checkpoint; auto starts afresh then.{reasons}"
+    )
+
+
+def find_changes(checkpoint: Path, facts: Facts) -> list[str]:
+    """Return one line per option, set and count of processes that differs from the checkpoint's.
+
+    An option that only one of them knows, because a version brought or dropped it, is no change.
+    """
+    then = read_manifest(checkpoint)
+    now = json.loads(json.dumps(asdict(facts)))
+    changes = [
+        f"{name}: {_shown(then['config'][name])} in the checkpoint, {_shown(value)} now"
+        for name, value in now["config"].items()
+        if name in then["config"] and then["config"][name] != value
+    ]
+    changes += [
+        f"{name}: not the one of the checkpoint"
+        for name, value in now["sets"].items()
+        if then["sets"].get(name) != value
+    ]
+    if then["num_processes"] != now["num_processes"]:
+        changes.append(
+            f"number of processes: {then['num_processes']} in the checkpoint, "
+            f"{now['num_processes']} now"
+        )
+    return changes
+
+
+def find_other_versions(checkpoint: Path, facts: Facts) -> list[str]:
+    """Return one text per library that has another version than when the checkpoint was saved."""
+    then = read_manifest(checkpoint)["versions"]
+    return [
+        f"{name} {then.get(name)} -> {version}"
+        for name, version in facts.versions.items()
+        if then.get(name) != version
+    ]
+
+
+# Putting aside.
+
+
+def saving_folder(run: Path) -> Path:
+    """Return where a run writes what is not whole yet."""
+    return run / PRIVATE_FOLDER / "saving"
+
+
+def put_damaged_aside(run: Path, damaged: Collection[Path]) -> None:
+    """Move damaged checkpoints under `_serl/damaged`, where nothing is ever deleted."""
+    for path in damaged:
+        _move(path, _free(run / PRIVATE_FOLDER / "damaged" / path.name))
+
+
+def cut_back(
+    run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, int | None]
+) -> Path | None:
+    """Move what `run` wrote after `step` to a numbered folder under `_serl/cut`, and return that.
+
+    That is: later checkpoints, saved iterations beyond `num_iterations`, and the bytes of each file
+    of JSON lines beyond its size in `sizes` (`None` leaves the file alone). `None` when there was
+    nothing. A crash in between is made good by the next call.
+    """
+    private = run / PRIVATE_FOLDER
+    shutil.rmtree(saving_folder(run), ignore_errors=True)
+    folders = [path for path in list_checkpoints(run) if step_of(path) > step]
+    saved = [path for path in (private / "iterations").glob("*") if path.name.isdecimal()]
+    folders += [path for path in saved if int(path.name) > num_iterations]
+    files = {
+        private / name: size
+        for name, size in sizes.items()
+        if size is not None
+        and (private / name).is_file()
+        and (private / name).stat().st_size > size
+    }
+    if not folders and not files:
+        return None
+    target = _free(private / "cut" / f"after-step-{step}")
+    for path in folders:
+        _move(path, target / path.relative_to(private if path in saved else run))
+    for path, size in files.items():
+        cut_lines(path, size, target / path.name)
+    return target
+
+
+# A run that is over.
+
+
+def mark_finished(run: Path, until: Mapping[str, Any]) -> None:
+    """Write down that `run` came to its planned end, given by the values of `until`."""
+    _write_json(run / PRIVATE_FOLDER / FINISHED, dict(until))
+
+
+def clear_finished(run: Path) -> None:
+    """Take the mark away: the run goes on."""
+    (run / PRIVATE_FOLDER / FINISHED).unlink(missing_ok=True)
+
+
+def is_finished(run: Path, until: Mapping[str, Any]) -> bool:
+    """Return whether `run` came to the end that `until` plans."""
+    path = run / PRIVATE_FOLDER / FINISHED
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == dict(until)
+
+
+def fingerprint(value: Any) -> str:
+    """Return a hash of JSON values, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _files_of(folder: Path) -> list[str]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _print_of(path: Path) -> dict[str, Any]:
+    """Return size and hash of a file; of a big one only its ends are hashed."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size < _WHOLE_BYTES:
+            digest = hashlib.file_digest(file, "sha256")
+        else:
+            digest = hashlib.sha256(file.read(_END_BYTES))
+            file.seek(-_END_BYTES, os.SEEK_END)
+            digest.update(file.read())
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def _find_lack(checkpoint: Path) -> str:
+    """Return why a whole checkpoint cannot be resumed from, or nothing."""
+    if STATE_FILE in read_manifest(checkpoint)["files"]:
+        return ""
+    return "it holds the model only, as save_only_model wanted"
+
+
+def _write_json(path: Path, value: Any) -> None:
+    """Write a small file atomically."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    with unfinished.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or the first of path-2, path-3, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,6 +34,28 @@ class JsonLines:
         if self._file is not None:
             self._file.flush()
 
+    def sync(self) -> int:
+        """Wait until everything is on the disk; return how many bytes that is."""
+        size = self.size()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+        return size
+
+    def size(self) -> int:
+        """Return how many bytes are written so far."""
+        self.flush()
+        return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
+
+    def cut(self, size: int) -> None:
+        """Take back what was written after `size` bytes."""
+        if self.size() > size and self.path is not None:
+            os.truncate(self.path, size)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether this object has written to the file."""
+        return self._file is not None
+
     def close(self) -> None:
         """Flush and close; a later write opens the file again."""
         if self._file is not None:
@@ -46,6 +70,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         if line.endswith("\n"):
             records.append(json.loads(line))
     return records
+
+
+def cut_lines(path: Path, size: int, rest: Path) -> None:
+    """Move what `path` holds beyond `size` bytes to the new file `rest`."""
+    rest.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("rb") as source, rest.open("xb") as target:
+        source.seek(size)
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
+    os.truncate(path, size)
 
 
 def _finite(value: Any) -> Any:
