@@ -1,0 +1,83 @@
+"""LoRA without touching the base: merged weights for an engine, and the KL reference."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from peft.tuners.lora import LoraLayer, ParamWrapper
+
+REFERENCE = "ref"
+"""The adapter that TRL takes as KL reference where there is one, instead of the bare base."""
+
+
+def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights of a PEFT model with its active adapter merged, named as in its base.
+
+    Each merged tensor is a new one, summed in float32 and rounded once to the base's dtype. Merging
+    in place and subtracting again, as PEFT does, leaves a rounding error in the base every time.
+    """
+    layers = {
+        _base_name(f"{name}.weight"): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+    for full_name, parameter in model.named_parameters():
+        if model.prefix in full_name or "original_module." in full_name:
+            continue
+        name = _base_name(full_name)
+        yield name, _merged(layers[name], parameter) if name in layers else parameter.data
+
+
+def find_unmergeable(model: Any) -> list[str]:
+    """Return the kinds of adapter in `model` that `merged_weights` cannot merge."""
+    config = model.peft_config[model.active_adapter]
+    kinds = {str(config.peft_type.value)} - {"LORA"}
+    for module in model.modules():
+        if isinstance(module, ParamWrapper):
+            kinds.add("target_parameters")
+        elif isinstance(module, LoraLayer):
+            kinds |= {type(variant).__name__ for variant in module.lora_variant.values()}
+            kinds |= {"lora_bias"} if any(module.lora_bias.values()) else set()
+    return sorted(kinds)
+
+
+def make_reference(model: Any) -> None:
+    """Make the present adapter the KL reference: a frozen copy beside it, named `REFERENCE`.
+
+    The adapter itself trains on, and the base keeps its bits, quantised or not.
+    """
+    assert is_peft_model(model), "a full model has a reference model of its own"
+    active = model.active_adapter
+    if REFERENCE not in model.peft_config:
+        model.add_adapter(REFERENCE, model.peft_config[active])
+    for name, parameter in model.named_parameters():
+        if f".{active}." in name:
+            copy = model.get_parameter(name.replace(f".{active}.", f".{REFERENCE}."))
+            copy.data.copy_(parameter.data)
+    # Adding an adapter makes it trainable; activating one freezes all others.
+    model.set_adapter(active)
+
+
+def keep_quantised_base(model: Any) -> None:
+    """Keep bitsandbytes from rewriting 4-bit weights for a CPU, at their first use in eval mode.
+
+    It rounds their scales to bfloat16 in place and never recovers them: evaluating once would
+    change the base for good. On a GPU there is nothing to keep it from.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _merged(layer: Any, weight: torch.Tensor) -> torch.Tensor:
+    total = weight.detach().float()
+    for adapter in layer.active_adapters:
+        if adapter in layer.lora_A or adapter in layer.lora_embedding_A:
+            total = total + layer.get_delta_weight(adapter).detach().float()
+    return total.to(weight.dtype)
+
+
+def _base_name(name: str) -> str:
+    name = name.removeprefix("base_model.model.").replace(".base_layer", "")
+    return name.replace("modules_to_save.default.", "")

@@ -1,0 +1,125 @@
+"""Self-play on one GPU, with a 40 M parameter model made here; skipped where there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from serl_trl.config import SeRLConfig
+from serl_trl.sandbox import STYLE, load_tokenizer, seed_set
+from serl_trl.trainer import SeRLTrainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+]
+
+OPTIONS: dict[str, Any] = {
+    "max_steps": 2,
+    "bf16": True,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "logging_steps": 1,
+    "per_device_train_batch_size": 32,
+    "gradient_accumulation_steps": 2,
+    "num_generations": 8,
+    "max_completion_length": 64,
+    "proposer_max_tokens": 128,
+    "max_refill_rounds": 2,
+    "learning_rate": 1e-4,
+    # Random weights agree on nothing: the given prompts, and any reward, exercise the machine.
+    "prompt_source": "given",
+    "label_reward": "random",
+    "use_band": False,
+    "domain": STYLE.domain,
+    "answer_instruction": STYLE.answer_instruction,
+}
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a Llama with random weights and the sandbox's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = load_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=512,
+        intermediate_size=1536,
+        num_hidden_layers=12,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def train(model_path: str, folder: Path, *, peft: bool = False, **options: Any) -> SeRLTrainer:
+    from peft import LoraConfig
+
+    quantised = options.pop("quantization_config", None)
+    trainer = SeRLTrainer(
+        model_path,
+        SeRLConfig(output_dir=str(folder), **{**OPTIONS, **options}),
+        seed_set(),
+        peft_config=LoraConfig(r=8, target_modules="all-linear") if peft else None,
+        quantization_config=quantised,
+    )
+    trainer.train()
+    return trainer
+
+
+def norms(trainer: SeRLTrainer) -> list[float]:
+    return [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
+
+
+def test_two_bf16_steps_move_the_weights_and_stay_finite(model_path, tmp_path):
+    trainer = train(model_path, tmp_path)
+    assert trainer.state.global_step == 2
+    assert all(0 < norm < float("inf") for norm in norms(trainer))
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_proposals_are_written_and_judged_on_the_gpu(model_path, tmp_path):
+    trainer = train(model_path, tmp_path, max_steps=1)
+    for judged in trainer.propose(4):
+        assert judged.verdict.keep or judged.verdict.reason
+
+
+def test_continuous_batching_trains(model_path, tmp_path):
+    trainer = train(model_path, tmp_path, use_transformers_continuous_batching=True)
+    assert trainer.state.global_step == 2
+    assert all(0 < norm < float("inf") for norm in norms(trainer))
+
+
+def test_lora_leaves_the_base_bit_identical(model_path, tmp_path):
+    trainer = train(model_path, tmp_path, peft=True, beta=1e-3)
+    from transformers import AutoModelForCausalLM
+
+    fresh = AutoModelForCausalLM.from_pretrained(model_path).state_dict()
+    base = trainer.model.get_base_model().state_dict()
+    for name, weight in base.items():
+        if "lora" not in name:
+            assert torch.equal(
+                weight.float().cpu(), fresh[name.replace(".base_layer", "")].float()
+            ), name
+
+
+def test_qlora_trains_with_finite_gradients(model_path, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    trainer = train(model_path, tmp_path, peft=True, quantization_config=quantised)
+    assert all(0 < norm < float("inf") for norm in norms(trainer))

@@ -1,0 +1,201 @@
+"""The policy over its backends: order of results, sampling values, lengths, processes."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serl_trl.config import SeRLConfig
+from serl_trl.policy import Sampling, pieces, swapped_sampling
+from serl_trl.sandbox import MODEL_PATH, seed_set
+from serl_trl.trainer import SeRLTrainer
+from tests.integration.replay import decisions, make_trainer, record
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("replay.py")
+SEEDS = [f"Tom has {i} apples and buys {i + 3} more. How many?" for i in range(12)]
+OPTIONS: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 4,
+    "max_completion_length": 8,
+    "proposer_max_tokens": 16,
+    "max_steps": 2,
+    "report_to": "none",
+    "save_strategy": "no",
+    "gradient_checkpointing": False,
+    "disable_tqdm": True,
+    "prompt_source": "given",
+    "label_reward": "random",
+    "use_band": False,
+    "learning_rate": 1e-2,
+}
+CONTINUOUS = {
+    "use_transformers_continuous_batching": True,
+    "transformers_continuous_batching_config": {"num_blocks": 64, "max_batch_tokens": 256},
+}
+
+
+def build(model: str, folder: Path, **options: Any) -> SeRLTrainer:
+    return SeRLTrainer(model, SeRLConfig(output_dir=str(folder), **{**OPTIONS, **options}), SEEDS)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 12))
+def test_pieces_hold_every_row_once_and_no_more_than_most(lengths, most):
+    found = pieces(lengths, most)
+    assert sorted(row for piece in found for row in piece) == list(range(len(lengths)))
+    assert all(0 < len(piece) <= most for piece in found)
+
+
+@given(st.lists(st.integers(0, 50), min_size=5, max_size=40))
+def test_pieces_are_alike_in_length(lengths):
+    found = [[lengths[row] for row in piece] for piece in pieces(lengths, 4)]
+    assert all(max(a) <= min(b) for a, b in pairwise(found))
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8))
+def test_what_fits_one_piece_keeps_its_order(lengths):
+    assert pieces(lengths, 8) == [list(range(len(lengths)))]
+
+
+@pytest.mark.parametrize("backend", [{}, CONTINUOUS], ids=["generate", "continuous"])
+def test_greedy_results_come_in_the_order_of_their_prompts(tmp_path, backend, monkeypatch):
+    monkeypatch.setattr("serl_trl.policy.CPU_PIECE", 3)
+    # The tiny model says the same to everything.
+    texts = seed_set()[:7]
+    greedy = Sampling(0.0, 1.0, 16)
+    plain = build(str(MODEL_PATH), tmp_path)
+    alone = [plain.policy.sample([text], 1, greedy)[0] for text in texts]
+    together = build(str(MODEL_PATH), tmp_path, **backend).policy.sample(texts, 1, greedy)
+    assert [c.token_ids for [c] in together] == [c.token_ids for [c] in alone]
+    assert len({tuple(c.token_ids) for [c] in together}) > 3
+
+
+def test_continuous_batching_trains_and_says_what_ended(tiny_model, tmp_path):
+    trainer = build(tiny_model, tmp_path, **CONTINUOUS, max_completion_length=40)
+    completions = [c for group in trainer.policy.roll_out(SEEDS[:4]) for c in group]
+    ends = {trainer.eos_token_ids[0]}
+    assert all(c.truncated == (c.token_ids[-1] not in ends) for c in completions)
+    assert all(len(c.token_ids) == 40 for c in completions if c.truncated)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_continuous_batching_leaves_the_precision_of_the_trained_weights(tiny_model, tmp_path):
+    trainer = build(tiny_model, tmp_path, **CONTINUOUS, bf16=True)
+    trainer.policy.roll_out(SEEDS[:1])
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    assert trainer.args.bf16
+
+
+def test_a_backend_that_loses_prompts_is_an_error(tiny_model, tmp_path, monkeypatch):
+    trainer = build(tiny_model, tmp_path)
+    complete = trainer._generate_single_turn
+    monkeypatch.setattr(
+        trainer, "_generate_single_turn", lambda ids, *rest: (complete(ids, *rest)[0][1:], None)
+    )
+    with pytest.raises(RuntimeError, match="completed 3 of 4 prompts"):
+        trainer.policy.roll_out(SEEDS[:1])
+
+
+def test_a_prompt_without_room_is_not_shown_to_the_backend(
+    tiny_model, tmp_path, monkeypatch, caplog
+):
+    trainer = build(tiny_model, tmp_path)
+    shown = []
+    complete = trainer._generate_single_turn
+
+    def note(ids, *rest):
+        shown.extend(len(row) for row in ids)
+        return complete(ids, *rest)
+
+    monkeypatch.setattr(trainer, "_generate_single_turn", note)
+    texts = [SEEDS[0], "word " * 3000, SEEDS[1]]
+    with caplog.at_level(logging.WARNING, logger="serl_trl.policy"):
+        groups = trainer.policy.roll_out(texts)
+    assert len(shown) == 8 and max(shown) + OPTIONS["max_completion_length"] <= 2048
+    assert all(c.truncated and c.text == "" for c in groups[1])
+    assert all(c.text for c in groups[0] + groups[2])
+    assert "4 of 12 prompts leave no room" in caplog.text
+    assert trainer.policy.roll_out(texts[1:2])[0][0].truncated
+
+
+def test_sampling_values_hold_inside_the_block_only(tiny_model, tmp_path):
+    trainer = build(tiny_model, tmp_path)
+    config, kwargs = trainer.generation_config, dict(trainer.generation_kwargs)
+    with swapped_sampling(trainer, Sampling(0.5, 0.9, 33)):
+        inside = trainer.generation_config
+        assert (inside.temperature, inside.top_p, inside.max_new_tokens) == (0.5, 0.9, 33)
+        assert trainer.generation_kwargs["max_new_tokens"] == 33
+    assert trainer.generation_config is config and trainer.generation_kwargs == kwargs
+
+
+class _Engine:
+    """The sampling values that TRL keeps beside its engine."""
+
+    def __init__(self) -> None:
+        self.temperature, self.top_p, self.max_completion_length = 1.0, 1.0, 8
+        self.generation_kwargs: dict[str, Any] = {"stop": ["END"], "frequency_penalty": 0.5}
+
+
+def test_an_engine_gets_the_proposer_values_and_then_its_own_again(tiny_model, tmp_path):
+    trainer = build(tiny_model, tmp_path, proposer_stop=["\n21."])
+    engine = _Engine()
+    before = {**vars(engine), "generation_kwargs": dict(engine.generation_kwargs)}
+    trainer.vllm_generation = engine
+    proposer = trainer.policy._proposer
+    with swapped_sampling(trainer, replace(proposer, temperature=0.7)):
+        assert (engine.temperature, engine.top_p, engine.max_completion_length) == (0.7, 0.95, 16)
+        assert engine.generation_kwargs == {
+            "presence_penalty": 2.0,
+            "stop": ["\n21."],
+            "frequency_penalty": 0.5,
+        }
+    assert vars(engine) == before
+
+
+def test_an_answer_that_ended_at_a_stop_is_not_truncated(tiny_model, tmp_path, monkeypatch):
+    trainer = build(tiny_model, tmp_path)
+    monkeypatch.setattr(
+        trainer,
+        "_generate_single_turn",
+        lambda ids, *_: ([[5] * (4 if i else 6) for i in range(len(ids))], None),
+    )
+    sampled = trainer.policy.sample(SEEDS[:2], 1, Sampling(1.0, 1.0, 6, stop=("\n",)))
+    assert [c.truncated for [c] in sampled] == [True, False]
+    sampled = trainer.policy.sample(SEEDS[:2], 1, Sampling(1.0, 1.0, 6))
+    assert [c.truncated for [c] in sampled] == [True, True]
+
+
+def test_two_processes_decide_on_a_recording_as_one_did(tmp_path):
+    recorded = tmp_path / "recording.json"
+    alone = make_trainer(tmp_path / "alone", num_processes=1)
+    calls = record(alone)
+    alone.train()
+    recorded.write_text(json.dumps(calls))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", str(SCRIPT), str(recorded), str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = decisions(tmp_path / "alone", alone)
+    assert json.loads((tmp_path / "two" / "decisions.json").read_text()) == one
+    assert any(line["type"] == "group" and line["keep"] for line in one["ledger"])
+    # Three requests, and groups of eight in odd numbers: neither divides by two processes.
+    assert any(len(call) % 2 for call in calls)
