@@ -1,137 +1,373 @@
-"""Does the method work on the sandbox? Several arms beside the shipped model, several seeds.
+"""Does the method work, and what is each of its parts worth? The study on the built-in sandbox.
 
-Each run goes through `serl demo`, the door a user takes, and is kept in `--work_dir`: a benchmark
-that was cut off goes on where it stopped.
+Every arm trains on the same number of rollouts from the same model. Each run goes through `serl
+demo`, the door a user takes, and is kept in `--work_dir`: a study that was cut off goes on where it
+stopped, at the level of runs.
 
-    python benchmarks/sandbox.py --json benchmarks/results/sandbox.json
+    python benchmarks/sandbox.py --json benchmarks/results/sandbox.json \\
+        --figure benchmarks/results/sandbox.png --results benchmarks/RESULTS.md
+    python benchmarks/sandbox.py --quick
 """
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
+
+from serl_trl.ledger import read_lines
+from serl_trl.sandbox import num_phrasings, seed_set
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("pass@1", "maj@16", "pass@16", "greedy")
 # The two-sided 95 % quantile of Student's t, by degrees of freedom: an interval over few seeds.
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+PROBE_STEPS = 10
+EQUAL_COST = "no_band_equal_cost"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: the flags that make it, and what it shows."""
+    """One way to train: the flags that make it, and what it is."""
 
     name: str
-    flags: tuple[str, ...]
-    shows: str
+    what: str
+    flags: tuple[str, ...] = ()
+    most_seeds: int = 1000
 
 
 ARMS = (
-    Arm("serl", (), "the default: self-written prompts, vote"),
-    Arm("random", ("--label_reward", "random"), "control: a fair coin as the reward"),
-    Arm("rl_gold", ("--preset", "rl_gold"), "the 64 given prompts with gold labels"),
+    Arm("serl", "the default: self-written prompts, vote, band, novelty"),
     Arm(
-        "gold_generated", ("--label_reward", "gold"), "self-written prompts, exact solver's labels"
+        "paper",
+        "the paper's rules at the sandbox's learning rate",
+        ("--preset", "paper", "--beta", "1e-4"),
+    ),
+    Arm("vote_given", "vote on the 64 given prompts only", ("--preset", "rl_vote")),
+    Arm("gold_generated", "self-written prompts, exact labels", ("--label_reward", "gold")),
+    Arm("gold_given", "the 64 given prompts, exact labels, no band", ("--preset", "rl_gold")),
+    Arm("random", "control: a fair coin as the reward", ("--label_reward", "random")),
+    Arm("no_band", "serl without the difficulty band", ("--use_band", "false")),
+    Arm(
+        "no_novelty",
+        "serl without novelty, copies allowed",
+        ("--novelty", "plain", "--max_rouge_l", "1", "--max_contamination_rouge_l", "1"),
+    ),
+    Arm("seeds_16", "serl from 16 seeds instead of 64", ("--seed_set", "{sixteen}")),
+    # The band throws rollouts away; this arm may sample as many as serl did, and trains on all.
+    Arm(
+        EQUAL_COST,
+        "no band, as many sampled rollouts as serl",
+        ("--use_band", "false", "--max_steps", "1000", "--max_rollouts", "{serl_rollouts}"),
+        # Four times as many steps as the others.
+        most_seeds=2,
     ),
 )
+QUICK = ("serl", "gold_generated", "random")
 
 
 def main() -> None:
-    """Run what is missing, then write the table."""
+    """Run what is missing, then write table, figures and numbers."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--max_steps", type=int, default=None, help="default: the sandbox config's")
-    parser.add_argument("--work_dir", type=Path, default=ROOT / "runs" / "benchmark")
+    parser.add_argument("--max_steps", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    parser.add_argument("--quick", action="store_true", help="three arms, one seed, 20 steps")
+    parser.add_argument("--work_dir", type=Path, default=ROOT / "runs" / "study")
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--figure", type=Path, default=None, help="write this picture")
     parser.add_argument("--results", type=Path, default=None, help="Markdown file to append to")
     options = parser.parse_args()
-    names = options.arms.split(",")
-    arms = [arm for arm in ARMS if arm.name in names]
+    if options.quick:
+        options.arms, options.seeds, options.max_steps = ",".join(QUICK), "1", 20
+        options.work_dir = options.work_dir.with_name("study-quick")
+    arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    runs = {arm.name: [run(arm, seed, options) for seed in seeds] for arm in arms}
-    summary = summarise(runs, seeds, options.max_steps)
-    table = as_markdown(summary, {arm.name: arm.shows for arm in arms})
+    runs = run_all(arms, seeds, options)
+    summary = summarise(runs, arms, seeds, options.max_steps)
+    table = as_markdown(summary)
     sys.stdout.write(table)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(summary, indent=2) + "\n")
+        options.json.write_text(json.dumps(summary, indent=1) + "\n")
+    if options.figure:
+        draw(summary, options.figure)
     if options.results:
         with options.results.open("a") as file:
             file.write(table)
 
 
-def run(arm: Arm, seed: int, options: argparse.Namespace) -> dict:
+def run_all(
+    arms: Sequence[Arm], seeds: Sequence[int], options: argparse.Namespace
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the figures of every run of every arm, by arm and in the order of `seeds`."""
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    sixteen = options.work_dir / "seeds_16.jsonl"
+    sixteen.write_text("".join(json.dumps({"problem": s}) + "\n" for s in seed_set()[:16]))
+    values = {"sixteen": str(sixteen)}
+    first = [arm for arm in arms if arm.name != EQUAL_COST]
+    runs: dict[str, list[dict[str, Any]]] = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for group in (first, [arm for arm in arms if arm.name == EQUAL_COST]):
+            # Seeds outermost: a study that is cut off has whole comparisons.
+            waiting = {
+                (arm.name, seed): pool.submit(run, arm, seed, options, dict(values))
+                for number, seed in enumerate(seeds)
+                for arm in group
+                if number < arm.most_seeds
+            }
+            for arm in group:
+                mine = seeds[: arm.most_seeds]
+                runs[arm.name] = [waiting[arm.name, seed].result() for seed in mine]
+            if "serl" in runs:
+                values["serl_rollouts"] = str(round(fmean(r["rollouts"] for r in runs["serl"])))
+    return runs
+
+
+def run(arm: Arm, seed: int, options: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]:
     """Return the figures of one run; make it if it is not there yet."""
     folder = options.work_dir / f"{arm.name}-seed{seed}"
-    figures = options.work_dir / f"{arm.name}-seed{seed}.json"
+    figures = folder.with_name(folder.name + ".json")
     if not figures.is_file():
-        options.work_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "serl_trl.cli", "demo", "--seed", str(seed), *arm.flags]
+        command = [sys.executable, "-m", "serl_trl.cli", "demo", "--seed", str(seed)]
+        command += ["--max_steps", str(options.max_steps), "--save_strategy", "no"]
+        command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
         command += ["--output_dir", str(folder), "--json", str(figures), "--overwrite", "true"]
-        command += ["--save_strategy", "no"]
-        if options.max_steps:
-            command += ["--max_steps", str(options.max_steps)]
-        subprocess.run(command, check=True, cwd=ROOT)
-    return json.loads(figures.read_text())
+        command += [flag.format(**values) for flag in arm.flags]
+        with folder.with_name(folder.name + ".log").open("w") as log:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(
+                command, check=False, cwd=ROOT, stderr=log, stdout=log, env=environment
+            )
+        if not figures.is_file():
+            raise SystemExit(
+                f"{arm.name}, seed {seed}: exit code {done.returncode}; see {log.name}"
+            )
+    return read_run(json.loads(figures.read_text()), folder)
 
 
-def summarise(runs: dict[str, list[dict]], seeds: list[int], max_steps: int | None) -> dict:
+def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what one run's report, metrics and ledger say."""
+    metrics = [row for row in read_lines(folder / "_serl" / "metrics.jsonl") if "reward" in row]
+    rows = read_lines(folder / "_serl" / "ledger.jsonl")
+    groups = [row for row in rows if row["type"] == "group"]
+    accepted = [row["text"] for row in rows if row["type"] == "proposal" and row["keep"]]
+    judged = [row for row in groups if row["label_right"] is not None]
+
+    def share_right(records: Sequence[dict[str, Any]]) -> float | None:
+        hits = [row["label_right"] for row in records]
+        return fmean(hits) if hits else None
+
+    over_time = [
+        {"step": row["step"], **{name: row[f"serl/probe/{name}"] for name in FIGURES[:3]}}
+        for row in metrics
+        if "serl/probe/pass@1" in row
+    ]
+    recent = [accepted[i : i + 200] for i in range(0, len(accepted) - 199, 200)]
+    return {
+        "before": report["before"],
+        "after": report["after"],
+        "steps": report["steps"],
+        "starved": bool(report["starved"]),
+        "seconds": report["seconds"],
+        "label_accuracy": share_right(judged),
+        "kept_label_accuracy": share_right([row for row in judged if row["keep"]]),
+        "first_label_accuracy": share_right([row for row in judged if row["step"] == 0]),
+        "rollouts": sum(sum(row["answers"].values()) + row["num_unparsable"] for row in groups),
+        "accepted": len(accepted),
+        "distinct": len(set(accepted)),
+        "phrasings": num_phrasings(accepted),
+        "phrasings_over_time": [num_phrasings(part) for part in recent],
+        "over_time": [{"step": 0, **{n: report["before"][n] for n in FIGURES[:3]}}, *over_time],
+        "label_accuracy_over_time": [
+            {"step": row["step"], "label_accuracy": row.get("serl/label_accuracy")}
+            for row in metrics
+        ],
+    }
+
+
+def summarise(
+    runs: dict[str, list[dict[str, Any]]],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    max_steps: int,
+) -> dict[str, Any]:
     """Return mean and 95 % interval over seeds of every figure of every arm."""
     first = next(iter(runs.values()))
-    arms = {"base": {name: interval([r["before"][name] for r in first]) for name in FIGURES}}
-    for name, results in runs.items():
-        arms[name] = {
-            figure: interval([result["after"][figure] for result in results]) for figure in FIGURES
-        }
-        gains = [result["after"]["pass@1"] - result["before"]["pass@1"] for result in results]
-        arms[name]["pass@1 gain"] = interval(gains)
-        arms[name]["seconds"] = interval([result["seconds"] for result in results])
+    measured = {
+        name: interval([r["before"][name] for r in first], is_rate=True) for name in FIGURES
+    }
+    labels = interval([r["first_label_accuracy"] for r in first], is_rate=True)
+    what = "the shipped model; its labels are those of the first step"
+    table: dict[str, Any] = {"base": {"what": what, **measured, "label_accuracy": labels}}
+    for arm in arms:
+        table[arm.name] = summarise_arm(arm, runs[arm.name])
+    gold = table.get("gold_generated")
+    if gold:
+        for figures in table.values():
+            if "gain" in figures:
+                figures["share_of_gold_gain"] = figures["gain"]["mean"] / gold["gain"]["mean"]
     return {
-        "arms": arms,
-        "seeds": seeds,
+        "arms": table,
+        "seeds": list(seeds),
         "max_steps": max_steps,
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
 
 
-def interval(values: list[float]) -> dict[str, float]:
-    """Return the mean of `values` with its 95 % t interval; one value has no width."""
+def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one arm's figures, means over its seeds."""
+
+    def over(
+        read: Callable[[dict[str, Any]], float | None], *, is_rate: bool = False
+    ) -> dict[str, Any] | None:
+        values = [read(result) for result in results]
+        known = [value for value in values if value is not None]
+        return interval(known, is_rate=is_rate) if known else None
+
+    after = {name: over(lambda r, n=name: r["after"][n], is_rate=True) for name in FIGURES}
+    rates = ("label_accuracy", "kept_label_accuracy")
+    counted = ("rollouts", "accepted", "phrasings", "steps", "seconds")
+    probes = [
+        {
+            "step": points[0]["step"],
+            **{n: interval([p[n] for p in points], is_rate=True) for n in FIGURES[:3]},
+        }
+        for points in zip(*(result["over_time"] for result in results), strict=False)
+    ]
+    last = min(result["steps"] for result in results)
+    labels = [
+        label_point(results, first, first + PROBE_STEPS)
+        for first in range(0, last - PROBE_STEPS + 1, PROBE_STEPS)
+    ]
+    return {
+        "what": arm.what,
+        **after,
+        "gain": over(lambda r: r["after"]["pass@1"] - r["before"]["pass@1"]),
+        **{name: over(lambda r, n=name: r[n], is_rate=True) for name in rates},
+        **{name: over(lambda r, n=name: r[n]) for name in counted},
+        "starved": sum(result["starved"] for result in results),
+        "over_time": probes,
+        "label_accuracy_over_time": labels,
+        "phrasings_over_time": [result["phrasings_over_time"] for result in results],
+    }
+
+
+def label_point(results: Sequence[dict[str, Any]], first: int, end: int) -> dict[str, Any]:
+    """Return the label accuracy of the steps after `first` up to `end`, over the seeds."""
+    means = []
+    for result in results:
+        known = [
+            point["label_accuracy"]
+            for point in result["label_accuracy_over_time"][first:end]
+            if point["label_accuracy"] is not None
+        ]
+        if known:
+            means.append(fmean(known))
+    return {"step": end, "label_accuracy": interval(means, is_rate=True)}
+
+
+def interval(values: list[float], *, is_rate: bool = False) -> dict[str, Any]:
+    """Return the mean of `values` with its 95 % t interval; one value has no width.
+
+    The interval of a rate is cut to [0, 1].
+    """
     mean = fmean(values)
     half = 0.0
     if len(values) > 1:
         t = T_95.get(len(values) - 1, 1.96)
         half = t * stdev(values) / len(values) ** 0.5
-    return {"mean": mean, "low": mean - half, "high": mean + half, "values": values}
+    low, high = mean - half, mean + half
+    if is_rate:
+        low, high = max(0.0, low), min(1.0, high)
+    return {"mean": mean, "low": low, "high": high, "values": values}
 
 
-def as_markdown(summary: dict, shows: dict[str, str]) -> str:
+def as_markdown(summary: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     seeds = ", ".join(map(str, summary["seeds"]))
-    steps = summary["max_steps"] or "the config's"
-    lines = [f"\n## Sandbox, {summary['date']}\n"]
+    lines = [f"\n## Sandbox study, {summary['date']}\n"]
     lines += [
-        f"`python benchmarks/sandbox.py`, seeds {seeds}, {steps} steps, {summary['machine']}."
+        f"`python benchmarks/sandbox.py`, seeds {seeds}, {summary['max_steps']} steps of 128 "
+        f"rollouts, {summary['machine']}."
     ]
     lines += ["Mean over seeds with a 95 % t interval; held-out 200, 16 samples at T = 1.\n"]
-    lines += ["| arm | pass@1 | maj@16 | pass@16 | greedy | what it is |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "| arm | pass@1 | maj@16 | pass@16 | greedy | label accuracy | phrasings "
+        "| sampled rollouts | steps | s | what it is |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for name, figures in summary["arms"].items():
         cells = [as_text(figures[figure]) for figure in FIGURES]
-        what = shows.get(name, "the shipped model")
-        lines.append(f"| {name} | {' | '.join(cells)} | {what} |")
+        cells.append(as_text(figures["label_accuracy"]))
+        for count in ("phrasings", "rollouts", "steps", "seconds"):
+            value = figures.get(count)
+            cells.append(f"{value['mean']:,.0f}" if value and value["mean"] else "")
+        lines.append(f"| {name} | {' | '.join(cells)} | {figures['what']} |")
     return "\n".join(lines) + "\n"
 
 
-def as_text(value: dict[str, float]) -> str:
-    """Return "mean [low, high]" with three digits."""
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+def as_text(value: dict[str, Any] | None) -> str:
+    """Return "mean [low, high]" with three digits, nothing for no value."""
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if value else ""
+
+
+def draw(summary: dict[str, Any], path: Path) -> None:
+    """Draw pass@1, maj@16 and label accuracy over steps, one line per arm."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    panels = (
+        ("pass@1", "over_time", "pass@1, held out"),
+        ("maj@16", "over_time", "maj@16, held out"),
+        (
+            "label_accuracy",
+            "label_accuracy_over_time",
+            f"label accuracy, means of {PROBE_STEPS} steps",
+        ),
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(16, 5), constrained_layout=True)
+    colours = plt.get_cmap("tab10").colors
+    arms = {name: arm for name, arm in summary["arms"].items() if name != "base"}
+    for axis, (name, series, title) in zip(axes, panels, strict=True):
+        base = summary["arms"]["base"][name]["mean"]
+        axis.axhline(base, color="grey", linestyle=":", label="base")
+        for number, (arm, figures) in enumerate(arms.items()):
+            points = figures[series]
+            steps = [point["step"] for point in points]
+            colour = "black" if arm == "serl" else colours[number % 10]
+            axis.plot(
+                steps,
+                [point[name]["mean"] for point in points],
+                label=arm,
+                color=colour,
+                linewidth=2.5 if arm == "serl" else 1.2,
+                linestyle="--" if arm in ("random", EQUAL_COST) else "-",
+            )
+            # The intervals of all arms would hide each other.
+            if arm in ("serl", "gold_generated", "random"):
+                low, high = ([point[name][end] for point in points] for end in ("low", "high"))
+                axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        axis.set_title(title)
+        axis.set_xlabel("optimizer step; shaded: 95 % intervals over seeds")
+        axis.set_xlim(0, 1.02 * summary["max_steps"])
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
