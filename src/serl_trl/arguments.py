@@ -14,7 +14,13 @@ from trl import ModelConfig, TrlParser
 
 from serl_trl.config import PRESETS, SeRLConfig
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
-from serl_trl.preflight import LATEST, find_run_problems
+from serl_trl.preflight import (
+    LATEST,
+    find_config_problems,
+    find_machine_problems,
+    find_run_problems,
+    find_start_problems,
+)
 from serl_trl.texts import near_matches, one_line, visible
 
 
@@ -69,6 +75,11 @@ class RunArguments:
     reward_funcs: list[str] | None = _option(
         None, "Dotted paths of further reward functions, weighted by reward_weights."
     )
+    resume: str | None = _option(
+        None,
+        "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
+        "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
+    )
     overwrite: bool = _option(
         False, "Move a run that is in output_dir aside, to a numbered folder beside it."
     )
@@ -77,12 +88,16 @@ class RunArguments:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The parsed options of one command; `extra` is an instance of the command's own options."""
+    """The parsed options of one command; `extra` is an instance of the command's own options.
+
+    `machine` says what this machine lacks for the run, where that was allowed.
+    """
 
     run: RunArguments
     config: SeRLConfig
     model: ModelConfig
     extra: Any = None
+    machine: tuple[str, ...] = ()
 
 
 class SeRLParser(TrlParser):
@@ -112,12 +127,38 @@ class SeRLParser(TrlParser):
         """Raise `SeRLConfigError` instead of ending the process."""
         raise SeRLConfigError([f"{message}."])
 
-    def parse(self, argv: Sequence[str], *, default_config: str | None = None) -> Arguments:
+    def parse(
+        self, argv: Sequence[str], *, default_config: str | None = None, here: bool = True
+    ) -> Arguments:
         """Parse flags and the file named by `--config`, else `default_config`; check everything.
 
-        Sets the variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError`
-        with all problems.
+        With `here` false the run may start on another machine: what this one lacks is no problem
+        but listed in `machine`, and the config is built for the CPU where there is no GPU. Sets the
+        variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError` with all
+        problems.
         """
+        check = find_run_problems if here else _find_problems_elsewhere
+        given, env = self._read(argv, check, default_config=default_config)
+        machine = () if here else tuple(find_machine_problems(self._with_defaults(given)))
+        os.environ.update(env)
+        on_cpu = {"use_cpu": True, "bf16": False, "fp16": False} if machine else {}
+        return self._build({**given, **on_cpu}, machine)
+
+    def read_values(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Return the value of every option, checked as far as that needs no machine and no folder.
+
+        Builds nothing and sets no variable. Raises `SeRLConfigError` with all problems.
+        """
+        return self._with_defaults(self._read(argv, find_config_problems)[0])
+
+    def _read(
+        self,
+        argv: Sequence[str],
+        check: Callable[..., list[str]],
+        *,
+        default_config: str | None = None,
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Return the values that were given, and the file's `env` block."""
         path = default_config
         try:
             flags, problems = self._read_flags(argv)
@@ -141,13 +182,14 @@ class SeRLParser(TrlParser):
             else:
                 given[name], origins[name] = value, f"--{name}"
         self._take_preset(given, origins)
-        if "resume_from_checkpoint" in given:
-            given["resume_from_checkpoint"] = _read_resume(given["resume_from_checkpoint"])
-        problems += self._check(given, origins, spoilt)
+        problems += _take_resume(given, origins)
+        problems += self._check(given, origins, spoilt, check)
         if problems:
             raise SeRLConfigError(problems)
-        os.environ.update(file.env)
-        return self._build(given)
+        return given, file.env
+
+    def _with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: option.default for name, option in self._options.items()} | dict(given)
 
     def _read_flags(self, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         unset = argparse.Namespace(**{action.dest: _UNSET for action in self._actions})
@@ -199,7 +241,8 @@ class SeRLParser(TrlParser):
                 given[name] = convert(value, option.hint)
                 origins[name] = place
             except TypeError as error:
-                if name in ("scale_rewards", "resume_from_checkpoint") and isinstance(value, bool):
+                takes_bool = name in ("scale_rewards", "resume", "resume_from_checkpoint")
+                if takes_bool and isinstance(value, bool):
                     given[name], origins[name] = value, place
                     continue
                 problems.append(f"{name}: {error} ({place}).")
@@ -213,9 +256,13 @@ class SeRLParser(TrlParser):
                 given[name], origins[name] = value, f"preset {preset}"
 
     def _check(
-        self, given: dict[str, Any], origins: Mapping[str, str], spoilt: set[str]
+        self,
+        given: dict[str, Any],
+        origins: Mapping[str, str],
+        spoilt: set[str],
+        check: Callable[..., list[str]],
     ) -> Iterator[str]:
-        values = {name: option.default for name, option in self._options.items()} | given
+        values = self._with_defaults(given)
         for name, value in given.items():
             option = self._options[name]
             try:
@@ -229,11 +276,11 @@ class SeRLParser(TrlParser):
                 spoilt.add(name)
         for name in spoilt:
             values[name] = self._options[name].default
-        for problem in find_run_problems(values, given=given.keys()):
+        for problem in check(values, given=given.keys()):
             if problem.split("=")[0].split(" ")[0] not in spoilt:
                 yield _located(_with_hint(problem), origins)
 
-    def _build(self, given: Mapping[str, Any]) -> Arguments:
+    def _build(self, given: Mapping[str, Any], machine: tuple[str, ...] = ()) -> Arguments:
         built = []
         for type_ in self._types:
             names = {option.name for option in _options_of(type_)}
@@ -243,7 +290,12 @@ class SeRLParser(TrlParser):
             except (ValueError, ImportError, RuntimeError) as error:
                 # What TRL, transformers and accelerate find out by themselves.
                 raise SeRLConfigError([f"{one_line(error)}."]) from error
-        return Arguments(*built)
+        return Arguments(*built, machine=machine)
+
+
+def _find_problems_elsewhere(values: Mapping[str, Any], *, given: Iterable[str]) -> list[str]:
+    config_problems = find_config_problems(values, given=tuple(given))
+    return [*config_problems, *find_start_problems(values)]
 
 
 @dataclass(frozen=True)
@@ -383,6 +435,18 @@ def _read_json(value: Any, hint: Any) -> Any:
     if takes_mapping and isinstance(value, str) and value.lstrip().startswith("{"):
         return json.loads(value)
     return value
+
+
+def _take_resume(given: dict[str, Any], origins: dict[str, str]) -> Iterator[str]:
+    """Give both spellings of resuming one name and one meaning."""
+    if "resume" in given and "resume_from_checkpoint" in given:
+        yield "resume and resume_from_checkpoint say the same thing twice; give resume alone."
+    if "resume" in given:
+        given["resume_from_checkpoint"] = given.pop("resume")
+        origins["resume_from_checkpoint"] = origins["resume"]
+    if "resume_from_checkpoint" in given:
+        origins["resume"] = origins["resume_from_checkpoint"]
+        given["resume_from_checkpoint"] = _read_resume(given["resume_from_checkpoint"])
 
 
 def _read_resume(value: Any) -> str | None:

@@ -1,6 +1,7 @@
 """From checked options to a trainer: tokenizer, seed and probe set, functions, then the model."""
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from serl_trl import sandbox
 from serl_trl.answers import get_kind
-from serl_trl.arguments import Arguments, SeRLConfigError
+from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.benchmarks import BENCHMARKS, load_benchmark
+from serl_trl.checkpoint import is_finished
 from serl_trl.data import SeedSet, check_seed_set, load_seed_set, make_seed_set
-from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, newest_checkpoint
+from serl_trl.model_shapes import SHAPES
+from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path
+from serl_trl.processes import is_main_process
 from serl_trl.prompts import Messages
 from serl_trl.tables import HubUnreachableError, SeedSetError
 from serl_trl.texts import one_line, visible
 
 if TYPE_CHECKING:
     from serl_trl.trainer import SeRLTrainer
+
+COMPLETION_TEMPLATE = (
+    "{% if bos_token %}{{ bos_token }}{% endif %}"
+    "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+)
+"""Chat template of a base model that has none: the texts of the messages, one under the other."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Inputs:
     seed_set: SeedSet | None
     probe_set: SeedSet | None
     reward_funcs: tuple[Callable[..., Any], ...]
-    evaluation_sets: Mapping[str, SeedSet]
+    evaluation_sets: Mapping[str, tuple[str, ...]]
     skipped: tuple[str, ...] = ()
 
     def count_tokens(self, text: str) -> int:
@@ -108,7 +119,6 @@ def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
 
 def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
     """Build the trainer, which loads the weights."""
-    from datasets import Dataset
     from trl import get_peft_config, get_quantization_config
 
     from serl_trl.trainer import SeRLTrainer
@@ -124,18 +134,37 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         "dtype": model.dtype,
         **init_kwargs,
     }
-    unlabelled = all(answer is None for answer in seed_set.answers)
     return SeRLTrainer(
         model=model_path(args),
         args=config,
-        seed_set=list(seed_set.instructions) if unlabelled else Dataset.from_list(seed_set.rows()),
+        seed_set=seed_set,
         eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
         processing_class=inputs.tokenizer,
         reward_funcs=list(inputs.reward_funcs) or None,
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
-        evaluation_sets={name: read.instructions for name, read in inputs.evaluation_sets.items()},
+        evaluation_sets=inputs.evaluation_sets,
     )
+
+
+def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
+    """Return the trainer that `serl train --config CONFIG` would use, for a notebook or a script.
+
+    `options` are flags of `serl train` and win over the file; "sandbox" as config is the built-in
+    one. With `overwrite=True` an earlier run in the same folder is moved aside.
+
+    Raises `SeRLConfigError` with all problems, before the weights are loaded.
+    """
+    path = sandbox.CONFIG_PATH if config == SANDBOX else config
+    argv = ["--config", str(path)]
+    for name, value in options.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        argv += [f"--{name}", *(v if isinstance(v, str) else json.dumps(v) for v in values)]
+    args = SeRLParser(prog="serl").parse(argv)
+    inputs = load_inputs(args)
+    if args.run.overwrite and is_main_process():
+        set_aside(output_folder(args))
+    return build_trainer(args, inputs)
 
 
 def model_path(args: Arguments) -> str:
@@ -154,11 +183,20 @@ def output_folder(args: Arguments) -> Path:
 
 
 def resume_from(args: Arguments) -> str | bool | None:
-    """Return what `train` takes: a checkpoint folder, `True` for the newest one, or `None`."""
+    """Return what `SeRLTrainer.train` takes: a checkpoint's folder, `True`, "auto" or `None`."""
     wanted = args.config.resume_from_checkpoint
-    if wanted == LATEST_OR_FRESH:
-        return True if newest_checkpoint(output_folder(args)) else None
     return True if wanted == LATEST else wanted
+
+
+def planned_end(args: Arguments) -> dict[str, int]:
+    """Return the options that say when a run is over."""
+    return {"max_steps": args.config.max_steps, "max_rollouts": args.config.max_rollouts}
+
+
+def is_over(args: Arguments) -> bool:
+    """Return whether the newest state of the run is wanted, and that is its planned end."""
+    newest = args.config.resume_from_checkpoint in (LATEST, LATEST_OR_FRESH)
+    return newest and is_finished(output_folder(args), planned_end(args))
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -172,18 +210,30 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def load_tokenizer(args: Arguments) -> Any:
-    """Load the model's tokenizer, set to pad on the left as generation needs it."""
+    """Load the model's tokenizer, set to pad on the left as generation needs it.
+
+    Where the command's `prompt_style` is "completion", its template is the plain text.
+    """
     from transformers import AutoTokenizer
 
-    return _from_pretrained(AutoTokenizer, args, padding_side="left", truncation_side="left")
+    tokenizer = _from_pretrained(AutoTokenizer, args, padding_side="left", truncation_side="left")
+    if getattr(args.extra, "prompt_style", "chat") == "completion":
+        tokenizer.chat_template = COMPLETION_TEMPLATE
+    return tokenizer
 
 
 def load_context(args: Arguments) -> int | None:
     """Return the longest sequence the model takes, in tokens, or `None` when it does not say."""
     from transformers import AutoConfig
 
-    text_config = _from_pretrained(AutoConfig, args).get_text_config()
-    limits = [getattr(text_config, "max_position_embeddings", None)]
+    try:
+        text_config = _from_pretrained(AutoConfig, args).get_text_config()
+        limits = [getattr(text_config, "max_position_embeddings", None)]
+    except _UnreachableError:
+        known = SHAPES.get(model_path(args))
+        if known is None:
+            raise
+        limits = [known.context]
     if args.config.use_vllm:
         limits.append(args.config.vllm_max_model_length)
     return min((limit for limit in limits if limit), default=None)
@@ -294,12 +344,14 @@ def _load_probe(args: Arguments) -> SeedSet:
     )
 
 
-def _load_evaluation_set(name: str, args: Arguments) -> SeedSet:
-    if name == SANDBOX:
-        return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
-    return load_seed_set(
-        name, split="test", allow_duplicates=True, max_bad_rows=args.run.max_bad_rows
-    )
+def _load_evaluation_set(name: str, args: Arguments) -> tuple[str, ...]:
+    """Read the problems of a benchmark by its name, or of a file or Hub dataset."""
+    most = args.run.max_bad_rows
+    if name in BENCHMARKS:
+        problems = load_benchmark(name, max_bad_rows=most).problems
+        return tuple(problem.instruction for problem in problems)
+    read = load_seed_set(name, split="test", allow_duplicates=True, max_bad_rows=most)
+    return read.instructions
 
 
 def _check_tokenizer(inputs: Inputs, args: Arguments) -> list[str]:

@@ -1,7 +1,9 @@
-"""The `serl` command: train, check, propose, demo, env.
+"""The `serl` command: train, check, propose, demo, eval, env.
 
-Exit codes: 0 the command did what it should, 2 bad input (all problems are printed, and nothing was
-loaded), 3 the run stopped because no proposal or group passed any more (the model is saved).
+Exit codes: 0 the command did what it should, 1 the disk is full or a number is not finite (earlier
+checkpoints are whole), 2 bad input (all problems are printed, and nothing was trained), 3 the run
+stopped because no proposal or group passed any more (the model is saved), 130 interrupted outside
+training or twice, 143 stopped by SIGTERM or SIGINT with a checkpoint to go on from (--resume auto).
 """
 
 import importlib
@@ -22,8 +24,21 @@ from rich.table import Table
 from rich.text import Text
 
 from serl_trl import __version__
-from serl_trl.console import INTERRUPTED, OK, STARVED, report_problems, say, write_json, write_text
+from serl_trl.checkpoint import CheckpointError, DiskFullError, mark_finished
+from serl_trl.console import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    STARVED,
+    STOPPED,
+    report_problems,
+    say,
+    write_json,
+    write_text,
+)
+from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.processes import is_main_process
+from serl_trl.run_files import EVALUATION, evaluation_record
 from serl_trl.texts import count_of, near_matches, visible
 
 if TYPE_CHECKING:
@@ -42,9 +57,15 @@ usage: serl COMMAND [--config FILE] [--option value ...]
 
   train     train a model by self-play; the same as train.py under accelerate launch
   check     run every check of a config without loading weights, and say what it means
+  plan      estimate memory, tokens and time of a config, and what to turn when it does not fit
   propose   write proposals with the untrained model, each with its fate, to look at first
   demo      train the built-in sandbox on the CPU and show it before and after
+  eval      measure a model on benchmarks, or compare two: serl eval MODEL --benchmarks gsm8k
+  serve     start the vLLM server that a config with vllm_mode: server samples from
   env       print versions, to copy into a report
+  report    write one page about a run, or about two side by side: serl report RUN [RUN_B]
+  push      send the model of a run with its card to the Hub: serl push RUN --dry_run
+  push-dataset  send the instructions that a run wrote, with their fates: serl push-dataset RUN
 
 serl COMMAND --help lists the options of a command. serl --version prints the version.
 """
@@ -79,11 +100,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
     # Imported here: TRL and torch take seconds, and the messages above should take none.
     from serl_trl.arguments import SeRLConfigError
+    from serl_trl.guards import NonFiniteError
 
     try:
         return _find(command)(rest, out)
     except SeRLConfigError as error:
         return report_problems(command, error.problems)
+    except CheckpointError as error:
+        return report_problems(command, [str(error)])
+    except (DiskFullError, NonFiniteError) as error:
+        report_problems(command, [str(error)])
+        return FAILED
     except KeyboardInterrupt:
         say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
         return INTERRUPTED
@@ -97,10 +124,16 @@ def _find(command: str) -> Callable[[Sequence[str], Console], int]:
 
 def train(argv: Sequence[str], out: Console) -> int:
     """Train, save, push if asked; the run's folder holds the rest."""
+    from serl_trl.build import is_over
+
     args = _parse("train", argv)
+    if is_over(args):
+        say(out, f"the run in {args.config.output_dir} is finished; nothing was changed")
+        return OK
     started = time.perf_counter()
     trainer = _build(args, _load(args, out))
-    _train(args, trainer, out)
+    if not _train(args, trainer, out):
+        return STOPPED
     report = {
         "run": str(trainer.args.output_dir),
         "seconds": time.perf_counter() - started,
@@ -108,7 +141,7 @@ def train(argv: Sequence[str], out: Console) -> int:
         "starved": trainer.starved,
         "metrics": next(reversed(trainer.state.log_history), {}),
     }
-    _finish(args, trainer, report)
+    _finish(args, trainer, report, out)
     return STARVED if trainer.starved else OK
 
 
@@ -117,7 +150,7 @@ def check(argv: Sequence[str], out: Console) -> int:
     from serl_trl.build import load_inputs
     from serl_trl.describe import describe_run
 
-    args = _parse("check", argv)
+    args = _parse("check", argv, here=False)
     inputs = load_inputs(args, skip_unreachable=True)
     report = describe_run(args, inputs)
     for name, value in report.items():
@@ -126,6 +159,8 @@ def check(argv: Sequence[str], out: Console) -> int:
             say(out, f"{label:<28}  {visible(line)}")
     found = f"nothing wrong was found, {count_of(len(inputs.skipped), 'thing')} not looked at"
     out.print(found if inputs.skipped else "nothing wrong was found", style="green")
+    if args.machine:
+        out.print("but this machine cannot run it, see `missing here`", style="yellow")
     write_json(args.run.json, report)
     return OK
 
@@ -167,7 +202,12 @@ def propose(argv: Sequence[str], out: Console) -> int:
 
 def demo(argv: Sequence[str], out: Console) -> int:
     """Measure the sandbox's model, train it, measure it again, and show both."""
-    taken = ("--overwrite", "--resume_from_checkpoint", "--resume-from-checkpoint")
+    taken = (
+        "--overwrite",
+        "--resume",
+        "--resume_from_checkpoint",
+        "--resume-from-checkpoint",
+    )
     if not any(text.split("=")[0] in taken for text in argv):
         # A second demo must not fail because of the first.
         argv = ["--overwrite", "true", *argv]
@@ -185,8 +225,11 @@ def demo(argv: Sequence[str], out: Console) -> int:
             return trainer.measure(problems, num_samples=NUM_SAMPLES, seed=args.config.seed)
 
     before = measure("before")
-    _train(args, trainer, out)
+    if not _train(args, trainer, out):
+        return STOPPED
     after = measure("after")
+    measured = Path(str(trainer.args.output_dir)) / PRIVATE_FOLDER / EVALUATION
+    write_json(str(measured), evaluation_record(before, after))
     report = {
         "before": _figures(before),
         "after": _figures(after),
@@ -202,7 +245,7 @@ def demo(argv: Sequence[str], out: Console) -> int:
         f"temperature 1 and one greedy; 95 % intervals over problems; {report['seconds']:.0f} s",
     )
     _show_folder(Path(report["run"]), out)
-    _finish(args, trainer, report)
+    _finish(args, trainer, report, out)
     return STARVED if trainer.starved else OK
 
 
@@ -221,12 +264,17 @@ def env(argv: Sequence[str], out: Console) -> int:
 
 
 def _parse(
-    command: str, argv: Sequence[str], *, default_config: str | None = None, extra: Any = None
+    command: str,
+    argv: Sequence[str],
+    *,
+    default_config: str | None = None,
+    extra: Any = None,
+    here: bool = True,
 ) -> "Arguments":
     from serl_trl.arguments import SeRLParser
 
     parser = SeRLParser(prog=f"serl {command}", extra=extra)
-    return parser.parse(argv, default_config=default_config)
+    return parser.parse(argv, default_config=default_config, here=here)
 
 
 def _load(args: "Arguments", out: Console) -> "Inputs":
@@ -253,25 +301,66 @@ def _build(args: "Arguments", inputs: "Inputs") -> "SeRLTrainer":
     return build_trainer(args, inputs)
 
 
-def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
-    from serl_trl.build import resume_from
+def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> bool:
+    """Train and save the model; false when the run was asked to stop, and has left."""
+    from serl_trl.build import output_folder, planned_end, resume_from
 
-    trainer.train(resume_from_checkpoint=resume_from(args))
+    # The signals of other processes may come while this one already leaves.
+    with trainer.stopping.listening():
+        trainer.train(resume_from_checkpoint=resume_from(args))
+        if trainer.stopping.asked:
+            _stop(args, trainer, out)
+            return False
     trainer.save_model(trainer.args.output_dir)
-    # TRL writes the card with each checkpoint, of which there may be none.
-    trainer.create_model_card()
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub()
     if trainer.starved:
         out.print(Text(f"the run stopped early: {visible(trainer.starved)}", "yellow"))
+    at_end = trainer.state.global_step >= trainer.args.max_steps
+    if is_main_process() and (at_end or trainer.selfplay.rollouts_spent):
+        mark_finished(output_folder(args), planned_end(args))
+    return True
 
 
-def _finish(args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any]) -> None:
+def _stop(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
+    """Leave a run that was asked to stop; the last line says how to go on.
+
+    The model is in the checkpoint, and whoever asked may not wait for a second copy.
+    """
+    step, asked = trainer.state.global_step, trainer.stopping.asked
+    report = {"run": str(trainer.args.output_dir), "steps": step, "stopped_by": asked}
+    write_json(args.run.json, report)
+    trainer.accelerator.wait_for_everyone()
+    trainer.end()
+    say(
+        out,
+        f"stopped by {asked} after step {step} of {trainer.state.max_steps}; the same command with "
+        "--resume auto goes on",
+    )
+
+
+def _finish(
+    args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any], out: Console
+) -> None:
+    # Last, because the card and the report show what was measured.
+    trainer.create_model_card()
+    _write_report(trainer, out)
+    if trainer.args.push_to_hub and (address := trainer.push_to_hub()):
+        # The console of every other process is quiet.
+        say(Console(stderr=True), f"pushed to {address}")
     write_json(args.run.json, report)
     # A process that leaves while another still talks to it can abort in gloo's threads.
     trainer.accelerator.wait_for_everyone()
     # Ends the trackers and the process group.
     trainer.end()
+
+
+def _write_report(trainer: "SeRLTrainer", out: Console) -> None:
+    """Write the report of the run from the main process; that it fails is only logged."""
+    if is_main_process():
+        from serl_trl.report import report_after_training
+
+        trainer.ledger.flush()
+        for file in report_after_training(Path(str(trainer.args.output_dir))):
+            say(out, f"the report of the run is in {file.absolute()}")
 
 
 def _figures(measurement: "Measurement") -> dict[str, float]:
@@ -314,7 +403,7 @@ def _proposal_row(proposal: "JudgedProposal") -> dict[str, Any]:
 
 
 # Commands with a file of their own under `commands/`, imported when one is asked for.
-_FILES: tuple[str, ...] = ()
+_FILES: tuple[str, ...] = ("eval", "plan", "push", "push-dataset", "report", "serve")
 _COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "train": train,
     "check": check,

@@ -1,10 +1,13 @@
 """Every number of a run: `SeRLConfig`, TRL's `GRPOConfig` with the self-play options beside it."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any
 
+from accelerate import PartialState
 from trl import GRPOConfig
 
 from serl_trl.prompts import PromptStyle
@@ -16,6 +19,8 @@ LABEL_REWARDS = ("vote", "gold", "random", "none")
 PROMPT_SOURCES = ("self_play", "given")
 NOVELTY_RULES = ("math", "plain")
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
+
+FULL_DISK_RULES = ("stop", "continue")
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The paper's numbers and rules. Source: SeRL, arXiv 2505.20347, and its public reference code.
@@ -83,6 +88,17 @@ class SeRLConfig(GRPOConfig):
         0.28, "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476."
     )
     logging_steps: float = _option(1, "Log every this many optimizer steps.")
+    logging_nan_inf_filter: bool = _option(
+        False,
+        "True would log an invented loss for one that is not finite; see max_nonfinite_steps.",
+    )
+    hub_private_repo: bool | None = _option(
+        True, "Make what push_to_hub creates private; only false makes it public."
+    )
+    # TRL also takes its own names, which mean pushes during training.
+    hub_strategy: str = _option(
+        "end", "Only end: what is pushed is pushed once, when training is over."
+    )
 
     # Where prompts and labels come from.
     use_selfplay: bool = _option(
@@ -127,6 +143,9 @@ class SeRLConfig(GRPOConfig):
     )
     proposer_max_tokens: int = _option(
         1024, "Longest answer to a request, in tokens. Source: SeRL."
+    )
+    proposer_stop: list[str] | None = _option(
+        None, "Texts at which the answer to a request ends, such as its 21st number; vLLM only."
     )
 
     # The filters.
@@ -200,12 +219,33 @@ class SeRLConfig(GRPOConfig):
         5, "Refills in a row that find no group at all before the run stops with a diagnosis."
     )
 
+    max_rollouts: int = _option(
+        0,
+        "Most completions sampled for groups in the whole run, whose last step is the one made of "
+        "them; 0 sets no bound. The learning-rate schedule still follows max_steps.",
+    )
+
     # The update.
     advantage: str = _option(
         "rloo",
         "grpo, rloo, reinforce_pp (KL in the return, normalised over the batch) or "
         "reinforce_pp_baseline; see docs/method.md.",
         choices=ADVANTAGES,
+    )
+
+    warn_logprob_gap: float = _option(
+        0.05,
+        "With vLLM: warn when the log-probs of engine and trainer differ by more than this, in "
+        "nats per token, mean over a generation batch. Rounding in bfloat16 explains about 0.01.",
+    )
+    max_logprob_gap: float = _option(
+        0.3, "With vLLM: stop the run before it learns from a batch with a larger gap than this."
+    )
+
+    max_nonfinite_steps: int = _option(
+        3,
+        "Steps with a NaN or infinite loss or gradient that are skipped, their batch written to "
+        "_serl/nonfinite, before the next one stops the run. Counted from the last start.",
     )
 
     # Iterations.
@@ -229,11 +269,29 @@ class SeRLConfig(GRPOConfig):
         _STYLE.answer_instruction, "Line after the instruction that fixes the answer's format."
     )
 
+    # Saving and resuming.
+    allow_changes: bool = _option(
+        False,
+        "Resume although options or the number of processes differ from the checkpoint's. The "
+        "rollouts of a half-used generation batch are then dropped.",
+    )
+    on_full_disk: str = _option(
+        "stop",
+        "What to do when a checkpoint finds no room: stop the run, or continue it without that "
+        "checkpoint. Earlier checkpoints stay whole either way.",
+        choices=FULL_DISK_RULES,
+    )
+
     # Watching.
     probe_steps: int = _option(
         0, "Measure the probe set every this many steps; 0 measures nothing during training."
     )
     probe_samples: int = _option(4, "Completions per problem of the probe set.")
+    sample_steps: int = _option(
+        0,
+        "Show some proposals with their fate and one group with its votes every this many steps; 0 "
+        "never does.",
+    )
     show_steps: int = _option(
         0, "Print the run's table every this many steps; 0 follows logging_steps."
     )
@@ -242,11 +300,21 @@ class SeRLConfig(GRPOConfig):
         problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
         if problems:
             raise ValueError("\n".join(problems))
+        if self.use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # On the CPU transformers sets up the processes without ddp_timeout, and a hung one
+            # would be waited for half an hour.
+            timeout = timedelta(seconds=self.ddp_timeout)
+            PartialState(cpu=True, backend=self.ddp_backend, timeout=timeout)
         super().__post_init__()
         if self.max_steps <= 0:
             self.max_steps = self.steps_per_iteration * self.num_selfplay_iterations
-        # The self-play iterator has no past to skip through: its state is in the checkpoint.
-        self.ignore_data_skip = True
+        if self.use_selfplay:
+            # Its iterator has no past to skip through: its state is in the checkpoint.
+            self.ignore_data_skip = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Checkpoints hold the pickled config, and `set_push_to_hub` takes a token.
+        return {**self.__dict__, "hub_token": None}
 
     def __repr__(self) -> str:
         # A notebook shows repr, and the dataclass would regenerate one that prints the token.
@@ -339,10 +407,36 @@ def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
         "sum_then_normalize",
     ):
         problems.append("multi_objective_aggregation must be sum_then_normalize with reinforce_pp.")
+    most = values.get("max_rollouts")
+    if most and votes and most < votes:
+        problems.append(
+            f"max_rollouts={most} is less than one group of num_generations={votes}; raise it, or "
+            "set it to 0 for no bound."
+        )
     if values.get("use_selfplay") is False and values.get("label_reward") in ("vote", "random"):
         problems.append(
             f"label_reward={values['label_reward']} needs use_selfplay; set label_reward to gold "
             "or none."
+        )
+    strategy = values.get("hub_strategy", "end")
+    if getattr(strategy, "value", strategy) != "end":
+        problems.append(
+            f"hub_strategy={getattr(strategy, 'value', strategy)} must be end; checkpoints hold "
+            "what is not meant for others. `serl push RUN` pushes at any time."
+        )
+    for name in ("model_init_kwargs", "generation_kwargs"):
+        options = values.get(name)
+        secrets = {"token", "use_auth_token", "api_key"} & set(options or ())
+        if isinstance(options, Mapping) and any(isinstance(options[key], str) for key in secrets):
+            problems.append(
+                f"{name} holds a token, and options are saved with the run; log in with `hf auth "
+                "login` or set HF_TOKEN."
+            )
+    kwargs = values.get("generation_kwargs")
+    if values.get("use_vllm") and isinstance(kwargs, Mapping) and "seed" in kwargs:
+        problems.append(
+            f"generation_kwargs={{seed: ...}} with vllm_mode={values.get('vllm_mode')} makes all "
+            "completions of a prompt alike, so that no vote can differ; leave the seed out."
         )
     if values.get("hub_token"):
         problems.append(
@@ -388,10 +482,15 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "max_refill_rollouts": (1, 10_000, "it multiplies the prompts of a batch"),
     "max_refill_s": (1, math.inf, "set it far above the usual refill"),
     "max_empty_refills": (1, 10_000, "the run stops after so many"),
+    "max_rollouts": (0, math.inf, "0 sets no bound"),
+    "warn_logprob_gap": (0, math.inf, "0 warns always"),
+    "max_logprob_gap": (1e-9, math.inf, "engines that are in step stay far below 0.1"),
+    "max_nonfinite_steps": (0, 1000, "0 stops at the first"),
     "instructions_per_iteration": (1, math.inf, "the paper uses 2000"),
     "num_selfplay_iterations": (1, 1000, "the paper uses 3"),
     "probe_steps": (0, math.inf, "0 measures nothing during training"),
     "probe_samples": (1, 4096, "4 is enough to watch a trend"),
+    "sample_steps": (0, math.inf, "0 shows none"),
     "show_steps": (0, math.inf, "0 follows logging_steps"),
 }
 
@@ -400,6 +499,7 @@ _CHOICES: dict[str, tuple[str | bool, ...]] = {
     "label_reward": LABEL_REWARDS,
     "novelty": NOVELTY_RULES,
     "novelty_scope": NOVELTY_SCOPES,
+    "on_full_disk": FULL_DISK_RULES,
     "advantage": ADVANTAGES,
     "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
     "scale_rewards": ("group", "batch", "none", True, False),

@@ -10,7 +10,7 @@ from rich.console import Console
 from serl_trl.processes import is_main_process
 from serl_trl.texts import count_of, visible
 
-OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
 
 
 def say(out: Console, text: str) -> None:

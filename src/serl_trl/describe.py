@@ -69,6 +69,7 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
         report["longest_request_tokens"] = inputs.count_prompt_tokens(request, **kwargs)
         report["max_proposer_tokens"] = config.proposer_max_tokens
     report["not_applied"] = _not_applied(args)
+    report["missing_here"] = list(args.machine)
     report["skipped"] = list(inputs.skipped)
     read = [each for each in (seeds, probe) if each is not None]
     report["warnings"] = [warning for each in read for warning in each.warnings]
@@ -91,6 +92,8 @@ def _not_applied(args: Arguments) -> list[str]:
         listed.append(
             f"proposer_presence_penalty={config.proposer_presence_penalty:g}: only vLLM knows it"
         )
+    if not config.use_vllm and config.proposer_stop:
+        listed.append("proposer_stop: only vLLM knows it")
     return listed
 
 

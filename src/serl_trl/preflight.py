@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from serl_trl.benchmarks import BENCHMARKS
+from serl_trl.checkpoint import NEWEST, CheckpointError, choose
 from serl_trl.config import find_problems
 from serl_trl.processes import is_main_process, num_processes
 from serl_trl.tables import file_problem, is_hub_id
@@ -32,14 +34,33 @@ def find_run_problems(values: Mapping[str, Any], *, given: Collection[str]) -> l
     `values` holds every option with its default, `given` the names that were set on purpose. The
     output folder is looked at by the first process only, before it writes there itself.
     """
+    return [
+        *find_config_problems(values, given=given),
+        *find_start_problems(values),
+        *find_machine_problems(values),
+    ]
+
+
+def find_config_problems(values: Mapping[str, Any], *, given: Collection[str]) -> list[str]:
+    """Return what is wrong with a config wherever it is going to run."""
     problems = find_problems(values)
     problems += _out_of_range(values)
-    for check in (_model, _sets, _quantisation, _vllm, _batch, _device, _trackers, _resume):
+    for check in (_model, _sets, _quantisation, _trackers):
         problems += check(values)
-    problems += _run_length(values, given)
+    return problems + list(_run_length(values, given))
+
+
+def find_start_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return what hinders this start: number of processes, output folder, checkpoint."""
+    problems = [*batch_problems(values, processes=num_processes()), *_resume(values)]
     if is_main_process():
         problems += _output(values)
     return problems
+
+
+def find_machine_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return what this machine lacks for the run: packages and a GPU."""
+    return [*_packages(values), *_device(values)]
 
 
 def is_local_path(model: str) -> bool:
@@ -51,12 +72,6 @@ def holds_run(folder: Path) -> list[str]:
     """Return what in `folder` shows that a run wrote it; empty when none did."""
     signs = ("_serl", "checkpoint-*", "*.safetensors", "trainer_state.json")
     return sorted({path.name for sign in signs for path in folder.glob(sign)})
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint of the highest step in `folder`."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdecimal()]
-    return max(found, key=lambda path: int(path.name[11:]), default=None)
 
 
 def missing_extra(package: str, extra: str) -> str:
@@ -108,12 +123,8 @@ def _sets(values: Mapping[str, Any]) -> Iterator[str]:
         if value and value != SANDBOX and (problem := file_problem(value)):
             yield f"{name}={visible(value)}: {problem}"
     for value in values.get("evaluation_sets") or ():
-        if value != SANDBOX and (problem := file_problem(value)):
+        if value not in BENCHMARKS and (problem := file_problem(value)):
             yield f"evaluation_sets={visible(value)}: {problem}"
-    if values.get("embedding_model") and (
-        problem := missing_extra("sentence_transformers", "embeddings")
-    ):
-        yield f"embedding_model={visible(values['embedding_model'])}: {problem}."
 
 
 def _quantisation(values: Mapping[str, Any]) -> Iterator[str]:
@@ -124,39 +135,44 @@ def _quantisation(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}=True trains nothing by itself; QLoRA needs use_peft: true."
         if values.get("use_vllm"):
             yield (
-                f"{name}=True with use_vllm=True is refused: sending the weights merges the "
-                "adapter into the quantised base and damages it at every step; leave one out."
+                f"{name}=True with use_vllm=True is refused: vLLM would sample from other weights "
+                "than are trained, and this was never tested on a GPU; leave one out, or set "
+                "use_transformers_continuous_batching."
             )
-        if problem := missing_extra("bitsandbytes", "qlora"):
-            yield f"{name}=True: {problem}."
     if values.get("load_in_4bit") and values.get("load_in_8bit"):
         yield "load_in_4bit=True and load_in_8bit=True exclude each other; keep one."
 
 
-def _vllm(values: Mapping[str, Any]) -> Iterator[str]:
-    if not values.get("use_vllm"):
-        return
-    if problem := missing_extra("vllm", "vllm"):
+def _packages(values: Mapping[str, Any]) -> Iterator[str]:
+    if values.get("embedding_model") and (
+        problem := missing_extra("sentence_transformers", "embeddings")
+    ):
+        yield f"embedding_model={visible(values['embedding_model'])}: {problem}."
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if values.get(name) and (problem := missing_extra("bitsandbytes", "qlora")):
+            yield f"{name}=True: {problem}."
+    if values.get("use_vllm") and (problem := vllm_problem()):
         yield f"use_vllm=True: {problem}."
-    else:
-        version = importlib.metadata.version("vllm")
-        release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        low, high = _VLLM_VERSIONS
-        if not low <= release <= high:
-            yield (
-                f"use_vllm=True: vllm {version} is installed, TRL drives {low[0]}.{low[1]} to "
-                f"{high[0]}.{high[1]}; run: pip install 'serl-trl[vllm]'."
-            )
-    kwargs = values.get("generation_kwargs")
-    seeded = isinstance(kwargs, Mapping) and "seed" in kwargs
-    if seeded and values.get("vllm_mode") == "colocate":
-        yield (
-            "generation_kwargs={seed: ...} with vllm_mode=colocate makes all completions of a "
-            "prompt alike, so that no vote can differ; leave the seed out."
-        )
+    yield from _missing_trackers(values)
 
 
-def _batch(values: Mapping[str, Any]) -> Iterator[str]:
+def vllm_problem() -> str:
+    """Return why vLLM cannot be used here, and how to install it; nothing when it can."""
+    if problem := missing_extra("vllm", "vllm"):
+        return problem
+    version = importlib.metadata.version("vllm")
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    low, high = _VLLM_VERSIONS
+    if low <= release <= high:
+        return ""
+    return (
+        f"vllm {version} is installed, TRL drives {low[0]}.{low[1]} to {high[0]}.{high[1]}; run: "
+        "pip install 'serl-trl[vllm]'"
+    )
+
+
+def batch_problems(values: Mapping[str, Any], *, processes: int) -> Iterator[str]:
+    """Yield why the batch of `processes` processes does not make whole groups."""
     sizes: list[Any] = [
         values.get(name) for name in ("per_device_train_batch_size", "num_generations")
     ]
@@ -172,7 +188,7 @@ def _batch(values: Mapping[str, Any]) -> Iterator[str]:
     if any(not isinstance(size, int) or size < 1 for size in (*sizes, passes)):
         return  # already named
     batch, votes = sizes
-    per_pass = batch * num_processes()
+    per_pass = batch * processes
     if total is not None:
         step = math.lcm(per_pass, votes)
         if total % step:
@@ -183,10 +199,10 @@ def _batch(values: Mapping[str, Any]) -> Iterator[str]:
             )
         return
     if (per_pass * passes) % votes:
-        step = votes // math.gcd(votes, passes * num_processes())
+        step = votes // math.gcd(votes, passes * processes)
         name = "gradient_accumulation_steps" if spg is None else "steps_per_generation"
         yield (
-            f"per_device_train_batch_size={batch} x {name}={passes} x {num_processes()} "
+            f"per_device_train_batch_size={batch} x {name}={passes} x {processes} "
             f"process(es) = {per_pass * passes} rollouts do not make whole groups of "
             f"num_generations={votes}; use a per_device_train_batch_size of "
             f"{_neighbours(batch, step)}."
@@ -227,22 +243,30 @@ def _device(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _trackers(values: Mapping[str, Any]) -> Iterator[str]:
-    from transformers.integrations import get_available_reporting_integrations
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-    named = values.get("report_to") or []
-    installed = get_available_reporting_integrations()
-    for name in [named] if isinstance(named, str) else named:
-        if name in ("none", "all"):
-            continue
-        if name not in INTEGRATION_TO_CALLBACK:
-            known = ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)]
+    known = ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)]
+    for name in _named_trackers(values):
+        if name not in known:
             yield (
                 f"report_to={visible(name)} is unknown; choose among {list_names(known)}."
                 + near_matches(name, known)
             )
-        elif name not in installed:
+
+
+def _missing_trackers(values: Mapping[str, Any]) -> Iterator[str]:
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    installed = get_available_reporting_integrations()
+    for name in _named_trackers(values):
+        if name in INTEGRATION_TO_CALLBACK and name not in installed:
             yield f"report_to={name}: {name} is not installed; install it, or set report_to: none."
+
+
+def _named_trackers(values: Mapping[str, Any]) -> list[str]:
+    named = values.get("report_to") or []
+    return [named] if isinstance(named, str) else list(named)
 
 
 def _run_length(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
@@ -256,22 +280,19 @@ def _run_length(values: Mapping[str, Any], given: Collection[str]) -> Iterator[s
 
 def _resume(values: Mapping[str, Any]) -> Iterator[str]:
     wanted = values.get("resume_from_checkpoint")
-    folder = Path(values.get("output_dir") or "trainer_output").expanduser()
     if not wanted or wanted == LATEST_OR_FRESH:
         return
     if values.get("overwrite"):
         yield (
-            f"resume_from_checkpoint={wanted} and overwrite=True exclude each other: one goes on "
-            "with the run, the other puts it aside."
+            f"resume={visible(wanted)} and overwrite=True exclude each other: one goes on with the "
+            "run, the other puts it aside."
         )
-    if wanted == LATEST and newest_checkpoint(folder) is None:
-        yield f"resume_from_checkpoint=true: {folder} holds no checkpoint; auto starts afresh then."
-    elif wanted != LATEST and not Path(wanted).is_dir():
-        found = sorted(path.name for path in folder.glob("checkpoint-*"))
-        yield (
-            f"resume_from_checkpoint={visible(wanted)} is no folder; {folder} holds "
-            f"{list_names(found)}."
-        )
+    folder = Path(values.get("output_dir") or "trainer_output").expanduser()
+    if is_main_process():
+        try:
+            choose(folder, wanted if wanted != LATEST else NEWEST)
+        except CheckpointError as error:
+            yield visible(str(error))
 
 
 def _output(values: Mapping[str, Any]) -> Iterator[str]:
@@ -286,8 +307,7 @@ def _output(values: Mapping[str, Any]) -> Iterator[str]:
         if found and not values.get("resume_from_checkpoint"):
             yield (
                 f"output_dir={folder} holds another run ({list_names(found)}); go on with it by "
-                "--resume_from_checkpoint true, put it aside by --overwrite true, or name another "
-                "folder."
+                "--resume auto, put it aside by --overwrite true, or name another folder."
             )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
+from serl_trl.diagnostics import split_half
 from serl_trl.diversity import (
     distinct_ratio,
     seed_coverage_ratio,
@@ -20,6 +21,7 @@ from serl_trl.diversity import (
 )
 from serl_trl.filters import ProposalFilter
 from serl_trl.groups import Completion, Group, count_ballots, judge_group, label_rewards
+from serl_trl.mathtext import template
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import Messages, PromptStyle
 from serl_trl.proposer import ProposerRequest, build_requests, parse_proposals
@@ -29,7 +31,10 @@ from serl_trl.verdict import Verdict
 T = TypeVar("T")
 
 RECENT_GROUPS = 256
-"""Groups over which the share of the commonest majority answer is taken."""
+"""Groups over which the share of the commonest answer, and the label accuracy's estimate, go."""
+
+NUM_SHOWN = 3
+"""Proposals of a round that are kept to be shown."""
 
 RECENT_TEXTS = 256
 """Accepted instructions over which diversity is measured: as many each time, so steps compare."""
@@ -56,7 +61,8 @@ class JudgedProposal:
 class Refill:
     """What one refill found: as many groups as a generation batch needs, or none at all.
 
-    `bound` names what stopped it early: "rounds", "rollouts", "seconds" or "" for a full batch.
+    `bound` names what stopped it early: "rounds", "rollouts", "seconds", "run" (`max_rollouts` of
+    the whole run) or "" for a full batch.
     """
 
     groups: list[Group]
@@ -83,6 +89,8 @@ class Options:
     max_refill_rounds: int
     max_refill_rollouts: int
     max_refill_s: float
+    max_rollouts: int
+    num_generations: int
     prompts_per_batch: int
     max_request_tokens: int | None
     style: PromptStyle
@@ -155,13 +163,23 @@ class SelfPlay:
         self.pending: deque[Pending] = deque()
         self.leftovers: deque[Group] = deque()
         self.num_empty_refills = 0
+        self.last_proposals: list[JudgedProposal] = []
         self._recent_majorities: deque[str] = deque(maxlen=RECENT_GROUPS)
+        self._templates = {template(text) for text in pool.accepted}
+        self._label_ratios: deque[float] = deque(maxlen=RECENT_GROUPS)
         self._kept_ratio = 0.5
         self._num_groups = 0
+        self.num_rollouts = 0
         self._num_proposals = 0
         self._given_order: list[int] = []
         self._refusals: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
+
+    @property
+    def rollouts_spent(self) -> bool:
+        """Whether `max_rollouts` of the run leaves no room for one more group."""
+        most = self.options.max_rollouts
+        return bool(most) and self.num_rollouts + self.options.num_generations > most
 
     def refill(self, step: int) -> Refill:
         """Find the groups of one generation batch with the weights of optimizer step `step`.
@@ -207,6 +225,7 @@ class SelfPlay:
                 texts = parse_proposals(completion.text, truncated=completion.truncated)
                 tally.counts["empty_requests"] += not texts
                 judged += [self._judge(text, request, step, tally) for text in texts]
+        self.last_proposals = judged[:NUM_SHOWN]
         return judged
 
     def diagnose(self) -> str:
@@ -224,10 +243,17 @@ class SelfPlay:
             lines.append("  The proposer wrote nothing that could be read as a numbered list.")
         return "\n".join(lines)
 
+    def take_label_ratios(self) -> list[float]:
+        """Return the majority ratios of the labels kept since the last call, the latest 256."""
+        ratios = list(self._label_ratios)
+        self._label_ratios.clear()
+        return ratios
+
     def start_iteration(self, *, reset_pool: bool) -> None:
         """Forget the accepted proposals, what waits and what is left over, where `reset_pool`."""
         if reset_pool:
             self.pool.reset()
+            self._templates.clear()
             self.filter.reset_to(self.pool.seeds)
             self.pending.clear()
         self.leftovers.clear()
@@ -242,29 +268,34 @@ class SelfPlay:
             "leftovers": [asdict(group) for group in self.leftovers],
             "num_empty_refills": self.num_empty_refills,
             "recent_majorities": list(self._recent_majorities),
+            "label_ratios": list(self._label_ratios),
             "kept_ratio": self._kept_ratio,
             "num_groups": self._num_groups,
+            "num_rollouts": self.num_rollouts,
             "num_proposals": self._num_proposals,
-            "given_order": self._given_order,
+            "given_order": list(self._given_order),
             "refusals": dict(self._refusals),
-            "examples": self._examples,
+            "examples": dict(self._examples),
             "rng": [version, list(internal), gauss],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
         self.pool.load_state_dict(state["pool"])
+        self._templates = {template(text) for text in self.pool.accepted}
         self.filter.load_state_dict(state["filter"])
         self.pending = deque(Pending(**pending) for pending in state["pending"])
         self.leftovers = deque(Group.from_state(saved) for saved in state["leftovers"])
         self.num_empty_refills = state["num_empty_refills"]
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)
+        self._label_ratios = deque(state["label_ratios"], maxlen=RECENT_GROUPS)
         self._kept_ratio = state["kept_ratio"]
         self._num_groups = state["num_groups"]
+        self.num_rollouts = state["num_rollouts"]
         self._num_proposals = state["num_proposals"]
-        self._given_order = state["given_order"]
+        self._given_order = list(state["given_order"])
         self._refusals = Counter(state["refusals"])
-        self._examples = state["examples"]
+        self._examples = dict(state["examples"])
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
@@ -274,7 +305,7 @@ class SelfPlay:
         wanted = min(wanted, self._rollouts_left(tally))
         if self.options.prompt_source == "given":
             # Without a band every prompt is kept, and more than needed would only be thrown away.
-            waiting = self._next_given(wanted if self.options.use_band else needed)
+            waiting = self._next_given(wanted if self.options.use_band else min(needed, wanted))
         else:
             if len(self.pending) < wanted:
                 self.judge_proposals(step, tally)
@@ -318,6 +349,7 @@ class SelfPlay:
         if verdict.keep:
             self.filter.admit(text)
             self.pool.add(text)
+            self._templates.add(template(text))
             self.pending.append(Pending(text, f"proposal:{number}"))
             tally.counts["accepted"] += 1
         else:
@@ -362,6 +394,13 @@ class SelfPlay:
         groups = []
         for pending, texts, gold, ballot in zip(waiting, completions, golds, ballots, strict=True):
             vote, right = ballot.vote, ballot.right
+            label_right = None
+            if gold is not None and vote.answer is not None:
+                tally.reward_hits += [
+                    (reward > 0) == hit for reward, hit in zip(vote.rewards, right, strict=True)
+                ]
+                # The members of the majority are all right, or all wrong.
+                label_right = right[vote.rewards.index(1.0)]
             groups.append(
                 Group(
                     id=self._num_groups,
@@ -372,19 +411,14 @@ class SelfPlay:
                     rewards=label_rewards(self.options.label_reward, vote, right, self._rng),
                     step=step,
                     gold=gold,
+                    label_right=label_right,
                 )
             )
             self._num_groups += 1
+            self.num_rollouts += len(texts)
             tally.counts["completions"] += len(texts)
             tally.counts["unparsable"] += vote.num_unparsable
             tally.counts["truncated"] += sum(c.truncated for c in texts)
-            if gold is not None and vote.answer is not None:
-                agrees = [
-                    (reward > 0) == hit for reward, hit in zip(vote.rewards, right, strict=True)
-                ]
-                tally.reward_hits += agrees
-                # The members of the majority are all right, or all wrong.
-                tally.label_hits.append(agrees[vote.rewards.index(1.0)])
         return groups
 
     def _gold(self, instruction: str) -> str | None:
@@ -405,10 +439,18 @@ class SelfPlay:
         vote = group.vote
         tally.counts["groups"] += 1
         tally.majority_ratios.append(vote.majority_ratio)
+        counts = tuple(votes for _, votes in vote.counts)
+        tally.halves.append(split_half(counts, num_unparsable=vote.num_unparsable))
         if vote.answer is not None:
             self._recent_majorities.append(vote.answer)
+        if group.label_right is not None:
+            tally.label_hits.append(group.label_right)
+            if verdict.keep:
+                tally.kept_label_hits.append(group.label_right)
         if verdict.keep:
             tally.kept_majority_ratios.append(vote.majority_ratio)
+            if vote.answer is not None:
+                self._label_ratios.append(vote.majority_ratio)
         else:
             self._refuse(verdict.reason, group.instruction, tally)
         self._write(
@@ -422,6 +464,7 @@ class SelfPlay:
             majority_answer=vote.answer,
             majority_ratio=vote.majority_ratio,
             gold=group.gold,
+            label_right=group.label_right,
             keep=verdict.keep,
             reason=verdict.reason,
         )
@@ -432,10 +475,16 @@ class SelfPlay:
         self._examples[reason] = text[:160]
 
     def _rollouts_left(self, tally: Tally) -> int:
-        most = self.options.max_refill_rollouts * self.options.prompts_per_batch
-        return most - tally.counts["groups"]
+        """Prompts that may still be rolled out in this refill; the run may allow fewer."""
+        options = self.options
+        left = options.max_refill_rollouts * options.prompts_per_batch - tally.counts["groups"]
+        if not options.max_rollouts:
+            return left
+        return min(left, (options.max_rollouts - self.num_rollouts) // options.num_generations)
 
     def _bound_met(self, started: float, tally: Tally) -> str:
+        if self.rollouts_spent:
+            return "run"
         if tally.counts["refill_rounds"] >= self.options.max_refill_rounds:
             return "rounds"
         if self._rollouts_left(tally) <= 0:
@@ -483,7 +532,9 @@ class SelfPlay:
         state: dict[str, float] = {
             "num_pending": len(self.pending),
             "num_empty_refills": self.num_empty_refills,
+            "num_rollouts": self.num_rollouts,
             "pool_size": len(self.pool),
+            "num_templates": len(self._templates),
             "seed_coverage_ratio": seed_coverage_ratio(
                 self.pool.shown, num_seeds=len(self.pool.seeds)
             ),

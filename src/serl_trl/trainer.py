@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 import yaml
-from accelerate.utils import set_seed
+from accelerate.utils import is_peft_model, set_seed
 from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl.trainer.callbacks import SyncRefModelCallback
 
+from serl_trl.adapters import keep_quantised_base, make_reference
 from serl_trl.advantages import (
     leave_one_out,
     minus_group_mean,
@@ -27,19 +28,23 @@ from serl_trl.advantages import (
     token_moments,
 )
 from serl_trl.answers import extract_answer, same_answer
-from serl_trl.checkpoint import load_state, save_state
 from serl_trl.config import SeRLConfig
 from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, make_seed_set
 from serl_trl.embeddings import Encoder, load_encoder
-from serl_trl.evaluation import Measurement, grade
+from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
+from serl_trl.evaluation import Attempts, Measurement, grade_attempts
 from serl_trl.filters import ProposalFilter
 from serl_trl.groups import Group
+from serl_trl.guards import NonFiniteGuard, Stopping, refuse_nonfinite_weights
+from serl_trl.hub import push_model, write_card
 from serl_trl.ledger import PRIVATE_FOLDER, JsonLines
-from serl_trl.policy import Sampling, TrainerPolicy
+from serl_trl.policy import Sampling, TrainerPolicy, context_tokens
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
+from serl_trl.run_facts import gather_facts, write_facts
+from serl_trl.saving import Saving
 from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
-from serl_trl.watching import MetricsFile, Probe, Watcher, replace_progress_bars
+from serl_trl.watching import MetricsFile, Probe, make_watcher, replace_progress_bars
 
 logger = logging.getLogger(__name__)
 
@@ -48,20 +53,30 @@ class SelfPlayLoader:
     """Hands out generation batches made at the moment they are asked for, each `repeats` times.
 
     Not prepared by Accelerate, which would fetch one batch ahead and so roll out with the weights
-    of the step before. Ends when `make_batch` returns `None`.
+    of the step before. Ends when `make_batch` returns `None`. `num_used` counts the micro-batches
+    of earlier iterators: one that begins inside a cycle hands out empty batches to its end, because
+    TRL has the cycle's rollouts in its buffer and looks at no row.
     """
 
     def __init__(
-        self, make_batch: Callable[[], list[dict[str, Any]] | None], *, repeats: int, length: int
+        self,
+        make_batch: Callable[[], list[dict[str, Any]] | None],
+        *,
+        repeats: int,
+        length: int,
+        num_used: Callable[[], int] = lambda: 0,
     ) -> None:
         self._make_batch = make_batch
         self._repeats = repeats
         self._length = length
+        self._num_used = num_used
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        for _ in range(-self._num_used() % self._repeats):
+            yield []
         while (batch := self._make_batch()) is not None:
             for _ in range(self._repeats):
                 yield batch
@@ -70,10 +85,10 @@ class SelfPlayLoader:
 class SeRLTrainer(GRPOTrainer):
     """Train a model on its own instructions, labelled by its own majority vote.
 
-    `seed_set` is a list of instructions or a `datasets.Dataset` with an instruction column
-    (`INSTRUCTION_COLUMNS`) and, for gold labels, an `answer` column. `eval_dataset` is a probe set
-    with both columns. `evaluation_sets` maps names to the problems of other sets that a model of
-    this run will be measured on: like the probe set they are kept out of training, see
+    `seed_set` is a list of instructions, a `SeedSet` or a `datasets.Dataset` with an instruction
+    column (`INSTRUCTION_COLUMNS`) and, for gold labels, an `answer` column. `eval_dataset` is a
+    probe set with both columns. `evaluation_sets` maps names to the problems of other sets that a
+    model of this run will be measured on: like the probe set they are kept out of training, see
     `contamination_ngram`. The label reward of `args.label_reward` comes first; `reward_funcs` are
     added to it with `args.reward_weights` (whose first entry weighs the label reward). The other
     arguments are those of `GRPOTrainer`.
@@ -111,7 +126,7 @@ class SeRLTrainer(GRPOTrainer):
         self,
         model: Any,
         args: SeRLConfig,
-        seed_set: Sequence[str] | Dataset,
+        seed_set: Sequence[str] | Dataset | SeedSet,
         eval_dataset: Dataset | Sequence[dict[str, str]] | None = None,
         processing_class: Any = None,
         reward_funcs: Any = None,
@@ -122,7 +137,9 @@ class SeRLTrainer(GRPOTrainer):
     ) -> None:
         self.seed_set = _read_seeds(seed_set)
         _check_gold(self.seed_set, args)
+        refuse_quantised(model, quantization_config, args)
         self.starved: str | None = None
+        self.iteration = 1
         self._handed_on: list[Any] | None = None
         self._gathered_rewards = torch.empty(0)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
@@ -141,26 +158,42 @@ class SeRLTrainer(GRPOTrainer):
             quantization_config=quantization_config,
             peft_config=peft_config,
         )
+        keep_quantised_base(self.model)
+        prepare_engine(self)
         if problems := self._seed_problems():
             raise ValueError("\n".join(problems))
+        self.stopping = Stopping(self)
+        self.nonfinite = NonFiniteGuard(self, most=args.max_nonfinite_steps)
         self.policy = TrainerPolicy(self)
         self.probe_set = list(eval_dataset) if eval_dataset is not None else []
         main = self.is_world_process_zero()
         folder = private_folder(args)
-        self.ledger = JsonLines(folder / "ledger.jsonl" if main else None)
-        self.watcher = Watcher(show=main and not args.disable_tqdm, every=args.show_steps)
+        names = ("ledger.jsonl", "metrics.jsonl")
+        self.written = {name: JsonLines(folder / name if main else None) for name in names}
+        self.ledger = self.written["ledger.jsonl"]
+        self.saving = Saving(self)
+        self.watcher = make_watcher(
+            show=main and not args.disable_tqdm,
+            every=args.show_steps,
+            samples_every=args.sample_steps,
+        )
         self.evaluation_sets = _evaluation_sets(evaluation_sets, self.probe_set)
         self.selfplay = self._make_selfplay()
         self._note_contaminated_seeds()
         if args.use_selfplay:
             replace_progress_bars(self, self.watcher)
         self.add_callback(_Boundaries(self))
+        self.add_callback(self.stopping)
         self.add_callback(Probe(self))
-        self.add_callback(MetricsFile(JsonLines(folder / "metrics.jsonl" if main else None)))
+        self.add_callback(MetricsFile(self.written["metrics.jsonl"]))
         if not args.use_vllm and args.proposer_presence_penalty:
             logger.warning(
                 "proposer_presence_penalty=%s is not applied: only vLLM knows it.",
                 args.proposer_presence_penalty,
+            )
+        if not args.use_vllm and args.proposer_stop:
+            logger.warning(
+                "proposer_stop=%s is not applied: only vLLM knows it.", args.proposer_stop
             )
 
     # The data iterator.
@@ -170,9 +203,10 @@ class SeRLTrainer(GRPOTrainer):
         if not self.args.use_selfplay:
             return super().get_train_dataloader()
         return SelfPlayLoader(
-            self._make_generation_batch,
+            self.stopping.interruptible(self._make_generation_batch),
             repeats=self.args.batches_per_generation,
             length=self.args.max_steps * self.args.gradient_accumulation_steps,
+            num_used=lambda: self._step,
         )
 
     def _make_generation_batch(self) -> list[dict[str, Any]] | None:
@@ -183,15 +217,31 @@ class SeRLTrainer(GRPOTrainer):
         # from it how many completions make a group.
         self.model.train()
         for _ in range(self.args.max_empty_refills):
-            refill = self.selfplay.refill(self.state.global_step)
+            if self.selfplay.rollouts_spent:
+                break
+            with awake(self):
+                refill = self.selfplay.refill(self.state.global_step)
             self.ledger.flush()
             for name, value in refill.metrics.items():
                 self._log_metric(name, value)
             if refill.groups:
+                self.watcher.show_samples(
+                    self.state.global_step, self.selfplay.last_proposals, refill.groups
+                )
                 self.watcher.waiting_for("updating")
                 return self._local_rows(refill.groups)
-        self._stop_starved()
+        if self.selfplay.rollouts_spent:
+            self._stop_spent()
+        else:
+            self._stop_starved()
         return None
+
+    def _stop_spent(self) -> None:
+        """End the run as planned: `max_rollouts` is reached."""
+        record = {"step": self.state.global_step, "num_rollouts": self.selfplay.num_rollouts}
+        self.ledger.write({"type": "rollouts_spent", **record})
+        self.ledger.flush()
+        self.control.should_training_stop = True
 
     def _stop_starved(self) -> None:
         self.starved = self.selfplay.diagnose()
@@ -210,6 +260,7 @@ class SeRLTrainer(GRPOTrainer):
                 "majority_answer": group.vote.answer,
                 "label_reward": reward,
                 "rollout": completion,
+                "fresh": group.step == self.state.global_step,
             }
             for group in groups
             for completion, reward in zip(group.completions, group.rewards, strict=True)
@@ -229,6 +280,8 @@ class SeRLTrainer(GRPOTrainer):
         if rolled_out and inputs[0]["rollout"].logprobs is not None and not self.use_vllm:
             # A batch with a stale group: the ratio is taken to the policy that sampled it.
             output["old_per_token_logps"] = output["sampling_per_token_logps"]
+        if rolled_out and self.use_vllm:
+            check_gap(self, output, [row["fresh"] for row in inputs])
         if self.model.training:
             self._shape_advantages(output)
         return output
@@ -350,7 +403,20 @@ class SeRLTrainer(GRPOTrainer):
     ) -> Any:
         """TRL's loss; with REINFORCE++ its own KL term is off, because the return holds the KL."""
         with self._without_kl_loss() if self.args.advantage == "reinforce_pp" else _nothing():
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.model.training:
+            self.nonfinite.note(inputs, loss)
+        return loss
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """TRL's step of one micro-batch; one NaN would stay in the logged loss for ever."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        return torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        grad_norm = super()._get_grad_norm(model, grad_norm)
+        self.nonfinite.check(grad_norm)
+        return grad_norm
 
     @contextmanager
     def _without_kl_loss(self) -> Generator[None]:
@@ -381,28 +447,106 @@ class SeRLTrainer(GRPOTrainer):
 
     def start_iteration(self, number: int) -> None:
         """Save the model of the iteration that ended; start iteration `number` in place."""
-        folder = private_folder(self.args) / "iterations" / str(number - 1)
-        self.save_model(str(folder), _internal_call=True)
+        self.saving.save_model(private_folder(self.args) / "iterations" / str(number - 1))
+        self.iteration = number
         if self.args.reset_optimizer:
             self.optimizer.state.clear()
         if self.args.reset_reference and self.ref_model is not None:
             SyncRefModelCallback.sync_target_model(self.model, self.ref_model, 1.0)
+        elif self.args.reset_reference and self.beta and is_peft_model(self.model):
+            make_reference(self.model)
         self.selfplay.start_iteration(reset_pool=self.args.reset_pool)
         self.ledger.write({"type": "iteration", "step": self.state.global_step, "number": number})
 
-    # State.
+    # State: how it is saved and restored is in `saving.py`.
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """Train to the end of the run, afresh or from a checkpoint.
+
+        `resume_from_checkpoint` is a checkpoint's folder, `True` for the newest whole one, or
+        "auto" for that or else a fresh start. What the run wrote after it is moved aside. Raises
+        `CheckpointError` when it is damaged or belongs to another configuration.
+        """
+        found = self.saving.start(resume_from_checkpoint)
+        with self.stopping.listening():
+            return super().train(found, trial, ignore_keys_for_eval)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, unless a weight is not finite: that raises `NonFiniteError`."""
+        refuse_nonfinite_weights(self.model)
+        # A call by the user would also push, before a push is asked for.
+        super().save_model(output_dir, _internal_call=True)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        # While a checkpoint is written, TRL's files, and its rotation, go where it is written.
+        writing = self.saving.folder
+        return str(writing.parent) if writing else super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            save_state(folder, {"selfplay": self.selfplay.state_dict()})
-        self.ledger.flush()
-        super()._save_checkpoint(model, trial)
+        write = super()._save_checkpoint
+        self.saving.save(folder, lambda: write(model, trial))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self.selfplay.load_state_dict(load_state(Path(checkpoint))["selfplay"])
+        if checkpoint is None:
+            return
+        self.saving.load(Path(checkpoint))
+        if isinstance(self.lr_scheduler, LambdaLR):
+            # The saved rate belongs to the saved schedule, which a longer run stretches.
+            step = self.lr_scheduler.last_epoch
+            factors = [schedule(step) for schedule in self.lr_scheduler.lr_lambdas]
+            rates = [b * f for b, f in zip(self.lr_scheduler.base_lrs, factors, strict=True)]
+            self.lr_scheduler._last_lr = rates
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def _finalize_training(self, trial: Any, num_train_samples: float, start_time: float) -> Any:
+        # The last figures are those of the whole run, however often it was resumed.
+        start_time -= self.saving.seconds_before
+        return super()._finalize_training(trial, num_train_samples, start_time)
+
+    # Sharing: what may leave the machine, and the card, are decided in `hub.py`.
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Do nothing: a repository is made when there is something to push."""
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Do nothing: TRL would upload whatever lies in the run's folder."""
+
+    def create_model_card(
+        self,
+        model_name: str | None = None,
+        dataset_name: str | None = None,
+        tags: str | list[str] | None = None,
+    ) -> None:
+        """Write the card and its figures beside the model; while the run trains there is none."""
+        if self.is_world_process_zero() and not self.is_in_train:
+            self.ledger.flush()
+            write_card(private_folder(self.args).parent, repo_id=self.args.hub_model_id)
+
+    # It takes no token and does nothing in the background.
+    def push_to_hub(  # ty: ignore[incompatible-method-override]
+        self, *, private: bool | None = None
+    ) -> str | None:
+        """Save the model and upload it with its card; return the address.
+
+        Only the files of `release.ALLOWED` go, to a private repository unless `private` (or
+        `args.hub_private_repo`) is false. `None` when it did not arrive: that is logged with the
+        command to push later, and nothing is raised. The other processes return `None`.
+        """
+        self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        self.ledger.flush()
+        private = self.args.hub_private_repo is not False if private is None else private
+        folder = private_folder(self.args).parent
+        return push_model(folder, repo_id=self.args.hub_model_id, private=private)
 
     # Looking without training.
 
@@ -416,7 +560,8 @@ class SeRLTrainer(GRPOTrainer):
         for _ in range(self.args.max_refill_rounds):
             if len(judged) >= num:
                 break
-            judged += self.selfplay.judge_proposals(self.state.global_step)
+            with awake(self):
+                judged += self.selfplay.judge_proposals(self.state.global_step)
         return judged[:num]
 
     def measure(
@@ -433,34 +578,45 @@ class SeRLTrainer(GRPOTrainer):
         `problems` hold "instruction" and "answer". The random state of the run is left as it was,
         so that measuring more or less often changes no training.
         """
+        attempts = self.attempt(
+            problems, num_samples=num_samples, temperature=temperature, greedy=greedy, seed=seed
+        )
+        graded = grade_attempts(attempts, kind=self.args.answer_kind)
+        return Measurement(tuple(graded), num_samples)
+
+    def attempt(
+        self,
+        problems: Sequence[dict[str, str]],
+        *,
+        num_samples: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        greedy: bool = True,
+        seed: int = 0,
+    ) -> list[Attempts]:
+        """Complete each problem `num_samples` times (and once greedily), graded by nobody yet.
+
+        The completions depend on `problems`, the weights, the batch sizes and `seed` alone; the
+        random state of the run is left as it was.
+        """
         instructions = [problem["instruction"] for problem in problems]
         tokens = self.args.max_completion_length
         training = self.model.training
         self.model.eval()
-        with _private_randomness(seed + self.accelerator.process_index):
-            sampling = Sampling(temperature, 1.0, tokens)
+        with awake(self), _private_randomness(seed + self.accelerator.process_index):
+            sampling = Sampling(temperature, top_p, tokens)
             sampled = self.policy.sample(instructions, num_samples, sampling)
             best = self.policy.sample(instructions, 1, Sampling(0.0, 1.0, tokens)) if greedy else []
         self.model.train(training)
-        kind = self.args.answer_kind
-        graded = []
-        for i, problem in enumerate(problems):
-            answers, firsts = (
-                [None if c.truncated else extract_answer(c.text, kind=kind) for c in completions]
-                for completions in (sampled[i], best[i] if best else [])
+        return [
+            Attempts(
+                problem["instruction"],
+                problem["answer"],
+                tuple(sampled[i]),
+                best[i][0] if best else None,
             )
-            graded.append(
-                grade(
-                    problem["instruction"],
-                    problem["answer"],
-                    answers,
-                    truncated=[c.truncated for c in sampled[i]],
-                    lengths=[len(c.token_ids) for c in sampled[i]],
-                    kind=kind,
-                    greedy=firsts,
-                )
-            )
-        return Measurement(tuple(graded), num_samples)
+            for i, problem in enumerate(problems)
+        ]
 
     def _seed_problems(self) -> list[str]:
         return check_seed_set(
@@ -538,9 +694,7 @@ class SeRLTrainer(GRPOTrainer):
 
     def _request_budget(self) -> int | None:
         """Tokens a request may have so that its answer fits the context; `None`: no limit."""
-        context = self.args.vllm_max_model_length or getattr(
-            self.model.config.get_text_config(), "max_position_embeddings", None
-        )
+        context = context_tokens(self)
         if context is None:
             return None
         budget = context - self.args.proposer_max_tokens
@@ -561,15 +715,25 @@ class _Boundaries(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             write_config(args)
+            write_facts(private_folder(args), gather_facts(self._trainer))
+        # A resumed run goes by its present options, not by those of its checkpoint.
+        state.compute_steps(args, state.max_steps)
+        self._trainer.saving.restore_loop()
         if state.global_step == 0:
             # TRL seeds when the trainer is built; what was drawn since must not change the run.
             set_seed(args.seed, device_specific=True)
+            self._trainer.iteration = 1
+        self._begin_iteration(args, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         state.epoch = state.global_step / state.max_steps
-        number, into = divmod(state.global_step, args.steps_per_iteration)
-        if into == 0 and state.global_step < state.max_steps:
-            self._trainer.start_iteration(number + 1)
+        self._begin_iteration(args, state)
+
+    def _begin_iteration(self, args: Any, state: Any) -> None:
+        """Begin the iteration of the next step, unless it began before or the run is over."""
+        number = state.global_step // args.steps_per_iteration + 1
+        if state.global_step < state.max_steps and number > self._trainer.iteration:
+            self._trainer.start_iteration(number)
 
 
 def private_folder(args: SeRLConfig) -> Path:
@@ -586,7 +750,9 @@ def write_config(args: SeRLConfig) -> None:
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
-def _read_seeds(seed_set: Sequence[str] | Dataset) -> SeedSet:
+def _read_seeds(seed_set: Sequence[str] | Dataset | SeedSet) -> SeedSet:
+    if isinstance(seed_set, SeedSet):
+        return seed_set
     if not isinstance(seed_set, Dataset):
         return make_seed_set([{"instruction": text} for text in seed_set], source="seed_set")
     column = next((name for name in INSTRUCTION_COLUMNS if name in seed_set.column_names), None)

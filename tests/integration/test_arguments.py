@@ -10,8 +10,9 @@ import yaml
 
 from serl_trl import arguments, preflight
 from serl_trl.arguments import REMOVED, Arguments, SeRLConfigError, SeRLParser, convert
+from serl_trl.checkpoint import Facts, publish, save_state
 from serl_trl.config import PRESETS
-from serl_trl.preflight import find_run_problems, newest_checkpoint
+from serl_trl.preflight import find_run_problems
 from serl_trl.prompts import PromptStyle
 from serl_trl.sandbox import STYLE
 
@@ -125,12 +126,12 @@ def test_help_lists_options_with_defaults(capsys):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_config_parses(path):
-    # They are written for a machine with a GPU, and one for questions that the user has.
-    Path("chemistry_questions.jsonl").write_text('{"question": "Why?"}')
-    argv = ["--config", str(path), "--use_cpu", "true", "--bf16", "false"]
+def test_every_shipped_config_parses(path, tmp_path, monkeypatch):
+    # They are written for a machine with a GPU, and to be started from the repository's folder.
+    monkeypatch.chdir(CONFIGS.parent)
+    argv = ["--config", str(path), "--output_dir", str(tmp_path / "run")]
 
-    assert SeRLParser().parse(argv).config.max_steps > 0
+    assert SeRLParser().parse(argv, here=False).config.max_steps > 0
 
 
 def test_the_sandbox_config_holds_the_sandbox_s_texts():
@@ -346,7 +347,7 @@ def test_values_out_of_range_or_choice_are_named(name, value, message):
         ({"num_generations": 4, "difficulty_low": 0.3, "difficulty_high": 0.4}, "difficulty_low=0.3 and difficulty_high=0.4 keep no group: with num_generations=4 a majority ratio is one of 2/4, 3/4, 4/4; widen the band."),
         ({"num_pool_shots": 9}, "num_pool_shots=9 must not exceed num_shots=8."),
         ({"load_in_4bit": True, "use_peft": False}, "load_in_4bit=True trains nothing by itself; QLoRA needs use_peft: true."),
-        ({"load_in_4bit": True, "use_peft": True, "use_vllm": True}, "load_in_4bit=True with use_vllm=True is refused: sending the weights merges the adapter into the quantised base"),
+        ({"load_in_4bit": True, "use_peft": True, "use_vllm": True}, "load_in_4bit=True with use_vllm=True is refused: vLLM would sample from other weights than are trained"),
         ({"use_vllm": True}, "use_vllm=True: vllm is not installed; run: pip install 'serl-trl[vllm]'."),
         ({"use_vllm": True, "generation_kwargs": {"seed": 1}}, "generation_kwargs={seed: ...} with vllm_mode=colocate makes all completions of a prompt alike"),
         ({"report_to": "wandb"}, "report_to=wandb: wandb is not installed; install it, or set report_to: none."),
@@ -362,8 +363,8 @@ def test_values_out_of_range_or_choice_are_named(name, value, message):
         ({"model_name_or_path": None}, "model_name_or_path is missing; give a folder, a Hub id, or `sandbox`."),
         ({"bf16": True, "use_cpu": False}, "bf16=True needs a GPU that computes in bfloat16: there is no such GPU here; for a run on the CPU set use_cpu: true and bf16: false."),
         ({"bf16": None, "use_cpu": False}, "bf16, which is on by default, needs a GPU that computes in bfloat16"),
-        ({"resume_from_checkpoint": True}, "resume_from_checkpoint=true: trainer_output holds no checkpoint; auto starts afresh then."),
-        ({"resume_from_checkpoint": "run/checkpoint-3"}, "resume_from_checkpoint=run/checkpoint-3 is no folder; trainer_output holds none."),
+        ({"resume_from_checkpoint": True}, "resume=true: trainer_output holds no whole checkpoint; auto starts afresh then."),
+        ({"resume": "run/checkpoint-3"}, "resume=run/checkpoint-3 cannot be gone on from: there is no such folder. Whole checkpoints in trainer_output: none."),
     ],
 )  # fmt: skip
 def test_combinations_that_cannot_work_are_named(values, message, monkeypatch):
@@ -447,7 +448,10 @@ def test_remote_code_is_accepted_when_pinned():
 def make_run(folder: str, *steps: int) -> None:
     Path(folder, "_serl").mkdir(parents=True)
     for step in steps:
-        Path(folder, f"checkpoint-{step}").mkdir()
+        unfinished = Path(folder, "_serl", "saving")
+        save_state(unfinished, {})
+        target = Path(folder, f"checkpoint-{step}")
+        publish(unfinished, target, step=step, facts=Facts({}, {}, 1))
 
 
 def test_a_folder_with_another_run_is_not_written_to():
@@ -457,12 +461,12 @@ def test_a_folder_with_another_run_is_not_written_to():
 
     assert problem == (
         "output_dir=out holds another run (_serl, checkpoint-9); go on with it by "
-        "--resume_from_checkpoint true, put it aside by --overwrite true, or name another folder. "
+        "--resume auto, put it aside by --overwrite true, or name another folder. "
         f"(run.yaml:{line_of('output_dir')})"
     )
     assert parse("--overwrite", "true", output_dir="out").run.overwrite
     for value in ("true", "auto", "out/checkpoint-9"):
-        args = parse("--resume_from_checkpoint", value, output_dir="out")
+        args = parse("--resume", value, output_dir="out")
         assert args.config.resume_from_checkpoint == value
     assert parse("--resume_from_checkpoint", "true", output_dir="out").config.output_dir == "out"
 
@@ -484,7 +488,7 @@ def test_other_processes_do_not_judge_the_folder(monkeypatch):
 def test_resuming_and_overwriting_exclude_each_other():
     make_run("out", 9)
 
-    (problem,) = problems_of("--overwrite", "--resume_from_checkpoint=true", output_dir="out")
+    (problem,) = problems_of("--overwrite", "--resume=true", output_dir="out")
 
     assert "exclude each other" in problem
 
@@ -496,14 +500,6 @@ def test_a_file_in_place_of_the_folder_is_named():
         "output_dir=out: out is a file, not a folder."
     )
     assert "is a file" in problems_of(output_dir="out/deeper")[0]
-
-
-def test_the_newest_checkpoint_is_that_of_the_highest_step(tmp_path):
-    make_run("out", 9, 10, 100)
-    Path("out/checkpoint-x").mkdir()
-
-    assert newest_checkpoint(Path("out")).name == "checkpoint-100"
-    assert newest_checkpoint(tmp_path / "nowhere") is None
 
 
 # All at once.

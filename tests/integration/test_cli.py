@@ -315,13 +315,12 @@ def test_an_earlier_run_is_moved_to_the_first_free_number(tmp_path):
     assert (tmp_path / "run-2" / "run2").exists()
 
 
-def test_auto_resumes_only_where_there_is_a_checkpoint():
-    assert resume_from(parse(resume_from_checkpoint="auto", output_dir="out")) is None
-    Path("out/checkpoint-3").mkdir(parents=True)
-    assert resume_from(parse(resume_from_checkpoint="auto", output_dir="out")) is True
-    assert resume_from(parse(resume_from_checkpoint=True, output_dir="out")) is True
-    path = "out/checkpoint-3"
-    assert resume_from(parse(resume_from_checkpoint=path, output_dir="out")) == path
+def test_both_spellings_of_resuming_mean_the_same():
+    for name in ("resume", "resume_from_checkpoint"):
+        assert resume_from(parse(**{name: "auto"}, output_dir="out")) == "auto"
+        assert resume_from(parse(**{name: False}, output_dir="out")) is None
+    with pytest.raises(SeRLConfigError, match="say the same thing twice"):
+        parse(resume="auto", resume_from_checkpoint="auto")
 
 
 # With a model.
@@ -336,9 +335,10 @@ def test_train_leaves_a_run_and_does_not_write_over_it(capsys):
     assert found["seconds"] > 0
     assert "train_loss" in found["metrics"]
     assert Path("out/model.safetensors").exists()
-    assert {"config.yaml", "metrics.jsonl", "ledger.jsonl"} <= {
+    assert {"config.yaml", "metrics.jsonl", "ledger.jsonl", "report.html", "report.md"} <= {
         each.name for each in Path("out/_serl").iterdir()
     }
+    assert "the report of the run is in" in capsys.readouterr().out
     capsys.readouterr()
 
     assert main(["train", "--config", path]) == 2
@@ -364,6 +364,7 @@ def test_a_starved_run_has_its_own_exit_code_and_saves_the_model(tiny_model, cap
     assert report()["starved"]
     assert "the run stopped early" in capsys.readouterr().out
     assert Path("out/model.safetensors").exists()
+    assert "No: it found no group to train on" in Path("out/_serl/report.md").read_text()
 
 
 def test_propose_writes_each_proposal_with_its_fate(capsys):
@@ -400,6 +401,9 @@ def test_demo_shows_before_and_after_and_can_be_repeated(capsys):
     assert "held out" in printed
     assert "pass@16" in printed
     assert f"the run lies in {Path('out').absolute()}\n" in printed
+    figures = json.loads(Path("out/_serl/evaluation.json").read_text())["figures"]
+    assert figures["greedy"]["after"]["mean"] == found["after"]["greedy"]
+    assert "Measured on 2 problems with 16 samples" in Path("out/_serl/report.html").read_text()
 
     assert main([*argv, "--seed", "7"]) == 0
     assert "the earlier run was moved to out-1" in capsys.readouterr().out

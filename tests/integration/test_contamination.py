@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from serl_trl import trainer_from_config
+from serl_trl.arguments import SeRLConfigError
 from serl_trl.config import SeRLConfig
 from serl_trl.ledger import read_lines
 from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set
@@ -62,3 +66,11 @@ def test_seeds_that_overlap_are_named_and_stay(tmp_path, caplog):
     trainer = make(tmp_path, evaluation_sets={"exam": [seed]})
     assert "1 of 64 seeds overlap an evaluation set (rows 5)" in caplog.text
     assert seed in trainer.selfplay.pool.seeds
+
+
+def test_a_benchmark_is_kept_out_by_its_name_and_an_unknown_file_is_refused(tmp_path):
+    run = {"output_dir": str(tmp_path / "run"), "overwrite": True}
+    trainer = trainer_from_config("sandbox", evaluation_sets=["sandbox"], **run)
+    assert len(trainer.evaluation_sets["sandbox"]) == len(heldout())
+    with pytest.raises(SeRLConfigError, match=r"evaluation_sets=.*nowhere\.jsonl"):
+        trainer_from_config("sandbox", evaluation_sets=[str(tmp_path / "nowhere.jsonl")], **run)

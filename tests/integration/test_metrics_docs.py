@@ -45,7 +45,7 @@ def logged(tmp_path_factory) -> set[str]:
         beta=0.01,
         gold_oracle="serl_trl.sandbox.solve",
         probe_steps=1,
-        probe_samples=2,
+        probe_samples=8,
     )
     assert solve is not None
     trainer = SeRLTrainer(

@@ -1,6 +1,5 @@
 """The whole loop on the sandbox: what it asks, trains, writes, saves, and how it stops."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -237,20 +236,6 @@ def test_a_run_whose_groups_never_fit_the_band_stops_with_a_diagnosis(tmp_path):
     assert torch.equal(weights(trainer), before)
 
 
-def test_a_checkpoint_restores_the_selfplay_state(tmp_path):
-    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2}
-    trainer = make(tmp_path, **options)
-    trainer.train()
-    saved = json.loads((tmp_path / "checkpoint-1" / "serl_state.json").read_text())["selfplay"]
-    assert saved["pool"]["accepted"]
-    resumed = make(tmp_path, **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
-    assert resumed.state.global_step == 2
-    accepted = resumed.selfplay.pool.accepted
-    assert accepted[: len(saved["pool"]["accepted"])] == saved["pool"]["accepted"]
-    assert len(set(accepted)) == len(accepted)
-
-
 def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
     trainer = make(tmp_path, **options)
@@ -259,14 +244,6 @@ def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     assert resumed.state.global_step == 1
     assert torch.equal(weights(trainer), weights(resumed))
-
-
-def test_a_foreign_checkpoint_is_refused_by_name(tmp_path):
-    (tmp_path / "checkpoint-1").mkdir()
-    from serl_trl.checkpoint import load_state
-
-    with pytest.raises(ValueError, match=r"holds no serl_state\.json"):
-        load_state(tmp_path / "checkpoint-1")
 
 
 @pytest.mark.parametrize(

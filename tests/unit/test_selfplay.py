@@ -32,6 +32,8 @@ OPTIONS = Options(
     max_refill_rounds=5,
     max_refill_rollouts=8,
     max_refill_s=100.0,
+    max_rollouts=0,
+    num_generations=4,
     prompts_per_batch=4,
     max_request_tokens=None,
     style=PromptStyle(),
@@ -339,3 +341,79 @@ def test_an_iteration_forgets_proposals_and_keeps_seeds():
 def test_the_commonest_answer_is_counted_over_different_prompts():
     refill = make(ScriptedPolicy()).refill(step=0)
     assert refill.metrics["serl/commonest_answer_ratio"] == 1.0
+
+
+def test_kept_label_accuracy_counts_only_the_groups_that_were_kept():
+    votes = {"red": ["7", "7", "7", "9"], "blue": ["8"] * 4}
+    texts = iter(
+        [
+            "4. How many red boxes and ripe pears are there in all?",
+            "4. How many blue boxes stand under the old table today?",
+        ]
+    )
+
+    def answer(instruction: str) -> list[Completion]:
+        return [completion(a) for a in votes["red" if "red" in instruction else "blue"]]
+
+    policy = ScriptedPolicy(answer=answer, write=lambda: next(texts, ""))
+    ledger = Lines()
+    refill = make(policy, ledger, oracle=lambda _: "7", prompts_per_batch=1).refill(step=0)
+    assert refill.metrics["serl/label_accuracy"] == 0.5
+    assert refill.metrics["serl/kept_label_accuracy"] == 1.0
+    assert refill.metrics["serl/reward_accuracy"] == 0.5
+    assert [record["label_right"] for record in ledger.of("group")] == [True, False]
+
+
+def test_kept_label_accuracy_is_left_out_where_nothing_was_kept_or_known():
+    unknown = make(ScriptedPolicy()).refill(step=0)
+    refused = make(
+        ScriptedPolicy(answer=lambda _: [completion("7")] * 4), oracle=lambda _: "7"
+    ).refill(step=0)
+    assert "serl/kept_label_accuracy" not in unknown.metrics
+    assert refused.metrics["serl/label_accuracy"] == 1.0
+    assert "serl/kept_label_accuracy" not in refused.metrics
+
+
+def test_templates_are_counted_over_the_whole_iteration_resumed_or_not():
+    texts = iter(
+        f"4. Tom buys {n} {WORDS[n % 3]} boxes and a lamp, what does he pay?" for n in range(10, 60)
+    )
+    selfplay = make(ScriptedPolicy(write=lambda: next(texts)), max_staleness=1)
+    selfplay.filter = ProposalFilter(SEEDS, max_rouge_l=None, max_per_template=None)
+    refill = selfplay.refill(step=0)
+    assert len(selfplay.pool.accepted) > 3
+    assert refill.metrics["serl/num_templates"] == 3
+    other = make(ScriptedPolicy(write=lambda: ""))
+    other.load_state_dict(json.loads(json.dumps(selfplay.state_dict())))
+    assert other.refill(step=1).metrics["serl/num_templates"] == 3
+    other.start_iteration(reset_pool=True)
+    assert other.refill(step=1).metrics["serl/num_templates"] == 0
+
+
+def test_the_ratios_of_kept_labels_are_handed_out_once_and_survive_a_stop():
+    selfplay = make(ScriptedPolicy())
+    selfplay.refill(step=0)
+    other = make(ScriptedPolicy())
+    other.load_state_dict(json.loads(json.dumps(selfplay.state_dict())))
+    assert other.take_label_ratios() == selfplay.take_label_ratios() == [0.75] * 6
+    assert selfplay.take_label_ratios() == []
+    refused = make(ScriptedPolicy(answer=lambda _: [completion("7")] * 4))
+    refused.refill(step=0)
+    assert refused.take_label_ratios() == []
+
+
+def test_groups_kept_without_a_majority_answer_have_no_label_to_estimate():
+    policy = ScriptedPolicy(answer=lambda _: [completion(a) for a in ("7", "7", "9", "9")])
+    selfplay = make(policy, label_reward="random")
+    assert selfplay.refill(step=0).groups
+    assert selfplay.take_label_ratios() == []
+
+
+def test_a_refill_bounds_the_error_of_half_size_votes_without_gold():
+    def answer(_: str) -> list[Completion]:
+        return [completion(a) for a in ("7", "7", "7", "7", "9", "9")]
+
+    refill = make(ScriptedPolicy(answer=answer)).refill(step=0)
+    assert refill.metrics["serl/split_half_error_bound"] == pytest.approx(0.2)
+    silent = make(ScriptedPolicy(answer=lambda _: [completion(None)] * 4)).refill(step=0)
+    assert "serl/split_half_error_bound" not in silent.metrics

@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serl_trl.sandbox.domain import STYLE, heldout_problems, seed_problems
-from serl_trl.sandbox.solver import kind_of, solve
+from serl_trl.sandbox.solver import kind_of, num_phrasings, solve
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 MODEL_PATH = Path(__file__).parent / "model"
+CONFIG_PATH = Path(__file__).parent / "sandbox_cpu.yaml"
 
 __all__ = [
+    "CONFIG_PATH",
     "MODEL_PATH",
     "STYLE",
     "heldout",
     "kind_of",
     "load_model",
     "load_tokenizer",
+    "num_phrasings",
     "seed_set",
     "solve",
 ]

@@ -1,6 +1,7 @@
 """Exact answers to the sandbox's problems, model-written ones too, out of the phrasings."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -39,6 +40,19 @@ def kind_of(text: str) -> str | None:
     """Return the kind of a problem, also of one without an answer, or None for any other text."""
     kinds = {reading.kind.name for reading in _readings(text)}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def num_phrasings(texts: Iterable[str]) -> int:
+    """Count the phrasings of the domain that `texts` are written in; other texts count for none."""
+    read = (text.strip() for text in texts if len(text) <= MAX_CHARS)
+    return len(
+        {
+            number
+            for text in set(read)
+            for number, (_, pattern) in enumerate(_patterns())
+            if pattern.fullmatch(text)
+        }
+    )
 
 
 def _readings(text: str) -> list[_Reading]:
