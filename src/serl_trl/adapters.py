@@ -55,8 +55,6 @@ def make_reference(model: Any) -> None:
         if f".{active}." in name:
             copy = model.get_parameter(name.replace(f".{active}.", f".{REFERENCE}."))
             copy.data.copy_(parameter.data)
-    # Adding an adapter makes it trainable; activating one freezes all others.
-    model.set_adapter(active)
 
 
 def keep_quantised_base(model: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from serl_trl.report_blocks import written
 from serl_trl.run_files import Run, number_in
-from serl_trl.texts import count_of
+from serl_trl.texts import count_of, list_names
 
 HIGH_AGREEMENT = 0.9
 HIGH_COMMONEST = 0.25
@@ -141,11 +141,23 @@ def improvement(run: Run) -> Improvement:
             "random seed of the training would have done."
         )
         if low > 0:
+            # What one sample gains, the majority or the greedy completion may lose.
+            if fell := _what_fell(figures):
+                return Improvement(f"In part: {moved}, but {list_names(fell)} fell.", sure, "warn")
             return Improvement(f"Yes: {moved}.", sure, "good")
         if high < 0:
             return Improvement(f"No, it got worse: {moved}.", sure, "warn")
         return Improvement(f"Not shown: {moved}, which may be chance.", sure, "warn")
     return _probe_improvement(run)
+
+
+def _what_fell(figures: dict[str, dict[str, tuple[float, float, float]]]) -> list[str]:
+    """Return each measure of right answers that fell by more than chance, with both values."""
+    return [
+        f"{name} ({percent(parts['before'][0])} to {percent(parts['after'][0])})"
+        for name, parts in figures.items()
+        if name.startswith(("maj@", "pass@", "greedy")) and parts["change"][2] < 0
+    ]
 
 
 def _measured_on(run: Run) -> str:

@@ -132,7 +132,7 @@ def crash_and_resume(folder: Path, crash_at: int, **options: Any) -> SeRLTrainer
 CASES = {
     "one batch a step": (3, {}),
     "several batches a step": (3, {"gradient_accumulation_steps": 2, "steps_per_generation": 1}),
-    "inside a cycle": (2, {"steps_per_generation": 2}),
+    "inside a cycle": (2, {"steps_per_generation": 2, "log_completions": True}),
     "at the end of a cycle": (3, {"steps_per_generation": 2}),
     "second pass over a batch": (2, {"num_iterations": 2}),
     "inside all three": (
@@ -148,7 +148,7 @@ CASES = {
         3,
         {"gradient_accumulation_steps": 2, "steps_per_generation": 3, "max_steps": 5},
     ),
-    "between two logs": (4, {"logging_steps": 3, "log_completions": True, "max_steps": 5}),
+    "between two logs": (5, {"logging_steps": 3, "max_steps": 6}),
     "steps after the last save are done again": (4, {"save_steps": 2}),
     "before the first save": (1, {}),
     "with leftovers and a schedule": (

@@ -326,6 +326,19 @@ def test_improvement_needs_an_interval_beside_zero(tmp_path, low, high, answer):
     assert "200 problems with 16 samples" in found.certainty
 
 
+def test_a_gain_beside_which_another_figure_fell_is_one_in_part(tmp_path):
+    folder = make_run(tmp_path / "run")
+    parts = {"before": 0.99, "after": 0.95, "change": -0.04}
+    fallen = {k: {"mean": v, "low": v - 0.01, "high": v + 0.01} for k, v in parts.items()}
+    evaluate(folder, 0.1, 0.2)
+    path = folder / "_serl" / "evaluation.json"
+    record = json.loads(path.read_text())
+    for name, prefix in (("greedy", "In part"), ("mean_length", "Yes")):
+        figures = {**record["figures"], name: fallen}
+        path.write_text(json.dumps({**record, "figures": figures}))
+        assert improvement(read_run(folder)).answer.startswith(prefix)
+
+
 def test_a_probe_is_believed_as_far_as_its_size_allows(tmp_path):
     folder = make_run(tmp_path / "run", values={"serl/probe/pass@1": lambda step: 0.5 + step / 50})
     assert improvement(read_run(folder)).answer.startswith("Perhaps")
