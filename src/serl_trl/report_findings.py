@@ -28,9 +28,9 @@ LOW_ACCEPTED = 0.3
 
 REASONS = {
     "band_low": "agreement under the difficulty band: the vote is noise",
-    "band_high": "agreement over the difficulty band: nothing to learn",
+    "band_high": "agreement over the difficulty band: too little to learn",
     "unparsable": "no completion has a final answer",
-    "tie": "two answers share the first place",
+    "tie": "several answers share the first place",
     "no_majority": "the commonest answer has a single vote",
     "no_gold": "no gold answer is known",
     "length": "too short or too long",
@@ -315,7 +315,7 @@ def warnings_of(run: Run) -> list[str]:
     if n := reasons["contamination"]:
         found.append(
             f"{count_of(n, 'proposal')} overlapped an evaluation set and "
-            f"{'was' if n == 1 else 'were'} refused; they are listed below."
+            f"{'was' if n == 1 else 'were'} refused; some are shown below, all are in the ledger."
         )
     if n := run.ledger.num_seed_overlaps:
         found.append(
@@ -462,7 +462,7 @@ def label_answer(run: Run) -> str:
         return "They are gold answers, so they are as right as those are."
     if label in ("random", "none"):
         return label_meaning(label)
-    used = "The gold answers were used for this count only."
+    used = "Gold answers are only counted with, here and below; nothing was trained on them."
     if counts := labels_right(run):
         right, known = counts
         return (

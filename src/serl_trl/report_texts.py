@@ -63,8 +63,8 @@ def contamination_section(run: Run) -> list[Block]:
         *blocks,
         Paragraph(
             f"{count_of(len(rows), 'proposal')} overlapped a problem of an evaluation set and "
-            f"{'was' if len(rows) == 1 else 'were'} refused, so that what is measured stays held "
-            "out."
+            f"{'was' if len(rows) == 1 else 'were'} refused, so that none of them is trained on. "
+            f"Shown: {len(items)} of {len(rows):,}; the ledger has all."
         ),
         Table(("evaluation set", "refused"), counted),
         Excerpts(tuple(items)),
