@@ -4,8 +4,8 @@
     python benchmarks/soak.py steps --results benchmarks/RESULTS.md
 
 `kill` trains once undisturbed, and once killed with SIGKILL at seeded random moments, every second
-of them while a checkpoint is being written; both must end alike to the byte. `steps` trains many
-small steps and watches the process from outside. Exit code 1 when a promise is broken.
+one aimed at the writing of a checkpoint; both must end alike to the byte. `steps` trains many small
+steps and watches the process from outside. Exit code 1 when a promise is broken.
 """
 
 import argparse

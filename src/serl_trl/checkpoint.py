@@ -303,14 +303,12 @@ def put_damaged_aside(run: Path, damaged: Collection[Path]) -> None:
         _move(path, _free(run / PRIVATE_FOLDER / "damaged" / path.name))
 
 
-def cut_back(
-    run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, int | None]
-) -> Path | None:
+def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, int]) -> Path | None:
     """Move what `run` wrote after `step` to a numbered folder under `_serl/cut`, and return that.
 
     That is: later checkpoints, saved iterations beyond `num_iterations`, and the bytes of each file
-    of JSON lines beyond its size in `sizes` (`None` leaves the file alone). `None` when there was
-    nothing. A crash in between is made good by the next call.
+    of JSON lines beyond its size in `sizes`. `None` when there was nothing. A crash in between is
+    made good by the next call.
     """
     private = run / PRIVATE_FOLDER
     shutil.rmtree(saving_folder(run), ignore_errors=True)
@@ -320,9 +318,7 @@ def cut_back(
     files = {
         private / name: size
         for name, size in sizes.items()
-        if size is not None
-        and (private / name).is_file()
-        and (private / name).stat().st_size > size
+        if (private / name).is_file() and (private / name).stat().st_size > size
     }
     if not folders and not files:
         return None

@@ -1,9 +1,10 @@
-"""The `serl` command: train, check, propose, demo, eval, env.
+"""The `serl` command; `USAGE` lists what it does.
 
-Exit codes: 0 the command did what it should, 1 the disk is full or a number is not finite (earlier
-checkpoints are whole), 2 bad input (all problems are printed, and nothing was trained), 3 the run
-stopped because no proposal or group passed any more (the model is saved), 130 interrupted outside
-training or twice, 143 stopped by SIGTERM or SIGINT with a checkpoint to go on from (--resume auto).
+Exit codes: 0 the command did what it should, 1 the disk is full, a number is not finite, or the
+engine samples from other weights (earlier checkpoints are whole), 2 bad input (all problems are
+printed, and nothing was trained), 3 the run stopped because no proposal or group passed any more
+(the model is saved), 130 interrupted outside training or twice, 143 stopped by SIGTERM or SIGINT
+with a checkpoint to go on from (--resume auto).
 """
 
 import importlib
@@ -100,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
     # Imported here: TRL and torch take seconds, and the messages above should take none.
     from serl_trl.arguments import SeRLConfigError
+    from serl_trl.engine import LogProbGapError
     from serl_trl.guards import NonFiniteError
 
     try:
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report_problems(command, error.problems)
     except CheckpointError as error:
         return report_problems(command, [str(error)])
-    except (DiskFullError, NonFiniteError) as error:
+    except (DiskFullError, NonFiniteError, LogProbGapError) as error:
         report_problems(command, [str(error)])
         return FAILED
     except KeyboardInterrupt:

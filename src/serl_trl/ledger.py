@@ -17,6 +17,7 @@ class JsonLines:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._file: TextIO | None = None
+        self._start: int | None = None
 
     def write(self, record: dict[str, Any]) -> None:
         """Append `record`. Numbers that JSON cannot hold (NaN, infinities) are written as null."""
@@ -25,6 +26,8 @@ class JsonLines:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
+            if self._start is None:
+                self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
         line = json.dumps(_finite(record), allow_nan=False)
         self._file.write(line + "\n")
@@ -51,10 +54,21 @@ class JsonLines:
         if self.size() > size and self.path is not None:
             os.truncate(self.path, size)
 
-    @property
-    def in_use(self) -> bool:
-        """Whether this object has written to the file."""
-        return self._file is not None
+    def take_own(self) -> bytes:
+        """Take what this object has written out of the file, which then is as it was before."""
+        if self.path is None or self._start is None:
+            return b""
+        self.flush()
+        own = self.path.read_bytes()[self._start :]
+        os.truncate(self.path, self._start)
+        return own
+
+    def put_back(self, own: bytes) -> None:
+        """Append what `take_own` returned."""
+        if self.path is not None and own:
+            self._start = self.size()
+            with self.path.open("ab") as file:
+                file.write(own)
 
     def close(self) -> None:
         """Flush and close; a later write opens the file again."""

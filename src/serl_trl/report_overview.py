@@ -301,8 +301,8 @@ def collapse_section(run: Run) -> list[Block]:
         Paragraph(verdict, tone),
         Paragraph(
             "A model that is rewarded for agreeing with itself can learn to agree on anything. "
-            "These are the marks of that: means of the first and of the last fifth of the run. A sign "
-            "shows when it passes a threshold, see docs/reading_a_report.md."
+            "These are the marks of that: means of the first and of the last fifth of the run. A "
+            "sign shows when it passes a threshold, see docs/reading_a_report.md."
         ),
         Table(("sign", "shows?", "start", "end"), rows),
     ]

@@ -139,20 +139,21 @@ class Saving:
     def _cut_back(self, folder: Path | None) -> None:
         """Move what the run wrote after `folder` aside; everything, when it starts afresh."""
         files = self._trainer.written
-        sizes: dict[str, int | None]
+        step, ended, own = 0, 0, {}
+        sizes = dict.fromkeys(files, 0)
         if folder is None:
             # What this trainer wrote itself, such as proposals looked at before training, stays.
-            step, ended = 0, 0
-            sizes = {name: None if lines.in_use else 0 for name, lines in files.items()}
+            own = {name: lines.take_own() for name, lines in files.items()}
         else:
             state = checkpoint.load_state(folder)
             step, ended = checkpoint.read_manifest(folder)["step"], state["iteration"] - 1
-            sizes = dict(state["sizes"])
-            if folder.resolve().parent != self._run.resolve():
-                sizes = dict.fromkeys(files, 0)
+            if folder.resolve().parent == self._run.resolve():
+                sizes = dict(state["sizes"])
             for lines in files.values():
                 lines.sync()
         moved = checkpoint.cut_back(self._run, step=step, num_iterations=ended, sizes=sizes)
+        for name, lines in own.items():
+            files[name].put_back(lines)
         if moved is not None:
             logger.warning("What %s held after step %d was moved to %s.", self._run, step, moved)
 

@@ -343,6 +343,18 @@ def test_proposals_looked_at_before_training_stay_in_the_ledger(tmp_path):
     assert len(ids) >= num
 
 
+def test_a_fresh_start_keeps_what_its_own_trainer_wrote_and_nothing_older(tmp_path):
+    with pytest.raises(Crash):
+        make(tmp_path, crash_at=1).train()
+    trainer = make(tmp_path, max_steps=1)
+    trainer.ledger.write({"type": "note"})
+    trainer.train(resume_from_checkpoint="auto")
+    records = read_lines(tmp_path / "_serl" / "ledger.jsonl")
+    assert [record["type"] for record in records].count("note") == 1
+    ids = [record["id"] for record in records if "shots" in record]
+    assert ids == list(range(len(ids)))
+
+
 def test_timeouts_of_the_verifier_are_remembered(tmp_path):
     verifier = default_verifier()
     before = verifier.state_dict()

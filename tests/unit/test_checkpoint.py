@@ -297,11 +297,6 @@ def test_a_later_cut_gets_a_folder_of_its_own(tmp_path):
     assert cuts == {"after-step-1", "after-step-1-2"}
 
 
-def test_a_file_in_use_is_left_alone(tmp_path):
-    fill(tmp_path, 2)
-    assert cut_back(tmp_path, step=0, num_iterations=0, sizes={"ledger.jsonl": None}) is None
-
-
 @given(data=st.binary(max_size=200), size=st.integers(0, 200))
 def test_cutting_loses_no_byte(tmp_path_factory, data, size):
     run = tmp_path_factory.mktemp("run")

@@ -52,3 +52,20 @@ def test_a_second_writer_appends(tmp_path):
         lines.write({"a": number})
         lines.close()
     assert read_lines(tmp_path / "ledger.jsonl") == [{"a": 0}, {"a": 1}]
+
+
+def test_what_one_object_wrote_can_be_taken_out_and_put_back(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"a": 0}\n')
+    lines = JsonLines(path)
+    assert lines.take_own() == b""
+    lines.write({"a": 1})
+    own = lines.take_own()
+    assert read_lines(path) == [{"a": 0}]
+    path.write_text("")
+    lines.put_back(own)
+    lines.write({"a": 2})
+    lines.flush()
+    assert read_lines(path) == [{"a": 1}, {"a": 2}]
+    assert lines.take_own().split(b"\n")[:2] == [b'{"a": 1}', b'{"a": 2}']
+    lines.close()
