@@ -167,6 +167,15 @@ def test_handlers_are_set_in_the_main_thread_only_and_put_back(tmp_path):
     assert seen == before
 
 
+@pytest.fixture
+def interruptible():
+    """Give SIGINT Python's handler: a shell starts what runs in the background without one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_leaves_at_once_but_an_echo_of_the_first_does_not(tmp_path):
     stopping = make(tmp_path).stopping
     with stopping.listening():
