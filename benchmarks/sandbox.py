@@ -2,7 +2,7 @@
 
 Every arm trains on the same number of rollouts from the same model. Each run goes through `serl
 demo`, the door a user takes, and is kept in `--work_dir`: a study that was cut off goes on where it
-stopped, at the level of runs.
+stopped, a run with its newest checkpoint.
 
     python benchmarks/sandbox.py --json benchmarks/results/sandbox.json \\
         --figure benchmarks/results/sandbox.png --results benchmarks/RESULTS.md
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ ARMS = (
     Arm(
         "no_novelty",
         "serl without novelty, copies allowed",
-        ("--novelty", "plain", "--max_rouge_l", "1", "--max_contamination_rouge_l", "1"),
+        ("--novelty", "plain", "--max_rouge_l", "1"),
     ),
     Arm("seeds_16", "serl from 16 seeds instead of 64", ("--seed_set", "{sixteen}")),
     # The band throws rollouts away; this arm may sample as many as serl did, and trains on all.
@@ -90,6 +91,11 @@ def main() -> None:
     if options.quick:
         options.arms, options.seeds, options.max_steps = ",".join(QUICK), "1", 20
         options.work_dir = options.work_dir.with_name("study-quick")
+    unknown = set(options.arms.split(",")) - {arm.name for arm in ARMS}
+    if unknown:
+        parser.error(
+            f"--arms={','.join(sorted(unknown))}: not among {', '.join(a.name for a in ARMS)}"
+        )
     arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
     seeds = [int(seed) for seed in options.seeds.split(",")]
     runs = run_all(arms, seeds, options)
@@ -136,23 +142,35 @@ def run_all(
 def run(arm: Arm, seed: int, options: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]:
     """Return the figures of one run; make it if it is not there yet."""
     folder = options.work_dir / f"{arm.name}-seed{seed}"
-    figures = folder.with_name(folder.name + ".json")
-    if not figures.is_file():
-        command = [sys.executable, "-m", "serl_trl.cli", "demo", "--seed", str(seed)]
-        command += ["--max_steps", str(options.max_steps), "--save_strategy", "no"]
-        command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
-        command += ["--output_dir", str(folder), "--json", str(figures), "--overwrite", "true"]
-        command += [flag.format(**values) for flag in arm.flags]
-        with folder.with_name(folder.name + ".log").open("w") as log:
+    report, made_by = (folder.with_name(folder.name + end) for end in (".json", ".command"))
+    command = [sys.executable, "-m", "serl_trl.cli", "demo", "--seed", str(seed)]
+    command += ["--max_steps", str(options.max_steps), "--save_steps", str(PROBE_STEPS)]
+    command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
+    command += ["--output_dir", str(folder), "--json", str(report), "--resume", "auto"]
+    command += [flag.format(**values) for flag in arm.flags]
+    if made_by.is_file() and made_by.read_text() != shlex.join(command):
+        raise SystemExit(f"{folder} was made by other flags; move it away, or name a --work_dir")
+    made_by.write_text(shlex.join(command))
+    # The command writes its report last, and not in one piece.
+    if not is_whole(report):
+        with folder.with_name(folder.name + ".log").open("a") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             done = subprocess.run(
                 command, check=False, cwd=ROOT, stderr=log, stdout=log, env=environment
             )
-        if not figures.is_file():
+        if not is_whole(report):
             raise SystemExit(
                 f"{arm.name}, seed {seed}: exit code {done.returncode}; see {log.name}"
             )
-    return read_run(json.loads(figures.read_text()), folder)
+    return read_run(json.loads(report.read_text()), folder)
+
+
+def is_whole(report: Path) -> bool:
+    """Whether a run's report is there and was written to its end."""
+    try:
+        return bool(json.loads(report.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
 
 
 def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -162,6 +180,7 @@ def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
     groups = [row for row in rows if row["type"] == "group"]
     accepted = [row["text"] for row in rows if row["type"] == "proposal" and row["keep"]]
     judged = [row for row in groups if row["label_right"] is not None]
+    kept = [row for row in groups if row["keep"]]
 
     def share_right(records: Sequence[dict[str, Any]]) -> float | None:
         hits = [row["label_right"] for row in records]
@@ -181,10 +200,12 @@ def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
         "seconds": report["seconds"],
         "label_accuracy": share_right(judged),
         "kept_label_accuracy": share_right([row for row in judged if row["keep"]]),
+        # Problems without an exact answer, as 45 shared by 6: the vote has a label for them, too.
+        "no_gold_rate": fmean(row["gold"] is None for row in groups),
+        "kept_no_gold_rate": fmean(row["gold"] is None for row in kept),
         "first_label_accuracy": share_right([row for row in judged if row["step"] == 0]),
         "rollouts": sum(sum(row["answers"].values()) + row["num_unparsable"] for row in groups),
         "accepted": len(accepted),
-        "distinct": len(set(accepted)),
         "phrasings": num_phrasings(accepted),
         "phrasings_over_time": [num_phrasings(part) for part in recent],
         "over_time": [{"step": 0, **{n: report["before"][n] for n in FIGURES[:3]}}, *over_time],
@@ -236,14 +257,22 @@ def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]
         return interval(known, is_rate=is_rate) if known else None
 
     after = {name: over(lambda r, n=name: r["after"][n], is_rate=True) for name in FIGURES}
-    rates = ("label_accuracy", "kept_label_accuracy")
+    rates = ("label_accuracy", "kept_label_accuracy", "no_gold_rate", "kept_no_gold_rate")
     counted = ("rollouts", "accepted", "phrasings", "steps", "seconds")
+    # A run that ended early has no later points: those are means over the others.
+    longest = max((result["over_time"] for result in results), key=len)
     probes = [
         {
-            "step": points[0]["step"],
-            **{n: interval([p[n] for p in points], is_rate=True) for n in FIGURES[:3]},
+            "step": point["step"],
+            **{
+                n: interval(
+                    [r["over_time"][i][n] for r in results if i < len(r["over_time"])],
+                    is_rate=True,
+                )
+                for n in FIGURES[:3]
+            },
         }
-        for points in zip(*(result["over_time"] for result in results), strict=False)
+        for i, point in enumerate(longest)
     ]
     last = min(result["steps"] for result in results)
     labels = [
@@ -259,7 +288,7 @@ def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]
         "starved": sum(result["starved"] for result in results),
         "over_time": probes,
         "label_accuracy_over_time": labels,
-        "phrasings_over_time": [result["phrasings_over_time"] for result in results],
+        "phrasings_over_time": phrasing_points(results),
     }
 
 
@@ -277,16 +306,24 @@ def label_point(results: Sequence[dict[str, Any]], first: int, end: int) -> dict
     return {"step": end, "label_accuracy": interval(means, is_rate=True)}
 
 
+def phrasing_points(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the phrasings among each 200 accepted instructions, as far as every seed has them."""
+    columns = zip(*(result["phrasings_over_time"] for result in results), strict=False)
+    return [
+        {"accepted": 200 * (i + 1), "phrasings": interval([float(n) for n in column])}
+        for i, column in enumerate(columns)
+    ]
+
+
 def interval(values: list[float], *, is_rate: bool = False) -> dict[str, Any]:
-    """Return the mean of `values` with its 95 % t interval; one value has no width.
+    """Return the mean of `values` with its 95 % t interval; one value has none (`None`).
 
     The interval of a rate is cut to [0, 1].
     """
     mean = fmean(values)
-    half = 0.0
-    if len(values) > 1:
-        t = T_95.get(len(values) - 1, 1.96)
-        half = t * stdev(values) / len(values) ** 0.5
+    if len(values) == 1:
+        return {"mean": mean, "low": None, "high": None, "values": values}
+    half = T_95.get(len(values) - 1, 1.96) * stdev(values) / len(values) ** 0.5
     low, high = mean - half, mean + half
     if is_rate:
         low, high = max(0.0, low), min(1.0, high)
@@ -303,13 +340,16 @@ def as_markdown(summary: dict[str, Any]) -> str:
     ]
     lines += ["Mean over seeds with a 95 % t interval; held-out 200, 16 samples at T = 1.\n"]
     lines += [
-        "| arm | pass@1 | maj@16 | pass@16 | greedy | label accuracy | phrasings "
-        "| sampled rollouts | steps | s | what it is |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| arm | pass@1 | maj@16 | pass@16 | greedy | label accuracy | of the kept "
+        "| kept without gold | phrasings | sampled rollouts | steps | s | what it is |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, figures in summary["arms"].items():
         cells = [as_text(figures[figure]) for figure in FIGURES]
         cells.append(as_text(figures["label_accuracy"]))
+        for rate in ("kept_label_accuracy", "kept_no_gold_rate"):
+            value = figures.get(rate)
+            cells.append(f"{value['mean']:.3f}" if value else "")
         for count in ("phrasings", "rollouts", "steps", "seconds"):
             value = figures.get(count)
             cells.append(f"{value['mean']:,.0f}" if value and value["mean"] else "")
@@ -318,56 +358,67 @@ def as_markdown(summary: dict[str, Any]) -> str:
 
 
 def as_text(value: dict[str, Any] | None) -> str:
-    """Return "mean [low, high]" with three digits, nothing for no value."""
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if value else ""
+    """Return "mean [low, high]" with three digits; without an interval the mean, or nothing."""
+    if value is None:
+        return ""
+    shown = f"{value['mean']:.3f}"
+    return shown if value["low"] is None else f"{shown} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
-    """Draw pass@1, maj@16 and label accuracy over steps, one line per arm."""
+    """Draw what changes over time, one line per arm, the equal-cost arm only to `max_steps`."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
+    step = "optimizer step"
     panels = (
-        ("pass@1", "over_time", "pass@1, held out"),
-        ("maj@16", "over_time", "maj@16, held out"),
-        (
-            "label_accuracy",
-            "label_accuracy_over_time",
-            f"label accuracy, means of {PROBE_STEPS} steps",
-        ),
+        ("pass@1", "over_time", "step", "pass@1, held out", step),
+        ("maj@16", "over_time", "step", "maj@16, held out", step),
+        ("pass@16", "over_time", "step", "pass@16, held out", step),
+        ("label_accuracy", "label_accuracy_over_time", "step", "label accuracy", step),
+        ("phrasings", "phrasings_over_time", "accepted", "phrasings in 200", "accepted so far"),
     )
-    figure, axes = plt.subplots(1, 3, figsize=(16, 5), constrained_layout=True)
-    colours = plt.get_cmap("tab10").colors
+    figure, axes = plt.subplots(1, 5, figsize=(24, 5), constrained_layout=True)
     arms = {name: arm for name, arm in summary["arms"].items() if name != "base"}
-    for axis, (name, series, title) in zip(axes, panels, strict=True):
-        base = summary["arms"]["base"][name]["mean"]
-        axis.axhline(base, color="grey", linestyle=":", label="base")
+    for axis, (name, series, along, title, label) in zip(axes, panels, strict=True):
+        if base := summary["arms"]["base"].get(name):
+            axis.axhline(base["mean"], color="grey", linestyle=":", label="base")
         for number, (arm, figures) in enumerate(arms.items()):
-            points = figures[series]
-            steps = [point["step"] for point in points]
-            colour = "black" if arm == "serl" else colours[number % 10]
-            axis.plot(
-                steps,
-                [point[name]["mean"] for point in points],
-                label=arm,
-                color=colour,
-                linewidth=2.5 if arm == "serl" else 1.2,
-                linestyle="--" if arm in ("random", EQUAL_COST) else "-",
-            )
-            # The intervals of all arms would hide each other.
-            if arm in ("serl", "gold_generated", "random"):
-                low, high = ([point[name][end] for point in points] for end in ("low", "high"))
-                axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+            draw_arm(axis, arm, number, figures[series], name, along)
         axis.set_title(title)
-        axis.set_xlabel("optimizer step; shaded: 95 % intervals over seeds")
-        axis.set_xlim(0, 1.02 * summary["max_steps"])
+        axis.set_xlabel(label)
+        if along == "step":
+            axis.set_xlim(0, 1.02 * summary["max_steps"])
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def draw_arm(
+    axis: Any, arm: str, number: int, points: list[dict[str, Any]], name: str, along: str
+) -> None:
+    """Draw one line; shaded where the intervals of a few arms can be told apart."""
+    where = [point[along] for point in points]
+    colour = "black" if arm == "serl" else f"C{number % 10}"
+    axis.plot(
+        where,
+        [point[name]["mean"] for point in points],
+        label=arm,
+        color=colour,
+        linewidth=2.5 if arm == "serl" else 1.2,
+        linestyle="--" if arm in ("random", EQUAL_COST) else "-",
+    )
+    if (
+        arm in ("serl", "gold_generated", "random")
+        and points
+        and points[0][name]["low"] is not None
+    ):
+        low, high = ([point[name][end] for point in points] for end in ("low", "high"))
+        axis.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 if __name__ == "__main__":

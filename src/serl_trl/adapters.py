@@ -1,10 +1,12 @@
 """LoRA without touching the base: merged weights for an engine, and the KL reference."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer, ParamWrapper
 
 REFERENCE = "ref"
@@ -22,10 +24,14 @@ def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer)
     }
+    saved = f".modules_to_save.{model.active_adapter}."
     for full_name, parameter in model.named_parameters():
         if model.prefix in full_name or "original_module." in full_name:
             continue
-        name = _base_name(full_name)
+        if ".modules_to_save." in full_name and saved not in full_name:
+            # Those of the reference.
+            continue
+        name = _base_name(full_name.replace(saved, "."))
         yield name, _merged(layers[name], parameter) if name in layers else parameter.data
 
 
@@ -57,6 +63,27 @@ def make_reference(model: Any) -> None:
             copy.data.copy_(parameter.data)
 
 
+def refuse_sharded_boundaries(model: Any, peft_config: Any, args: Any) -> None:
+    """Raise `ValueError` for a run whose iterations `make_reference` could not begin.
+
+    Under ZeRO-3 and FSDP a process holds parts of the adapter, which cannot be copied one by one.
+    Looks at `args` and the environment of `accelerate launch`: nothing is loaded yet.
+    """
+    plugin = args.deepspeed_plugin
+    sharded = {
+        "ZeRO-3": plugin is not None and plugin.zero_stage == 3,
+        "FSDP": bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true",
+    }
+    adapted = peft_config is not None or isinstance(model, PeftModel)
+    moves = args.beta and args.reset_reference and args.max_steps > args.steps_per_iteration
+    for name in (name for name, used in sharded.items() if used and adapted and moves):
+        raise ValueError(
+            f"reset_reference=True with LoRA and {name} is refused: a new iteration copies the "
+            "adapter, of which each process holds a part; use ZeRO-2, beta=0, or "
+            "reset_reference=False."
+        )
+
+
 def keep_quantised_base(model: Any) -> None:
     """Keep bitsandbytes from rewriting 4-bit weights for a CPU, at their first use in eval mode.
 
@@ -77,5 +104,4 @@ def _merged(layer: Any, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _base_name(name: str) -> str:
-    name = name.removeprefix("base_model.model.").replace(".base_layer", "")
-    return name.replace("modules_to_save.default.", "")
+    return name.removeprefix("base_model.model.").replace(".base_layer", "")

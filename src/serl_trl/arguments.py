@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from types import NoneType, UnionType
@@ -21,15 +21,15 @@ from serl_trl.preflight import (
     find_run_problems,
     find_start_problems,
 )
-from serl_trl.texts import near_matches, one_line, visible
+from serl_trl.texts import holds_secret, near_matches, one_line, redacted, visible
 
 
 class SeRLConfigError(ValueError):
     """Bad input to a run; `problems` holds one text for each thing that is wrong."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(redacted(problem) for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 def _option(default: Any, help_text: str, **metadata: Any) -> Any:
@@ -128,17 +128,23 @@ class SeRLParser(TrlParser):
         raise SeRLConfigError([f"{message}."])
 
     def parse(
-        self, argv: Sequence[str], *, default_config: str | None = None, here: bool = True
+        self,
+        argv: Sequence[str],
+        *,
+        default_config: str | None = None,
+        here: bool = True,
+        nulls: Collection[str] = (),
     ) -> Arguments:
         """Parse flags and the file named by `--config`, else `default_config`; check everything.
 
+        `nulls` names options that are null whatever the file says, which no flag can express.
         With `here` false the run may start on another machine: what this one lacks is no problem
         but listed in `machine`, and the config is built for the CPU where there is no GPU. Sets the
         variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError` with all
         problems.
         """
         check = find_run_problems if here else _find_problems_elsewhere
-        given, env = self._read(argv, check, default_config=default_config)
+        given, env = self._read(argv, check, default_config=default_config, nulls=nulls)
         machine = () if here else tuple(find_machine_problems(self._with_defaults(given)))
         os.environ.update(env)
         on_cpu = {"use_cpu": True, "bf16": False, "fp16": False} if machine else {}
@@ -157,6 +163,7 @@ class SeRLParser(TrlParser):
         check: Callable[..., list[str]],
         *,
         default_config: str | None = None,
+        nulls: Collection[str] = (),
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """Return the values that were given, and the file's `env` block."""
         path = default_config
@@ -181,6 +188,15 @@ class SeRLParser(TrlParser):
                 spoilt.add(name)
             else:
                 given[name], origins[name] = value, f"--{name}"
+        for name in nulls:
+            if name not in self._options:
+                problems.append(self._unknown_name(name, f"'{name}'", "option", self._options))
+                continue
+            try:
+                given[name] = convert(None, self._options[name].hint)
+                origins[name] = f"{name}=None"
+            except TypeError as error:
+                problems.append(f"{name}: {error}.")
         self._take_preset(given, origins)
         problems += _take_resume(given, origins)
         problems += self._check(given, origins, spoilt, check)
@@ -237,6 +253,8 @@ class SeRLParser(TrlParser):
                 shown = f"{name!r} at {place}"
                 problems.append(self._unknown_name(name, shown, "key", self._options))
                 continue
+            if name != "hub_token" and holds_secret(str(value)):
+                spoilt.add(name)  # the file's problems name it already, with its line
             try:
                 given[name] = convert(value, option.hint)
                 origins[name] = place

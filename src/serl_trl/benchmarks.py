@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,8 @@ class Benchmark:
     """One row of the table; `read` makes a problem of a row of the source, or passes it over.
 
     `revision` is a commit that independent public projects pin, or "main" where none was found.
-    `task_id` is the benchmark's name in
-    evaluation results on the Hub, `lm_eval` the task of lm-eval that measures about the same;
+    `task_id` is the benchmark's name in evaluation results on the Hub; `lm_eval` the task of
+    lm-eval that asks the same problems and lets the model write, also without worked examples;
     `None`: there is none that we know.
     """
 
@@ -136,7 +137,7 @@ def load_benchmark(
         problems=taken,
         fingerprint=digest.hexdigest(),
         source=source,
-        whole=file is None and len(taken) == len(problems),
+        whole=file is None and not bad and len(taken) == len(problems),
         warnings=tuple(f"{name}: passed over {line}" for line in bad),
     )
 
@@ -187,6 +188,8 @@ def _cell(row: Mapping[str, Any], *names: str) -> Any:
         if row.get(name) is not None:
             return row[name]
     wanted = list_names(dict.fromkeys(names))
+    if empty := [name for name in names if name in row]:
+        raise _BadRowError(f"is empty in {list_names(dict.fromkeys(empty))}")
     raise _BadRowError(f"has none of the columns {wanted}, only {list_names(row)}")
 
 
@@ -196,6 +199,8 @@ def _text(row: Mapping[str, Any], *names: str) -> str:
         value = ", ".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _BadRowError(f"holds {type(value).__name__} where a text is expected")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _BadRowError(f"holds {value} where an answer is expected")
     return str(value).strip()
 
 
@@ -217,8 +222,16 @@ def _plain(
 
 
 def _after_hashes(answer: str) -> str:
-    """Return the final answer of a GSM8K solution, which stands after `####`."""
-    return answer.rpartition("####")[2].replace(",", "").strip()
+    """Return the final answer of a GSM8K solution, which stands after `####`.
+
+    A file may hold it boxed or as a bare number.
+    """
+    _, marks, last = answer.rpartition("####")
+    number = last.replace(",", "").strip()
+    bare = not answer or re.fullmatch(r"-?\d*\.?\d+", number)
+    if not marks and not bare and get_kind("math").extract(answer) is None:
+        raise _BadRowError(f"the answer {answer[-40:]!r} has no #### before its last number")
+    return number
 
 
 def _without_underscores(answer: str) -> str:
@@ -227,8 +240,11 @@ def _without_underscores(answer: str) -> str:
 
 
 def _math_hard(row: Mapping[str, Any]) -> Problem:
-    """The gold of a MATH row is the last box of its solution."""
-    return Problem(_instruction(row, "problem"), _text(row, "answer", "solution"))
+    """The gold of a MATH row is its answer where there is one, or its solution's last box."""
+    gold = _text(row, "answer", "solution")
+    if row.get("answer") is None and get_kind("math").extract(gold) is None:
+        raise _BadRowError("the solution has no \\boxed{} answer")
+    return Problem(_instruction(row, "problem"), gold)
 
 
 def _asdiv(row: Mapping[str, Any]) -> Problem | None:
@@ -416,7 +432,6 @@ _TABLE = (
         revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
         read=_plain("problem", "answer"),
         licence="not stated",
-        lm_eval="aime24",
     ),
     Benchmark(
         name="mmlu_pro",
@@ -438,7 +453,6 @@ _TABLE = (
         read=_listed("answer"),
         licence="MIT",
         kind="choice",
-        lm_eval="mmlu_stem",
     ),
     Benchmark(
         name="gpqa",
@@ -461,7 +475,6 @@ _TABLE = (
         read=_listed("answer_idx", "answer"),
         licence="CC BY 4.0",
         kind="choice",
-        lm_eval="medqa_4options",
     ),
     Benchmark(
         name="sandbox",

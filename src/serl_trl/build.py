@@ -5,24 +5,29 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serl_trl import sandbox
 from serl_trl.answers import get_kind
-from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
-from serl_trl.checkpoint import is_finished
+from serl_trl.checkpoint import hold, is_finished
 from serl_trl.data import SeedSet, check_seed_set, load_seed_set, make_seed_set
+from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_shapes import SHAPES
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path
-from serl_trl.processes import is_main_process
 from serl_trl.prompts import Messages
+from serl_trl.saving import in_first
 from serl_trl.tables import HubUnreachableError, SeedSetError
-from serl_trl.texts import one_line, visible
+from serl_trl.texts import count_of, examples, one_line, visible
+from serl_trl.tokens import count_tokens, special_tokens_of
 
 if TYPE_CHECKING:
+    from peft import PeftConfig
+
     from serl_trl.trainer import SeRLTrainer
 
 COMPLETION_TEMPLATE = (
@@ -50,7 +55,7 @@ class Inputs:
 
     def count_tokens(self, text: str) -> int:
         """Return the length of a bare text in tokens."""
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return count_tokens(self.tokenizer, text)
 
     def count_prompt_tokens(self, messages: Messages, **template_kwargs: Any) -> int:
         """Return the length of a conversation in tokens, as the model sees it."""
@@ -113,17 +118,21 @@ def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
     )
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
     if problems:
-        raise SeRLConfigError(problems)
+        raise SeRLConfigError(list(dict.fromkeys(problems)))
     return inputs
 
 
 def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
-    """Build the trainer, which loads the weights."""
+    """Build the trainer, which loads the weights; an adapter goes on as it is, with its own rank.
+
+    It is laid over the base that its configuration names, and merged into nothing.
+    """
     from trl import get_peft_config, get_quantization_config
 
     from serl_trl.trainer import SeRLTrainer
 
     config, model, seed_set = args.config, args.model, inputs.seed_set
+    adapter = adapter_config(args)
     assert seed_set is not None, "a run is built only when nothing was skipped"
     init_kwargs = config.model_init_kwargs or {}
     assert not isinstance(init_kwargs, str), "the config reads JSON"
@@ -135,15 +144,36 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         **init_kwargs,
     }
     return SeRLTrainer(
-        model=model_path(args),
+        model=_load_adapter(args, adapter) if adapter else model_path(args),
         args=config,
         seed_set=seed_set,
         eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
         processing_class=inputs.tokenizer,
         reward_funcs=list(inputs.reward_funcs) or None,
-        peft_config=get_peft_config(model),
-        quantization_config=get_quantization_config(model),
+        peft_config=None if adapter else get_peft_config(model),
+        quantization_config=None if adapter else get_quantization_config(model),
         evaluation_sets=inputs.evaluation_sets,
+    )
+
+
+def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
+    """Load the base as TRL loads one, with the adapter over it, and leave nothing to load."""
+    from accelerate import PartialState
+    from peft import PeftModel
+    from trl import get_quantization_config
+    from trl.trainer.utils import create_model_from_path
+
+    config, given = args.config, args.config.model_init_kwargs
+    assert isinstance(given, dict), "filled in by `build_trainer`"
+    options: dict[str, Any] = {**given, "revision": adapter.revision}
+    config.model_init_kwargs = None
+    if quantised := get_quantization_config(args.model):
+        options["quantization_config"] = quantised
+    if PartialState().distributed_type in ("MULTI_GPU", "DEEPSPEED"):
+        options["device_map"] = None
+    base = create_model_from_path(str(adapter.base_model_name_or_path), **options)
+    return PeftModel.from_pretrained(
+        base, model_path(args), revision=args.model.model_revision, is_trainable=True
     )
 
 
@@ -158,13 +188,19 @@ def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
     path = sandbox.CONFIG_PATH if config == SANDBOX else config
     argv = ["--config", str(path)]
     for name, value in options.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        argv += [f"--{name}", *(v if isinstance(v, str) else json.dumps(v) for v in values)]
-    args = SeRLParser(prog="serl").parse(argv)
+        if value is not None:
+            values = value if isinstance(value, list | tuple) else [value]
+            argv += [f"--{name}", *map(_as_flag, values)]
+    nulls = [name for name, value in options.items() if value is None]
+    args = SeRLParser(prog="serl").parse(argv, nulls=nulls)
     inputs = load_inputs(args)
-    if args.run.overwrite and is_main_process():
-        set_aside(output_folder(args))
+    if args.run.overwrite:
+        in_first(lambda: set_aside(output_folder(args)))
     return build_trainer(args, inputs)
+
+
+def _as_flag(value: Any) -> str:
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def model_path(args: Arguments) -> str:
@@ -188,35 +224,78 @@ def resume_from(args: Arguments) -> str | bool | None:
     return True if wanted == LATEST else wanted
 
 
-def planned_end(args: Arguments) -> dict[str, int]:
-    """Return the options that say when a run is over."""
-    return {"max_steps": args.config.max_steps, "max_rollouts": args.config.max_rollouts}
+def planned_end(args: Arguments, *, pushed: bool = False) -> dict[str, int]:
+    """Return the options that say when a run is over, and whether its model was pushed then."""
+    end = {"max_steps": args.config.max_steps, "max_rollouts": args.config.max_rollouts}
+    return {**end, "pushed": True} if pushed else end
 
 
-def is_over(args: Arguments) -> bool:
-    """Return whether the newest state of the run is wanted, and that is its planned end."""
+def is_over(args: Arguments, *, pushed: bool = False) -> bool:
+    """Return whether the newest state of the run is wanted, and that is its planned end.
+
+    With `pushed`, its model must also have arrived on the Hub.
+    """
     newest = args.config.resume_from_checkpoint in (LATEST, LATEST_OR_FRESH)
-    return newest and is_finished(output_folder(args), planned_end(args))
+    ends = [planned_end(args, pushed=arrived) for arrived in {pushed, True}]
+    return newest and any(is_finished(output_folder(args), end) for end in ends)
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Rename `folder` to the first free of folder-1, folder-2, ...; `None` when there is none."""
+    """Rename `folder` to the first free of folder-1, folder-2, ...; `None` when there is none.
+
+    Raises `CheckpointError` when another process trains in it.
+    """
     if not folder.exists():
         return None
+    # Held until it has its new name. What is no folder of a run has nothing to hold.
+    _held = hold(folder) if (folder / PRIVATE_FOLDER).is_dir() else None
     number = 1
     while (target := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
     return folder.rename(target)
 
 
+def adapter_config(args: Arguments) -> "PeftConfig | None":
+    """Return the configuration of the adapter that the model is, or `None`: it is none."""
+    from peft import PeftConfig
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    path, revision = model_path(args), args.model.model_revision
+    if find_adapter_config_file(path, revision=revision) is None:
+        return None
+    try:
+        adapter = PeftConfig.from_pretrained(path, revision=revision)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _NotLoadedError(
+            f"model_name_or_path={visible(path)}: its adapter_config.json cannot be read: "
+            f"{one_line(error)}."
+        ) from error
+    if not adapter.base_model_name_or_path:
+        raise _NotLoadedError(
+            f"model_name_or_path={visible(path)} is an adapter whose adapter_config.json names no "
+            "base; set base_model_name_or_path there."
+        )
+    if adapter.revision is None and Path(path).is_dir():
+        # A folder has no revision of its own: the one that is named is its base's.
+        adapter.revision = revision
+    return adapter
+
+
 def load_tokenizer(args: Arguments) -> Any:
     """Load the model's tokenizer, set to pad on the left as generation needs it.
 
-    Where the command's `prompt_style` is "completion", its template is the plain text.
+    An adapter without a tokenizer of its own has that of its base. Where the command's
+    `prompt_style` is "completion", the template is the plain text.
     """
     from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-    tokenizer = _from_pretrained(AutoTokenizer, args, padding_side="left", truncation_side="left")
+    adapter = adapter_config(args)
+    if adapter and get_tokenizer_config(model_path(args), revision=args.model.model_revision):
+        adapter = None
+    tokenizer = _from_pretrained(
+        AutoTokenizer, args, adapter, padding_side="left", truncation_side="left"
+    )
     if getattr(args.extra, "prompt_style", "chat") == "completion":
         tokenizer.chat_template = COMPLETION_TEMPLATE
     return tokenizer
@@ -227,7 +306,7 @@ def load_context(args: Arguments) -> int | None:
     from transformers import AutoConfig
 
     try:
-        text_config = _from_pretrained(AutoConfig, args).get_text_config()
+        text_config = _from_pretrained(AutoConfig, args, adapter_config(args)).get_text_config()
         limits = [getattr(text_config, "max_position_embeddings", None)]
     except _UnreachableError:
         known = SHAPES.get(model_path(args))
@@ -254,44 +333,40 @@ def load_function(path: str, option: str) -> Callable[..., Any]:
     return found
 
 
-def special_tokens_of(tokenizer: Any) -> list[str]:
-    """Return the texts a tokenizer reads as marks: special tokens, and added ones like <think>."""
-    added = tokenizer.added_tokens_decoder.values()
-    marks = [str(token) for token in added if token.special or _is_mark(str(token))]
-    return sorted({*tokenizer.all_special_tokens, *marks})
-
-
-def _is_mark(token: str) -> bool:
-    """Return whether an added token looks like <think> or [INST]; others are words or spaces."""
-    return len(token) > 2 and (token[0], token[-1]) in (("<", ">"), ("[", "]"))
-
-
-class _NotLoadedError(Exception):
+class _NotLoadedError(SeRLConfigError):
     """Why something that a config names cannot be loaded."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])
 
 
 class _UnreachableError(Exception):
     """What only the Hub knows, and it cannot be asked."""
 
 
-def _from_pretrained(loader: Any, args: Arguments, **options: Any) -> Any:
-    path = model_path(args)
+def _from_pretrained(
+    loader: Any, args: Arguments, adapter: "PeftConfig | None", **options: Any
+) -> Any:
+    """Load from the model, or from the base of `adapter` where one is given."""
+    path, revision = model_path(args), args.model.model_revision
+    subject = f"model_name_or_path={visible(path)}"
+    if adapter:
+        path, revision = str(adapter.base_model_name_or_path), adapter.revision
+        subject += f" is an adapter, and its base {visible(path)}"
     try:
         return loader.from_pretrained(
             path,
-            revision=args.model.model_revision,
+            revision=revision,
             trust_remote_code=args.config.trust_remote_code,
             **options,
         )
     except (OSError, ValueError) as error:
         if not is_local_path(path) and _hub_is_unreachable(error):
             raise _UnreachableError(
-                f"model_name_or_path={visible(path)} is no folder in {Path.cwd()}, and the Hub "
+                f"{subject} is no folder in {Path.cwd()}, and the Hub "
                 "cannot be reached; check the connection, or download the model beforehand."
             ) from error
-        raise _NotLoadedError(
-            f"model_name_or_path={visible(path)} cannot be loaded: {one_line(error)}."
-        ) from error
+        raise _NotLoadedError(f"{subject} cannot be loaded: {one_line(error)}.") from error
 
 
 def _hub_is_unreachable(error: BaseException | None) -> bool:
@@ -332,7 +407,7 @@ def _load_probe(args: Arguments) -> SeedSet:
     if run.probe_set == SANDBOX:
         return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
     assert run.probe_set is not None, "only called when there is one"
-    return load_seed_set(
+    probe_set = load_seed_set(
         run.probe_set,
         split=run.probe_split,
         config=run.probe_config,
@@ -342,6 +417,57 @@ def _load_probe(args: Arguments) -> SeedSet:
         allow_duplicates=True,
         max_bad_rows=run.max_bad_rows,
     )
+    probe_set = _with_golds(probe_set, args)
+    return replace(probe_set, warnings=(*probe_set.warnings, *_test_set_warning(run)))
+
+
+def _with_golds(probe_set: SeedSet, args: Arguments) -> SeedSet:
+    """Put final answers in the place of worked solutions; other texts are the answers as they are.
+
+    Rows whose answer cannot be read are passed over as other bad rows are.
+    """
+    try:
+        kind = get_kind(args.config.answer_kind)
+    except (ValueError, ImportError, AttributeError):
+        return probe_set  # The kind is named by itself.
+    # A worked solution whose box cannot be read is no answer.
+    golds = tuple(
+        kind.extract(str(answer)) or ("" if "\\boxed" in str(answer) else answer)
+        for answer in probe_set.answers
+    )
+    whole = [kind.canonical(str(gold)) is not None for gold in golds]
+    bad = [
+        f"{place}: the answer {str(answer)[:80]!r} is none of kind {kind.name}."
+        for place, answer, is_read in zip(probe_set.places, probe_set.answers, whole, strict=True)
+        if not is_read
+    ]
+    if len(bad) > args.run.max_bad_rows or not any(whole):
+        raise SeedSetError(
+            f"{probe_set.source} has {count_of(len(bad), 'answer')} that cannot be read, allowed "
+            f"are max_bad_rows={args.run.max_bad_rows}; correct them, or name another "
+            f"probe_answer_column:\n{examples(bad)}"
+        )
+    passed = (f"passed over {each}" for each in bad)
+    return replace(
+        probe_set,
+        instructions=tuple(compress(probe_set.instructions, whole)),
+        answers=tuple(compress(golds, whole)),
+        places=tuple(compress(probe_set.places, whole)),
+        warnings=(*probe_set.warnings, *passed),
+    )
+
+
+def _test_set_warning(run: RunArguments) -> list[str]:
+    """Say that the probe set is a test set, so that its figures no longer measure afterwards."""
+    split = run.probe_split.partition("[")[0]
+    return [
+        f"probe_set={run.probe_set} ({run.probe_split}) is the benchmark {each.name}: what is "
+        "watched during training is no test afterwards; probe on rows of a train split that are "
+        "no seeds."
+        for each in BENCHMARKS.values()
+        if run.probe_set == each.hub_id and split == each.split
+        if run.probe_config in (None, each.config)
+    ]
 
 
 def _load_evaluation_set(name: str, args: Arguments) -> tuple[str, ...]:

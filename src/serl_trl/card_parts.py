@@ -112,12 +112,19 @@ def method(run: Run) -> str:
     return f"{source} {votes} times; {label}."
 
 
-def evaluation(run: Run, measured: Mapping[str, Any]) -> str:
+def languages(run: Run) -> list[str] | None:
+    """Return the codes of the languages of the instructions, where a filter let only one pass."""
+    names = str(run.config.get("proposal_filters", "")).split(",")
+    english = names == ["default"] or "language" in [name.strip() for name in names]
+    return ["en"] if english else None
+
+
+def evaluation(run: Run, facts: RunFacts, measured: Mapping[str, Any]) -> str:
     """Return the figures before and after training, or say that nothing was measured."""
-    found = [text for text in (_compared(measured), _before_after(run), _probed(run)) if text]
-    return "\n\n".join(found) or (
-        "Neither the base nor this model was measured against gold answers in this run. Do so "
-        "before you rely on it; agreement among its own answers says nothing about that."
+    found = [_compared(measured), _before_after(run), _probed(run, facts)]
+    return "\n\n".join(text for text in found if text) or (
+        "This model was not measured against gold answers in this run. Do so before you rely on "
+        "it; agreement among its own answers says nothing about that."
     )
 
 
@@ -133,16 +140,26 @@ def _compared(measured: Mapping[str, Any]) -> str:
         for figure, values in entry["differences"].items():
             gap = _interval(values, "difference", sign="+")
             figures = [f"{number_in(values, side) or 0.0:.3f}" for side in ("base", "trained")]
-            problems = f"{entry['num_problems']:,}"
-            rows.append([code(str(name)), problems, code(str(figure)), *figures, gap])
+            counts = [f"{entry['num_problems']:,}", _sampling(measured, name)]
+            rows.append([code(str(name)), *counts, code(str(figure)), *figures, gap])
     other = public_name(str(measured.get("base", "")))
     with_what = code(other) if other else "a model in a local folder"
     note = f"\n\nOther settings that differed: {code('; '.join(settings))}." if settings else ""
-    heads = ("benchmark", "problems", "figure", "base", "this model", "difference")
+    heads = ("benchmark", "problems", "samples", "figure", "base", "this model", "difference")
     return (
         f"This model and {with_what} (base), measured by the same code (`serl eval --compare`); "
-        "differences with 95 % intervals over pairs of problems.\n\n" + table(heads, rows) + note
+        "differences with 95 % intervals over pairs of problems; `greedy` is one answer at "
+        "temperature 0.\n\n" + table(heads, rows) + note
     )
+
+
+def _sampling(measured: Mapping[str, Any], name: str) -> str:
+    """Say how this model was sampled on a benchmark."""
+    settings = measured.get("settings", {}).get(name, {})
+    samples, temperature = (number_in(settings, key) for key in ("num_samples", "temperature"))
+    if samples is None or temperature is None:
+        return "-"
+    return f"{samples:.0f} at temperature {temperature:g}"
 
 
 def _before_after(run: Run) -> str:
@@ -162,22 +179,30 @@ def _before_after(run: Run) -> str:
     ]
     problems = number_in(run.evaluation, "num_problems") or 0
     samples = number_in(run.evaluation, "num_samples") or 0
+    temperature = number_in(run.evaluation, "temperature")
+    heat = "a temperature not recorded" if temperature is None else f"temperature {temperature:g}"
+    named = run.evaluation.get("problem_set")
+    source = f"of {code(str(named))}" if named else "of a set that is not named"
     return (
         f"The base and this model, measured by the same code on the same {problems:,.0f} problems "
-        f"with {samples:.0f} samples each; means over problems with 95 % bootstrap intervals, the "
-        "change over pairs.\n\n" + table(("figure", "base", "this model", "change"), rows)
+        f"{source}, with {samples:.0f} samples each at {heat}, `greedy` with one at temperature 0; "
+        "means over problems with 95 % bootstrap intervals, the change over pairs.\n\n"
+        + table(("figure", "base", "this model", "change"), rows)
     )
 
 
-def _probed(run: Run) -> str:
+def _probed(run: Run, facts: RunFacts) -> str:
     """Return the first and the last measurement of the probe set during training."""
     points = run.series("serl/probe/pass@1")
     if len(points) < 2:
         return ""
     (first, before), (last, after) = points[0], points[-1]
+    size = f" ({count_of(facts.num_probe_problems, 'problem')})" if facts.num_probe_problems else ""
+    samples = run.config.get("probe_samples", "several")
     return (
-        f"On the probe set, which was not trained on, pass@1 went from {before:.3f} at step "
-        f"{first:.0f} to {after:.3f} at step {last:.0f}."
+        f"On the probe set{size}, which was not trained on, pass@1 went from {before:.3f} at step "
+        f"{first:.0f} to {after:.3f} at step {last:.0f}, over {samples} samples of each problem at "
+        "temperature 1."
     )
 
 
@@ -223,7 +248,8 @@ def contamination(facts: RunFacts, tallies: Tallies, run: Run) -> str:
     )
     overlaps = run.ledger.num_seed_overlaps
     return (
-        f"Every proposal was compared with {sets}, by shared word sequences and ROUGE-L; "
+        f"Every proposal that no filter had refused before was compared with {sets}, by shared "
+        "word sequences and ROUGE-L; "
         f"{count_of(tallies.refused['contamination'], 'proposal')} overlapped and left training. "
         f"{count_of(overlaps, 'seed')} overlapped too, and stayed. Paraphrases and translations "
         "are not found this way."
@@ -236,18 +262,40 @@ def examples(texts: Sequence[str], none: str) -> str:
 
 
 def agreement_warning(run: Run) -> str:
-    """Return what the vote cannot know, with the label accuracy where gold was known."""
-    known = [value for _, value in run.series("serl/label_accuracy")]
-    measured = (
-        f"Where gold answers were known during this run, {sum(known) / len(known):.1%} of the "
-        f"majority answers were right (mean over {count_of(len(known), 'logged step')}); nothing "
-        "is known about the others."
-        if known
-        else "In this run no gold answer was known, so how often the vote was right is not known."
-    )
+    """Return what the vote cannot know, with what is known of the labels of kept groups."""
     return (
         "**Agreement is not accuracy.** The majority answer is what the model's own answers agree "
-        "on. Where most samples make the same mistake, the mistake is the majority. " + measured
+        "on. Where most samples make the same mistake, the mistake is the majority. "
+        + _labels_right(run)
+    )
+
+
+def _labels_right(run: Run) -> str:
+    """Say how many majority answers of kept groups are right, by gold or going by the probe set."""
+    groups = run.ledger.groups
+    kept = [groups.rights[row] for row in groups.kept()]
+    known = [right for right in kept if right >= 0]
+    if known:
+        others = (
+            " Of the others it is not known, and some of their problems may have no right answer."
+        )
+        return (
+            f"{len(known):,} of {len(kept):,} kept groups have a majority answer and a known gold "
+            f"answer; {sum(known) / len(known):.1%} of these majority answers are right."
+            + (others if len(known) < len(kept) else "")
+        )
+    unknown = (
+        "No gold answer is recorded for the kept groups, so how many of their majority answers are "
+        "right is not known."
+    )
+    names = ("estimate", "low", "high")
+    ends = [run.series(f"serl/kept_label_accuracy_{name}")[-1:] for name in names]
+    if not all(ends):
+        return unknown
+    (step, value), (_, low), (_, high) = (end[0] for end in ends)
+    return (
+        f"{unknown} Going by the probe set, whose answers are known, it was about {value:.1%} "
+        f"before step {step:.0f} (95 % interval {low:.1%} to {high:.1%})."
     )
 
 

@@ -26,13 +26,22 @@ def write_model_card(
     *,
     repo_id: str | None,
     measured: Mapping[str, Any] | None = None,
+    checkpoint: int | None = None,
 ) -> None:
     """Write README.md and its figures to `folder`; `repo_id` is where it is going to lie.
 
     `measured` is a comparison with another model, as `serl eval --compare` writes it.
+    `checkpoint` is the step of the weights when they are not the final ones; `run` ends there.
     """
     figures = draw_curves(run, folder / FIGURES)
-    text = model_card(run, facts, repo_id=repo_id, figures=figures, measured=measured or {})
+    text = model_card(
+        run,
+        facts,
+        repo_id=repo_id,
+        figures=figures,
+        measured=measured or {},
+        checkpoint=checkpoint,
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -43,8 +52,12 @@ def model_card(
     repo_id: str | None,
     figures: Mapping[str, str],
     measured: Mapping[str, Any],
+    checkpoint: int | None = None,
 ) -> str:
-    """Return the card of the model; `figures` maps file names to what they show."""
+    """Return the card of the model; `figures` maps file names to what they show.
+
+    `measured` and `checkpoint` are those of `write_model_card`.
+    """
     from huggingface_hub import ModelCardData
 
     tallies = tally(run.ledger)
@@ -53,7 +66,7 @@ def model_card(
         base_model=facts.base,
         library_name="peft" if facts.adapter else "transformers",
         license=facts.base_license,
-        datasets=[facts.seed_source] if facts.seed_source and "/" in facts.seed_source else None,
+        datasets=_on_hub(facts.seed_source),
         pipeline_tag="text-generation",
         tags=list(TAGS),
     )
@@ -69,9 +82,10 @@ def model_card(
     )
     sections = {
         "": f"""{kind} {parts.base_text(facts)} with SeRL ([arXiv 2505.20347]({parts.PAPER})). \
-{parts.method(run)} Made with [TRL](https://github.com/huggingface/trl).{adapter_note}""",
+{parts.method(run)} Made with [TRL](https://github.com/huggingface/trl).\
+{_cut_note("The weights are", checkpoint)}{adapter_note}""",
         "Use": _usage(name, run, facts),
-        "Evaluation": parts.evaluation(run, measured),
+        "Evaluation": parts.evaluation(run, facts, measured),
         "What the vote cannot know, and other limits": parts.limits(run),
         "Training": f"""\
 - Seed set: {parts.seeds_text(facts)}
@@ -93,9 +107,17 @@ def model_card(
 
 
 def dataset_card(
-    run: Run, facts: RunFacts, *, repo_id: str | None, counts: Mapping[str, int]
+    run: Run,
+    facts: RunFacts,
+    *,
+    repo_id: str | None,
+    counts: Mapping[str, int],
+    checkpoint: int | None = None,
 ) -> str:
-    """Return the card of the self-written instructions; `counts` are the rows of each split."""
+    """Return the card of the self-written instructions; `counts` are the rows of each split.
+
+    `checkpoint` is the step at which `run` was cut, if it was.
+    """
     from huggingface_hub import DatasetCardData
 
     tallies = tally(run.ledger)
@@ -103,6 +125,8 @@ def dataset_card(
     data = DatasetCardData(
         annotations_creators=["machine-generated"],
         language_creators=["machine-generated"],
+        language=parts.languages(run),
+        source_datasets=_on_hub(facts.seed_source),
         task_categories=["text-generation"],
         size_categories=[_size_category(sum(counts.values()))],
         tags=list(DATASET_TAGS),
@@ -110,7 +134,8 @@ def dataset_card(
     rows = [(code(split), f"{number:,}") for split, number in counts.items()]
     sections = {
         "": f"""Instructions that a language model ({parts.base_text(facts)}) wrote for itself \
-during self-play training by SeRL ([arXiv 2505.20347]({parts.PAPER})), each with its fate.
+during self-play training by SeRL ([arXiv 2505.20347]({parts.PAPER})), each with its fate.\
+{_cut_note("They are", checkpoint)}
 
 {table(("split", "rows"), rows)}""",
         "Warnings": f"""\
@@ -118,16 +143,18 @@ during self-play training by SeRL ([arXiv 2505.20347]({parts.PAPER})), each with
   model. It can be wrong, and the instruction can have no answer at all.
 - Everything is machine-written. It can be false, repetitive, unsafe or offensive, it can repeat
   what the base model was trained on, and it was not searched for personal data.
-- The split `refused` holds what the filters kept out of training. It is there to study filters.
+- The split `refused` holds what the filters kept out of training, each with its reason. It is
+  there to study filters; most of its texts can be withheld, see Contamination.
 - The texts were written from a seed set that is not part of this data set, and stay close to it.
 - Terms of the base model on the use of its outputs may apply. {parts.license_text(facts)}
+  No licence was chosen for this data set itself.
 
 To have something removed, open a discussion on this page.""",
         "Read it": f"""\
 ```python
 from datasets import load_dataset
 
-instructions = load_dataset("{name}", split="accepted")
+instructions = load_dataset("{address_of(name)}", split="accepted")
 kept = instructions.filter(lambda row: row["kept"])
 ```""",
         "Columns": table(
@@ -142,8 +169,9 @@ kept = instructions.filter(lambda row: row["kept"])
         "From proposals to training": parts.funnel(tallies),
         "Agreement": parts.agreement(tallies) + "\n\n" + parts.agreement_warning(run),
         "Contamination": parts.contamination(facts, tallies, run)
-        + " The texts of refused proposals that overlap, and of those that may copy a seed, are "
-        "withheld (column `withheld`).",
+        + " Withheld (column `withheld`) are the texts of proposals that overlap or may copy a "
+        "seed, and of all that a filter refused before they were compared with the seeds by "
+        "ROUGE-L: nobody knows whether they are copies.",
         "Examples": "Accepted:\n\n"
         + parts.examples(tallies.examples["accepted"], "none")
         + "\n\nRefused:\n\n"
@@ -163,6 +191,25 @@ def _heading(name: str) -> str:
     return code(name.split("/")[-1])
 
 
+def address_of(name: str) -> str:
+    """Return the name of a repository as code quotes it; an owner not known yet is `OWNER`."""
+    quotable = "".join(c for c in name if c.isalnum() or c in "/._- ")
+    return quotable if "/" in quotable else f"OWNER/{quotable}"
+
+
+def _cut_note(what: str, checkpoint: int | None) -> str:
+    if checkpoint is None:
+        return ""
+    return (
+        f"\n\n{what} those of the checkpoint after step {checkpoint:,}, not of the whole run; all "
+        "counts and figures below end there."
+    )
+
+
+def _on_hub(source: str | None) -> list[str] | None:
+    return [source] if source and "/" in source else None
+
+
 def _usage(name: str, run: Run, facts: RunFacts) -> str:
     named = {f.name: run.config[f.name] for f in fields(PromptStyle) if f.name in run.config}
     asked = "If 3 pens cost 6 coins, what do 5 pens cost?"
@@ -172,7 +219,7 @@ def _usage(name: str, run: Run, facts: RunFacts) -> str:
 ```python
 from transformers import pipeline
 
-generator = pipeline("text-generation", model="{_quotable(name)}")
+generator = pipeline("text-generation", model="{address_of(name)}")
 messages = {messages}
 print(generator(messages, return_full_text=False)[0]["generated_text"])
 ```
@@ -186,15 +233,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
-model = PeftModel.from_pretrained(base, "{_quotable(name)}")
+model = PeftModel.from_pretrained(base, "{address_of(name)}")
 messages = {messages}
 ```
 
 These are the messages of training, around another instruction."""
-
-
-def _quotable(name: str) -> str:
-    return "".join(c for c in name if c.isalnum() or c in "/._- ")
 
 
 def _size_category(rows: int) -> str:

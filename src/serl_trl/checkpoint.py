@@ -5,21 +5,29 @@ cleared at the next save or start), `damaged` (checkpoints that no longer fit th
 `cut` (what a resumed run had written after the checkpoint it went on from).
 """
 
-import errno
+import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
+import socket
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serl_trl.disk import DiskFullError, describe_full_disk
 from serl_trl.ledger import PRIVATE_FOLDER, cut_lines
+
+logger = logging.getLogger(__name__)
 
 STATE_FILE = "serl_state.json"
 MANIFEST = "serl_manifest.json"
 FINISHED = "finished.json"
+LOCK = "lock"
 
 NEWEST, NEWEST_OR_NONE = True, "auto"
 """What `choose` takes beside a folder: the newest, which must exist or need not."""
@@ -34,10 +42,6 @@ _MARGIN = 1.1
 
 class CheckpointError(ValueError):
     """Why a run cannot go on from a checkpoint, and what to do instead."""
-
-
-class DiskFullError(OSError):
-    """A checkpoint found no room on the disk."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,60 @@ def _nothing(point: str) -> None:
 
 reached: Callable[[str], None] = _nothing
 """Called with the name of each of `POINTS` as it is passed; a test puts a crash here."""
+
+
+# Keeping other runs out.
+
+
+class Hold:
+    """Keeps other processes from training in the folder of a run, for as long as it lives.
+
+    The kernel lets go when the process ends, however it does. Made by `hold`.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        weakref.finalize(self, os.close, handle)
+
+    def is_of(self, path: Path) -> bool:
+        """Return whether `path` still is the file that was locked, and no later one."""
+        return path.exists() and os.path.samestat(os.fstat(self._handle), path.stat())
+
+
+_holds: weakref.WeakValueDictionary[Path, Hold] = weakref.WeakValueDictionary()
+
+
+def hold(run: Path) -> Hold:
+    """Lock the folder of a run, which is made if it does not exist, for this process.
+
+    Trainers of one process share their hold of a folder. Where the file system knows no locks, a
+    warning is logged instead. Raises `CheckpointError` when another process has it locked.
+    """
+    path = run.resolve() / PRIVATE_FOLDER / LOCK
+    held = _holds.get(path)
+    if held is not None and held.is_of(path):
+        return held
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    held = _holds[path] = Hold(handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        del _holds[path]
+        holder = os.read(handle, 200).decode(errors="replace") or "another process"
+        raise CheckpointError(
+            f"output_dir={run} is in use: {holder} trains in it, and two runs in one folder would "
+            "destroy each other. Wait for that process or end it, or name another output_dir."
+        ) from error
+    except OSError as error:
+        logger.warning(
+            "%s cannot be locked (%s); see to it that no other run uses the folder.", run, error
+        )
+    with contextlib.suppress(OSError):
+        # Only for the message above, so that a full disk is named by what needs the room.
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return held
 
 
 # Writing.
@@ -136,27 +194,6 @@ def expected_bytes(run: Path, *, otherwise: int) -> int:
     return sum(each["size"] for each in files.values())
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Return whether `error` comes from a full disk, which torch and safetensors wrap in others."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    text = str(error)
-    return (
-        isinstance(error, DiskFullError)
-        or (isinstance(error, OSError) and error.errno in full)
-        or "No space left on device" in text
-        or "PytorchStreamWriter failed" in text
-        or ("inline_container" in text and "unexpected pos" in text)
-    )
-
-
-def describe_full_disk(folder: Path, *, needed: int, free: int) -> str:
-    """Return "disk full: need X, have Y" with the folder it is about."""
-    return (
-        f"disk full: need {_size(needed)}, have {_size(free)} in {folder.parent}; free some space, "
-        "or lower save_total_limit."
-    )
-
-
 # Reading.
 
 
@@ -192,7 +229,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the folders `checkpoint-N` of a run, oldest first, whole or not."""
-    found = [p for p in run.glob("checkpoint-*") if p.name[11:].isdecimal() and p.is_dir()]
+    found = [path for path in run.glob("checkpoint-*") if _is_numbered(path) and path.is_dir()]
     return sorted(found, key=step_of)
 
 
@@ -204,7 +241,8 @@ def step_of(checkpoint: Path) -> int:
 def find_damage(checkpoint: Path) -> str:
     """Return what does not fit the manifest of `checkpoint`, or nothing when it is whole.
 
-    A file of 64 MB or more is compared by its size and its first and last MB.
+    A file of 64 MB or more is compared by its size and its first and last MB. A folder that is
+    called `checkpoint-N` must be of step N; any other name says nothing.
     """
     if not checkpoint.is_dir():
         return "there is no such folder"
@@ -212,6 +250,8 @@ def find_damage(checkpoint: Path) -> str:
         manifest = read_manifest(checkpoint)
     except CheckpointError as error:
         return str(error)
+    if _is_numbered(checkpoint) and step_of(checkpoint) != manifest["step"]:
+        return f"it holds step {manifest['step']}, which its name does not say"
     for name, expected in manifest["files"].items():
         path = checkpoint / name
         if not path.is_file():
@@ -355,6 +395,10 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def _is_numbered(path: Path) -> bool:
+    return path.name.startswith("checkpoint-") and path.name[11:].isdecimal()
+
+
 def _files_of(folder: Path) -> list[str]:
     found = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
     return sorted(path.relative_to(folder).as_posix() for path in found)
@@ -417,11 +461,3 @@ def _move(path: Path, target: Path) -> None:
 def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _size(num_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.1f} GB"

@@ -4,9 +4,10 @@ Exit codes: 0 the command did what it should, 1 the disk is full, a number is no
 engine samples from other weights (earlier checkpoints are whole), 2 bad input (all problems are
 printed, and nothing was trained), 3 the run stopped because no proposal or group passed any more
 (the model is saved), 130 interrupted outside training or twice, 143 stopped by SIGTERM or SIGINT
-with a checkpoint to go on from (--resume auto).
+(the last line names the checkpoint that --resume auto goes on from, if there is one).
 """
 
+import argparse
 import importlib
 import json
 import sys
@@ -25,7 +26,13 @@ from rich.table import Table
 from rich.text import Text
 
 from serl_trl import __version__
-from serl_trl.checkpoint import CheckpointError, DiskFullError, mark_finished
+from serl_trl.checkpoint import (
+    NEWEST_OR_NONE,
+    CheckpointError,
+    choose,
+    is_finished,
+    mark_finished,
+)
 from serl_trl.console import (
     FAILED,
     INTERRUPTED,
@@ -37,8 +44,10 @@ from serl_trl.console import (
     write_json,
     write_text,
 )
+from serl_trl.disk import DiskFullError
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.processes import is_main_process
+from serl_trl.run_facts import public_name
 from serl_trl.run_files import EVALUATION, evaluation_record
 from serl_trl.texts import count_of, near_matches, visible
 
@@ -130,6 +139,9 @@ def train(argv: Sequence[str], out: Console) -> int:
 
     args = _parse("train", argv)
     if is_over(args):
+        if args.config.push_to_hub and not is_over(args, pushed=True):
+            _push(args)
+            return OK
         say(out, f"the run in {args.config.output_dir} is finished; nothing was changed")
         return OK
     started = time.perf_counter()
@@ -231,7 +243,8 @@ def demo(argv: Sequence[str], out: Console) -> int:
         return STOPPED
     after = measure("after")
     measured = Path(str(trainer.args.output_dir)) / PRIVATE_FOLDER / EVALUATION
-    write_json(str(measured), evaluation_record(before, after))
+    source = {"problem_set": public_name(inputs.probe_set.source), "temperature": 1.0}
+    write_json(str(measured), {**evaluation_record(before, after), **source})
     report = {
         "before": _figures(before),
         "after": _figures(after),
@@ -253,15 +266,21 @@ def demo(argv: Sequence[str], out: Console) -> int:
 
 def env(argv: Sequence[str], out: Console) -> int:
     """Print the versions that matter in a report."""
+    parser = argparse.ArgumentParser(prog="serl env", allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--json", metavar="PATH", help="Write the versions to this file, as JSON.")
+    try:
+        options, unknown = parser.parse_known_args(list(argv))
+    except argparse.ArgumentError:
+        options, unknown = argparse.Namespace(), ["--json without a value"]
+    if unknown:
+        return report_problems("env", ["serl env takes only --json PATH."])
+    # Imported here: it imports torch, and `--help` should take no seconds.
     from serl_trl.describe import describe_environment
 
-    options = dict(zip(argv[::2], argv[1::2], strict=False))
-    if len(argv) % 2 or set(options) - {"--json"}:
-        return report_problems("env", ["serl env takes only --json PATH."])
     report = describe_environment()
     for name, value in report.items():
         say(out, f"- {name}: {value}")
-    write_json(options.get("--json"), report)
+    write_json(options.json, report)
     return OK
 
 
@@ -281,19 +300,16 @@ def _parse(
 
 def _load(args: "Arguments", out: Console) -> "Inputs":
     """Load and check what is read, and make room for the run."""
-    from accelerate import PartialState
-
     from serl_trl.build import load_inputs, output_folder, set_aside
+    from serl_trl.saving import in_first
 
     inputs = load_inputs(args)
     for read in (inputs.seed_set, inputs.probe_set):
         for warning in read.warnings if read else ():
             out.print(Text(visible(warning), "yellow"))
-    if args.run.overwrite:
-        if is_main_process() and (moved := set_aside(output_folder(args))):
-            say(out, f"the earlier run was moved to {moved}")
-        # No other process may write to the folder while it is being moved.
-        PartialState().wait_for_everyone()
+    # No other process may write to the folder while it is being moved.
+    if args.run.overwrite and (moved := in_first(lambda: set_aside(output_folder(args)))):
+        say(out, f"the earlier run was moved to {moved}")
     return inputs
 
 
@@ -305,7 +321,7 @@ def _build(args: "Arguments", inputs: "Inputs") -> "SeRLTrainer":
 
 def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> bool:
     """Train and save the model; false when the run was asked to stop, and has left."""
-    from serl_trl.build import output_folder, planned_end, resume_from
+    from serl_trl.build import resume_from
 
     # The signals of other processes may come while this one already leaves.
     with trainer.stopping.listening():
@@ -316,9 +332,6 @@ def _train(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> bool:
     trainer.save_model(trainer.args.output_dir)
     if trainer.starved:
         out.print(Text(f"the run stopped early: {visible(trainer.starved)}", "yellow"))
-    at_end = trainer.state.global_step >= trainer.args.max_steps
-    if is_main_process() and (at_end or trainer.selfplay.rollouts_spent):
-        mark_finished(output_folder(args), planned_end(args))
     return True
 
 
@@ -332,27 +345,51 @@ def _stop(args: "Arguments", trainer: "SeRLTrainer", out: Console) -> None:
     write_json(args.run.json, report)
     trainer.accelerator.wait_for_everyone()
     trainer.end()
-    say(
-        out,
-        f"stopped by {asked} after step {step} of {trainer.state.max_steps}; the same command with "
-        "--resume auto goes on",
+    if not is_main_process():
+        return
+    newest = choose(Path(str(trainer.args.output_dir)), NEWEST_OR_NONE).folder
+    way = (
+        f"the same command with --resume auto goes on from {newest.name}"
+        if newest
+        else "there is no checkpoint to go on from, so --resume auto starts afresh"
     )
+    say(out, f"stopped by {asked} after step {step} of {trainer.state.max_steps}; {way}")
 
 
 def _finish(
     args: "Arguments", trainer: "SeRLTrainer", report: Mapping[str, Any], out: Console
 ) -> None:
+    from serl_trl.build import output_folder, planned_end
+
     # Last, because the card and the report show what was measured.
     trainer.create_model_card()
     _write_report(trainer, out)
-    if trainer.args.push_to_hub and (address := trainer.push_to_hub()):
-        # The console of every other process is quiet.
-        say(Console(stderr=True), f"pushed to {address}")
     write_json(args.run.json, report)
+    at_end = trainer.state.global_step >= trainer.args.max_steps
+    if is_main_process() and (at_end or trainer.selfplay.rollouts_spent):
+        mark_finished(output_folder(args), planned_end(args))
     # A process that leaves while another still talks to it can abort in gloo's threads.
     trainer.accelerator.wait_for_everyone()
     # Ends the trackers and the process group.
     trainer.end()
+    if args.config.push_to_hub:
+        # Alone: it may take longer than `ddp_timeout`, for which others would wait.
+        _push(args)
+
+
+def _push(args: "Arguments") -> None:
+    """Send the saved model from the main process; a finished run notes that it arrived."""
+    if not is_main_process():
+        return
+    from serl_trl.build import output_folder, planned_end
+    from serl_trl.hub import push_model
+
+    config, folder = args.config, output_folder(args)
+    private = config.hub_private_repo is not False
+    if address := push_model(folder, repo_id=config.hub_model_id, private=private):
+        say(Console(stderr=True), f"pushed to {address}")
+        if is_finished(folder, planned_end(args)):
+            mark_finished(folder, planned_end(args, pushed=True))
 
 
 def _write_report(trainer: "SeRLTrainer", out: Console) -> None:
@@ -375,7 +412,7 @@ def _before_after(before: "Measurement", after: "Measurement") -> Table:
     earlier, later = before.intervals(), after.intervals()
     for name in FIGURES:
         old, new = earlier[name], later[name]
-        cells = [f"{i.mean:.3f}  [{i.low:.3f}, {i.high:.3f}]" for i in (old, new)]
+        cells = [f"{i.mean:.3f}  {i.bounds()}" for i in (old, new)]
         table.add_row(name, *(Text(cell) for cell in cells), f"{new.mean - old.mean:+.3f}")
     return table
 

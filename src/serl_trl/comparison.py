@@ -13,6 +13,7 @@ from serl_trl.evaluate import Evaluated, differing, read_summary, write_whole
 from serl_trl.evaluation import Interval, Measurement, bootstrap, majority_right
 from serl_trl.texts import visible
 
+LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
 RESULTS_FOLDER = ".eval_results"
 
 
@@ -29,13 +30,15 @@ class Discordant:
 class Difference:
     """One figure on both sides; `difference` is trained minus base, paired over problems.
 
-    `wins` counts the problems on which the trained model is better (for a rate or a length:
-    higher), `losses` those on which it is worse.
+    `wins` counts the problems on which the trained model is better, `losses` those on which it is
+    worse; better is lower for the figures of `LOWER_WINS`, and higher for all others.
     """
 
     figure: str
     base: float
     trained: float
+    base_interval: Interval
+    trained_interval: Interval
     difference: Interval
     wins: int
     losses: int
@@ -78,6 +81,11 @@ def compare(
                     f"{name}: {setting} differs ({left.settings[setting]} / "
                     f"{right.settings[setting]}); evaluate both in the same way."
                 )
+        if not problems and _asked(left) != _asked(right):
+            problems.append(
+                f"{name}: the two evaluations do not hold the same problems in the same order; put "
+                "the one that was changed aside and run serl eval again."
+            )
     if problems:
         raise ValueError("\n".join(problems))
     return [_compared(base[name], trained[name], seed) for name in common]
@@ -96,20 +104,27 @@ def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
     return Discordant(only_base, only_trained, min(1.0, 2 * tail / 2**total))
 
 
+def _asked(evaluated: Evaluated) -> list[tuple[str, str]]:
+    return [(each.instruction, each.gold) for each in evaluated.measurement.problems]
+
+
 def _compared(base: Evaluated, trained: Evaluated, seed: int) -> Comparison:
     left, right = base.measurement, trained.measurement
     before, after = left.values(), right.values()
     differences = []
     for figure in (name for name in after if name in before):
         gaps = [b - a for a, b in zip(before[figure], after[figure], strict=True)]
+        sign = -1 if figure in LOWER_WINS else 1
         differences.append(
             Difference(
                 figure=figure,
                 base=fmean(before[figure]),
                 trained=fmean(after[figure]),
+                base_interval=bootstrap(before[figure], seed=seed),
+                trained_interval=bootstrap(after[figure], seed=seed),
                 difference=bootstrap(gaps, seed=seed),
-                wins=sum(gap > 0 for gap in gaps),
-                losses=sum(gap < 0 for gap in gaps),
+                wins=sum(sign * gap > 0 for gap in gaps),
+                losses=sum(sign * gap < 0 for gap in gaps),
                 ties=sum(gap == 0 for gap in gaps),
             )
         )
@@ -166,8 +181,8 @@ def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> s
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| {d.figure} | {d.base:.3f} | {d.trained:.3f} | {shown(d.difference)} | {d.wins} | "
-            f"{d.losses} | {d.ties} |"
+            f"| {label(d.figure)} | {d.base:.3f} | {d.trained:.3f} | {shown(d.difference)} | "
+            f"{d.wins} | {d.losses} | {d.ties} |"
             for d in each.differences
         ]
         lines.append("")
@@ -184,9 +199,14 @@ def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> s
     return "\n".join(lines)
 
 
+def label(figure: str) -> str:
+    """Return a figure's name as it stands in a table, with what wins where that is the lower."""
+    return f"{figure} (lower wins)" if figure in LOWER_WINS else figure
+
+
 def shown(interval: Interval) -> str:
     """Return a difference with its interval, each with its sign."""
-    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    return f"{interval.mean:+.3f} {interval.bounds(sign='+')}"
 
 
 def _plain(text: str) -> str:

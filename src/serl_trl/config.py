@@ -1,7 +1,9 @@
 """Every number of a run: `SeRLConfig`, TRL's `GRPOConfig` with the self-play options beside it."""
 
+import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -10,7 +12,9 @@ from typing import Any
 from accelerate import PartialState
 from trl import GRPOConfig
 
+from serl_trl.config_file import is_secret
 from serl_trl.prompts import PromptStyle
+from serl_trl.texts import holds_secret, redacted
 
 _STYLE = PromptStyle()
 
@@ -286,7 +290,11 @@ class SeRLConfig(GRPOConfig):
     probe_steps: int = _option(
         0, "Measure the probe set every this many steps; 0 measures nothing during training."
     )
-    probe_samples: int = _option(4, "Completions per problem of the probe set.")
+    probe_samples: int | None = _option(
+        None,
+        "Completions per problem of the probe set; not set: num_generations. With another number "
+        "the label accuracy of kept groups is not estimated.",
+    )
     sample_steps: int = _option(
         0,
         "Show some proposals with their fate and one group with its votes every this many steps; 0 "
@@ -299,13 +307,15 @@ class SeRLConfig(GRPOConfig):
     def __post_init__(self) -> None:
         problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
         if problems:
-            raise ValueError("\n".join(problems))
+            raise ValueError(redacted("\n".join(problems)))
         if self.use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             # On the CPU transformers sets up the processes without ddp_timeout, and a hung one
             # would be waited for half an hour.
             timeout = timedelta(seconds=self.ddp_timeout)
             PartialState(cpu=True, backend=self.ddp_backend, timeout=timeout)
         super().__post_init__()
+        if self.probe_samples is None:
+            self.probe_samples = self.num_generations
         if self.max_steps <= 0:
             self.max_steps = self.steps_per_iteration * self.num_selfplay_iterations
         if self.use_selfplay:
@@ -360,7 +370,13 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
 
     Works on raw values, before anything is built from them, so that all problems are named at once.
     """
-    problems: list[str] = []
+    values = {name: _parsed(value) for name, value in values.items()}
+    problems = [
+        f"{name} holds {what}, and options are saved with the run; log in with `hf auth login`, or "
+        "set a variable such as HF_TOKEN in the shell."
+        for name, value in values.items()
+        if name != "hub_token" and (what := _secret_in(value))
+    ]
     for name, (low, high, hint) in _RANGES.items():
         value = values.get(name)
         if value is None or isinstance(value, bool) or not isinstance(value, int | float):
@@ -424,19 +440,19 @@ def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
             f"hub_strategy={getattr(strategy, 'value', strategy)} must be end; checkpoints hold "
             "what is not meant for others. `serl push RUN` pushes at any time."
         )
-    for name in ("model_init_kwargs", "generation_kwargs"):
-        options = values.get(name)
-        secrets = {"token", "use_auth_token", "api_key"} & set(options or ())
-        if isinstance(options, Mapping) and any(isinstance(options[key], str) for key in secrets):
-            problems.append(
-                f"{name} holds a token, and options are saved with the run; log in with `hf auth "
-                "login` or set HF_TOKEN."
-            )
     kwargs = values.get("generation_kwargs")
     if values.get("use_vllm") and isinstance(kwargs, Mapping) and "seed" in kwargs:
         problems.append(
             f"generation_kwargs={{seed: ...}} with vllm_mode={values.get('vllm_mode')} makes all "
             "completions of a prompt alike, so that no vote can differ; leave the seed out."
+        )
+    parts = values.get("vllm_tensor_parallel_size")
+    colocated = values.get("use_vllm") and values.get("vllm_mode") == "colocate"
+    if colocated and isinstance(parts, int) and parts > 1:
+        problems.append(
+            f"vllm_tensor_parallel_size={parts} with vllm_mode=colocate is refused: the processes "
+            "of one engine must draw the same tokens, and training gives each its own random "
+            "state; leave it at 1, or use vllm_mode: server."
         )
     if values.get("hub_token"):
         problems.append(
@@ -445,6 +461,36 @@ def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
         )
     return problems
 
+
+def _parsed(value: Any) -> Any:
+    """Read the JSON of a mapping; what is none is left to whoever reads it."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _secret_in(value: Any) -> str:
+    """Return what is secret in a value, at any depth, without repeating it; or nothing."""
+    if isinstance(value, str):
+        return "a token, or an address with a password" if holds_secret(value) else ""
+    if isinstance(value, Mapping):
+        named = (f"a secret ({key})" for key, item in value.items() if _is_secret_item(key, item))
+        inside = (_secret_in(each) for pair in value.items() for each in pair)
+        return next(filter(None, (*inside, *named)), "")
+    if isinstance(value, list | tuple | set):
+        return next(filter(None, map(_secret_in, value)), "")
+    return ""
+
+
+def _is_secret_item(key: Any, item: Any) -> bool:
+    # `token: true` means the login of the machine, and a tokenizer's marks are no secrets.
+    return isinstance(item, str) and is_secret(str(key)) and not _MARK.fullmatch(str(key))
+
+
+_MARK = re.compile("(bos|eos|pad|unk|sep|cls|mask|image|video|audio)_token")
 
 _RANGES: dict[str, tuple[float, float, str]] = {
     "per_device_train_batch_size": (1, math.inf, "it counts rollouts"),
@@ -489,7 +535,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "instructions_per_iteration": (1, math.inf, "the paper uses 2000"),
     "num_selfplay_iterations": (1, 1000, "the paper uses 3"),
     "probe_steps": (0, math.inf, "0 measures nothing during training"),
-    "probe_samples": (1, 4096, "4 is enough to watch a trend"),
+    "probe_samples": (1, 4096, "4 is enough to watch pass@1"),
     "sample_steps": (0, math.inf, "0 shows none"),
     "show_steps": (0, math.inf, "0 follows logging_steps"),
 }

@@ -8,14 +8,13 @@ from typing import Any
 
 import yaml
 
-from serl_trl.texts import list_names, near_matches, one_line, visible
+from serl_trl.texts import holds_password, holds_secret, list_names, near_matches, one_line, visible
 
 MAX_BYTES = 1_000_000
 MAX_ALIASES = 20
 MAX_DEPTH = 20
 
 _SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS"}
-_SECRET_VALUE = re.compile(r"hf_[A-Za-z0-9]{20,}")
 
 
 @dataclass(frozen=True)
@@ -181,10 +180,11 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
 
 def _secret_values(text: str, path: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), start=1):
-        if _SECRET_VALUE.search(line):
+        if holds_secret(line):
+            what = "a password in an address" if holds_password(line) else "a Hugging Face token"
             yield (
-                f"{path}:{number}: holds what looks like a Hugging Face token. The config is saved "
-                "with the run; log in with `hf auth login` or set HF_TOKEN."
+                f"{path}:{number}: holds what looks like {what}. The config is saved with the run; "
+                "log in with `hf auth login`, or set a variable such as HF_TOKEN in the shell."
             )
 
 

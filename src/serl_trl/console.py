@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from serl_trl.processes import is_main_process
-from serl_trl.texts import count_of, visible
+from serl_trl.texts import count_of, redacted, visible
 
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
 
@@ -25,7 +25,7 @@ def report_problems(command: str, problems: Sequence[str]) -> int:
     )
     err.print(f"serl {visible(command)}: {count_of(len(problems), 'problem')}", style="bold red")
     for problem in problems:
-        err.print("- " + visible(problem).replace("\n", "\n  "))
+        err.print("- " + redacted(visible(problem)).replace("\n", "\n  "))
     return BAD_INPUT
 
 

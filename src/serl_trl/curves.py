@@ -10,12 +10,12 @@ from serl_trl.run_files import Run
 FIGURES = (
     (
         "agreement.png",
-        "Agreement: majority ratio of all groups and of the kept ones, and how many labels were "
-        "right where gold is known",
+        "Agreement: majority ratio of all groups and of the kept ones, and how many labels of kept "
+        "groups were right where gold is known",
         (
             ("serl/majority_ratio", "majority ratio"),
             ("serl/kept_majority_ratio", "majority ratio, kept"),
-            ("serl/label_accuracy", "label accuracy"),
+            ("serl/kept_label_accuracy", "kept labels right"),
             ("serl/probe/pass@1", "probe pass@1"),
         ),
     ),

@@ -205,7 +205,8 @@ def probe_metrics(
 ) -> dict[str, float]:
     """Return what a probe says of the labels; what cannot be known is left out.
 
-    `majority_ratios` are those of the groups kept for training since the last probe.
+    `majority_ratios` are those of the groups kept for training since the last probe, with as many
+    completions as the `labels` were voted by; without any nothing is estimated.
     """
     if not labels:
         return {}

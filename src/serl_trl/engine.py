@@ -1,6 +1,7 @@
 """What vLLM needs around TRL's own use of it: one sync and one wake a refill, and a watched gap."""
 
 import logging
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -86,22 +87,31 @@ def check_gap(trainer: "SeRLTrainer", output: dict[str, Any], fresh: Sequence[bo
     """Log how far the engine's log-probs are from the trainer's; warn, and stop above the bound.
 
     The gap is the mean absolute difference over the tokens of the `fresh` rows of all processes:
-    those that the present weights sampled. Raises `LogProbGapError` in all processes.
+    those that the present weights sampled. A token for which the engine gives no finite log-prob is
+    left out. Where none is left, or the trainer's own is not finite, the gap is NaN, which stops
+    the run. Raises `LogProbGapError` in all processes.
     """
     if "sampling_per_token_logps" not in output:
         return
-    mask = (
-        output["completion_mask"]
-        * torch.tensor(fresh, device=output["completion_mask"].device)[:, None]
-    )
-    difference = (trainer._sampling_logps(output) - output["sampling_per_token_logps"]).abs()
-    sums = torch.stack([(difference * mask).sum().double(), mask.sum().double()])
-    total, count = trainer.accelerator.reduce(sums, reduction="sum").tolist()
-    if not count:
+    mask = output["completion_mask"].bool()
+    mask = mask & torch.tensor(fresh, device=mask.device)[:, None]
+    engine, own = output["sampling_per_token_logps"], trainer._sampling_logps(output)
+    known = mask & engine.isfinite()
+    difference = (own - engine).abs()[known].sum()
+    broken = (mask & ~own.isfinite()).sum()
+    sums = torch.stack([n.double() for n in (difference, known.sum(), mask.sum(), broken)])
+    total, count, tokens, lost = trainer.accelerator.reduce(sums, reduction="sum").tolist()
+    if not tokens:
         return
-    gap = total / count
+    gap = math.nan if lost or not count else total / count
     trainer._metrics["train"]["serl/logprob_gap"].append(gap)
     args, step = trainer.args, trainer.state.global_step
+    if math.isnan(gap):
+        raise LogProbGapError(
+            f"serl/logprob_gap={gap:g} at step {step}: {lost:.0f} of {tokens:.0f} log-probs of the "
+            f"trainer and {tokens - count:.0f} of the engine are not finite; look for NaN in the "
+            "weights and for other dtypes in both, see docs/backends.md."
+        )
     if gap > args.max_logprob_gap:
         raise LogProbGapError(
             f"serl/logprob_gap={gap:.3g} at step {step} is above max_logprob_gap="

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SUMMARY = "summary.json"
 CHUNK_SIZE = 64
 
+_AGAIN = "put the folder aside and run serl eval again."
 _WAY_OUT = "name another output_dir, or put the folder aside by --overwrite true."
 
 
@@ -272,7 +273,7 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
             for other, entry in held.items():
                 if other not in settings and entry["settings"]["model"] != wanted["model"]:
                     problems.append(f"{folder} holds {other} of another model; {_WAY_OUT}")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problems.append(f"{folder} cannot be gone on with: {error}; {_WAY_OUT}")
     return list(dict.fromkeys(problems))
 
@@ -309,10 +310,36 @@ def read_evaluation(folder: Path, *, ks: Sequence[int] = ()) -> dict[str, Evalua
         raise ValueError(f"{folder} holds no {SUMMARY} of an evaluation; run serl eval first.")
     found = {}
     for name, entry in held.items():
-        graded = tuple(map(graded_of, _items(folder / f"{name}.jsonl")))
-        measurement = Measurement(graded, entry["settings"]["num_samples"], tuple(ks))
-        found[name] = Evaluated(name, entry["settings"], entry["complete"], measurement)
+        try:
+            found[name] = _read_benchmark(folder / f"{name}.jsonl", name, entry, tuple(ks))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{folder / SUMMARY} says of {name} not what serl eval writes ({error!r}); put the "
+                "folder aside."
+            ) from error
     return found
+
+
+def _read_benchmark(
+    path: Path, name: str, entry: Mapping[str, Any], ks: tuple[int, ...]
+) -> Evaluated:
+    """Read the items of a benchmark, and hold them against what the summary says of them."""
+    settings, complete, expected = entry["settings"], entry["complete"], entry["num_problems"]
+    num_samples, graded = settings["num_samples"], []
+    for number, item in enumerate(_items(path), start=1):
+        if item.get("fingerprint") != entry["fingerprint"]:
+            raise ValueError(f"{path}:{number} is of other settings than {SUMMARY} says; {_AGAIN}")
+        try:
+            graded.append(graded_of(item))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}:{number} is no item of serl eval: {error!r}.") from error
+        if len(graded[-1].classes) != num_samples:
+            raise ValueError(f"{path}:{number} has not num_samples={num_samples}; {_AGAIN}")
+    if complete and len(graded) != expected:
+        raise ValueError(
+            f"{path} holds {len(graded)} problems, {SUMMARY} says {expected}; {_AGAIN}"
+        )
+    return Evaluated(name, settings, complete, Measurement(tuple(graded), num_samples, ks))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -324,9 +351,12 @@ def read_summary(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}); put the folder aside.") from error
+    if not isinstance(summary, dict) or not isinstance(summary.get("benchmarks", {}), dict):
+        raise ValueError(f"{path} is no summary of serl eval; put the folder aside.")
+    return summary
 
 
 def graded_of(record: Mapping[str, Any]) -> Graded:
@@ -389,9 +419,12 @@ def _items(path: Path) -> Iterator[dict[str, Any]]:
     """Give the items of a benchmark one by one: with all completions they may fill the memory."""
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            yield json.loads(line)
+            item = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{path}:{number} is damaged ({error}); put it aside.") from error
+        if not isinstance(item, dict):
+            raise ValueError(f"{path}:{number} is no object; put the file aside.")
+        yield item
 
 
 @contextmanager

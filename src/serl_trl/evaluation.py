@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from math import comb
 from statistics import fmean
@@ -49,11 +50,17 @@ class Graded:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over problems with its 95 % bootstrap interval."""
+    """A mean over problems with its 95 % bootstrap interval; of one problem there is none."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    def bounds(self, *, sign: str = "") -> str:
+        """Return the interval as text, "-" where there is none; `sign` "+" shows a plus."""
+        if self.low is None or self.high is None:
+            return "-"
+        return f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
 def grade(
@@ -169,7 +176,12 @@ def maj_at_k(graded: Graded, k: int) -> float:
 @lru_cache(maxsize=100_000)
 def _maj_at_k(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
     """Count the k-subsets by how many right samples they hold, and by how many classes tie."""
-    won = 0.0
+    total = right + sum(others) + silent
+    if k == total:
+        best = max((right, *others))
+        return 1 / (1 + others.count(right)) if best and right == best else 0.0
+    # won[ties]: subsets that the right class wins together with so many others.
+    won: Counter[int] = Counter()
     for top in range(1, min(right, k) + 1):
         # ways[ties][chosen]: of the classes so far, none above `top`, `ties` of them at it.
         ways = [[0] * (k - top + 1)]
@@ -178,8 +190,10 @@ def _maj_at_k(right: int, others: tuple[int, ...], silent: int, k: int) -> float
             ways = _with_class(ways, size, top)
         for ties, row in enumerate(ways):
             subsets = sum(n * comb(silent, k - top - chosen) for chosen, n in enumerate(row))
-            won += comb(right, top) * subsets / (1 + ties)
-    return won / comb(right + sum(others) + silent, k)
+            won[ties] += comb(right, top) * subsets
+    # Whole numbers to here, and far beyond what a float holds.
+    shares = sum((Fraction(number, 1 + ties) for ties, number in won.items()), Fraction(0))
+    return float(shares / comb(total, k))
 
 
 def _with_class(ways: list[list[int]], size: int, top: int) -> list[list[int]]:
@@ -196,11 +210,13 @@ def _with_class(ways: list[list[int]], size: int, top: int) -> list[list[int]]:
 def bootstrap(values: Sequence[float], *, seed: int = 0, num_resamples: int = 2000) -> Interval:
     """Return the mean of `values` with a 95 % percentile interval over problems.
 
-    The interval of no values is (0, 0); `seed` fixes the resampling. Of differences between two
-    measurements of the same problems it is the paired interval.
+    Fewer than two values say nothing of how they vary: they have no interval, and the mean of none
+    is 0. Values that are all alike, such as 0 or 1 everywhere, have one without width, which is too
+    sure. `seed` fixes the resampling. Of differences between two measurements of the same problems
+    it is the paired interval.
     """
-    if not values:
-        return Interval(0.0, 0.0, 0.0)
+    if len(values) < 2:
+        return Interval(float(sum(values)), None, None)
     # Imported here: everything else in this file needs only the standard library.
     import numpy as np
 

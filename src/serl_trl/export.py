@@ -38,7 +38,8 @@ COLUMNS: Mapping[str, str] = {
     "instruction": "what the model wrote; null where it is withheld",
     "accepted": "whether it passed all filters",
     "reason": "the filter that refused it; null for accepted ones",
-    "withheld": "why the text is not here: it copies an evaluation problem or a seed",
+    "withheld": "why the text is not here: it copies an evaluation problem or a seed, or was "
+    "refused before it was compared with them",
     "similarity": "largest ROUGE-L F1 to anything known when it was judged, where it was computed",
     "rolled_out": "whether it was answered by a group of completions",
     "kept": "whether its group passed the vote and the difficulty band; null without a group",
@@ -98,19 +99,24 @@ def tally(ledger: LedgerIndex, *, num_examples: int = NUM_EXAMPLES) -> Tallies:
 def withheld_because(record: Mapping[str, Any], own_texts: Collection[str]) -> str | None:
     """Return why a proposal's text must not be published, or `None`.
 
-    The evaluation problems would be spread, and the seeds are the user's. `own_texts` are those
-    that the model wrote itself and that were accepted.
+    The evaluation problems would be spread, and the seeds are the user's. A filter that is asked
+    before the comparison with both may have refused a copy of either, so its texts stay here.
+    `own_texts` are those that the model wrote itself and that are published.
     """
-    if record.get("keep"):
-        return None
-    reason, detail = record.get("reason"), record.get("detail") or {}
+    kept, detail = bool(record.get("keep")), record.get("detail") or {}
+    reason = "" if kept else record.get("reason")
     if reason == "contamination":
         return "overlaps an evaluation problem"
-    copies = reason in ("duplicate", "normalised_duplicate") or (
-        (detail.get("rouge_l") or 0.0) >= NEAR_COPY
-    )
-    copied = str(detail.get("nearest", record.get("text", "")))
-    return "may copy a seed" if copies and copied not in own_texts else None
+    if reason in ("duplicate", "normalised_duplicate"):
+        copied = record.get("text", "")
+    elif detail.get("rouge_l") is None or "nearest" not in detail:
+        # A kept text was compared with all that there was.
+        return None if kept else "was refused before it was compared with seeds"
+    elif detail["rouge_l"] < NEAR_COPY:
+        return None
+    else:
+        copied = detail["nearest"]
+    return None if str(copied) in own_texts else "may copy a seed"
 
 
 def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
@@ -129,14 +135,16 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
             if row in starts:
                 pool.clear()
             group = read(group_places[number]) if number in group_places else None
-            columns = _proposal_columns(record, withheld_because(record, own_texts))
+            withheld = withheld_because(record, own_texts)
+            columns = _proposal_columns(record, withheld)
             columns["shots"] = [_shot_id(str(shot), pool) for shot in record.get("shots") or ()]
             columns["policy_revision"] = f"{run_id}@{record.get('step')}"
             columns["sampling"] = sampling
             yield columns | _group_columns(group)
             if record.get("keep"):
                 pool.append(number)
-                own_texts.add(str(record.get("text", "")))
+                if withheld is None:
+                    own_texts.add(str(record.get("text", "")))
 
 
 def write_dataset(folder: Path, rows: Iterator[dict[str, Any]]) -> dict[str, int]:

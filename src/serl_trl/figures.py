@@ -22,7 +22,14 @@ _PICTURE = (
     r"(?:figures?|diagrams?|pictures?|photos?|photographs?|illustrations?|drawings?|sketch(?:es)?"
     r"|images?|graphs?|maps?|plots?|grids?|spinners?|patterns?|shapes?|number lines?|blueprints?)"
 )
-_DATA = r"(?:tables?|charts?|lists?|bar graphs?|pie charts?|histograms?|pictographs?)"
+_DATA = (
+    r"(?:tables?|(?:bar |pie |line )?charts?|lists?|(?:bar|line) graphs?|histograms?|pictographs?)"
+)
+# Pictures that a text without them can only point at; a shape or a pattern may be in words.
+_SEEN = (
+    r"(?:figures?|diagrams?|pictures?|photos?|photographs?|illustrations?|drawings?|images?|graphs?"
+    r"|maps?|plots?)"
+)
 _HERE = (
     r"(?:below|above|here|shown|pictured|depicted|illustrated|attached|provided"
     r"|(?:at|on|to) (?:the |your )?(?:right|left))"
@@ -42,8 +49,15 @@ _POINTS_AT_PICTURE = re.compile(
     rf"(?:following |given |same )?(?:figures?|diagrams?)\b"
     rf"|\b(?:in|from|see|at|using|study|view|examine) (?:the|this|these) "
     rf"(?:photo(?:graph)?s?|pictures?|images?|illustrations?)\b(?! (?:of|frame|under)\b)"
-    rf"|\b(?:according to|use|using|read|reading|from|refer to|consult|look at) (?:the|this) "
-    rf"(?:graph|map|plot|grid|number line)\b(?! (?:of|with)\b)"
+    rf"|\b(?:according to|based on|use|using|read|reading|from|refer to|consult|look at) "
+    rf"(?:the|this) (?:graph|map|plot|grid|number line)\b(?! (?:of|with)\b)"
+    rf"|\bbased on (?:the|this) {_SEEN}\b(?! (?:of|with)\b)"
+    rf"|\b(?:refer to|referring to|see|in|from|using|consult|look at) "
+    rf"(?:fig(?:\.|ures?\b)|diagram|graph|image|map) ?\d"
+    rf"|(?:^|[.?!:;] )(?:the|this) (?:figure|diagram|picture|photo(?:graph)?|illustration|drawing"
+    rf"|image) (?:shows|depicts|illustrates|displays)\b(?! that\b)"
+    rf"|\bwhich (?:one )?of (?:the|these) {_SEEN}\b(?! of\b)"
+    rf"|\bwhich (?:graph|diagram|picture|image|plot|map) (?:best )?(?:shows|represents|depicts)\b"
     rf"|\b(?:angle|side|segment|point|region|part|square|circle|triangle|rectangle|polygon|lattice"
     rf"|period|figure|letter|label|dots?|grid|array|value)s? shown\b(?= ?(?:[,.?!;:)]|$|is\b|are\b"
     rf"|has\b|have\b))"
@@ -53,7 +67,9 @@ _POINTS_AT_PICTURE = re.compile(
 _POINTS_AT_DATA = re.compile(
     rf"\b{_DATA} (?:(?:is|are) (?:shown )?)?{_HERE}\b"
     rf"|\b(?:above|below|following|accompanying|attached|given) {_DATA}\b"
-    rf"|\b(?:according to|use|using|refer to|consult|look at) (?:the|this) {_DATA}\b"
+    rf"|\b(?:according to|based on|use|using|refer to|consult|look at) (?:the|this) {_DATA}\b"
+    rf"|\b(?:refer to|see|in|from|using|consult|look at) (?:table|chart) ?\d"
+    rf"|(?:^|[.?!:;] )(?:the|this) (?:graph|map|{_DATA}) (?:shows?|displays?)\b(?! that\b)"
     rf"|\b(?:in|from) (?:the|this) (?:tables?|charts?|bar graphs?|pie charts?"
     rf"|histograms?)\b(?! of\b)",
     _I,

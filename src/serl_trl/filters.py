@@ -11,9 +11,9 @@ from functools import partial
 from serl_trl.contamination import ContaminationGuard
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.figures import check_figure
+from serl_trl.leaks import check_answer_leak
 from serl_trl.novelty import NoveltyRule
 from serl_trl.quality import (
-    check_answer_leak,
     check_language,
     check_length,
     check_model_talk,
@@ -184,8 +184,9 @@ class ProposalFilter:
     def load_state_dict(self, state: dict) -> None:
         """Know exactly what the filter knew that gave `state`; options are not part of it."""
         self.reset_to(state["seeds"])
-        self._admitted = list(state["admitted"])
-        self._novelty.add(self._admitted)
+        for text in state["admitted"]:
+            # One by one, as they came: in a batch an encoder gives other last digits.
+            self.admit(text)
 
 
 def _bind(
@@ -197,6 +198,11 @@ def _bind(
     if name in _FILTERS:
         given = options.get(name, {})
         return None if given is None else partial(_FILTERS[name], **given)
+    return load_filter(name)
+
+
+def load_filter(name: str) -> TextFilter:
+    """Return the user's filter behind a dotted path; raises `ValueError` when there is none."""
     module, _, attribute = name.rpartition(".")
     if not module:
         raise ValueError(

@@ -4,9 +4,11 @@ import json
 import logging
 import math
 import random
+import re
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ SAME_REQUEST_S = 2.0
 
 NONFINITE_FOLDER = "nonfinite"
 _NUM_NAMES = 10
+_LOST = re.compile("timed out|timeout|(closed|reset) by peer|remote worker", re.IGNORECASE)
+"""Of the words in which gloo says that another process does not answer."""
 
 
 class StopAskedError(Exception):
@@ -52,6 +56,7 @@ class _Before:
     selfplay: dict[str, Any]
     randomness: tuple[Any, ...]
     sizes: dict[str, int]
+    metrics: dict[str, list[float]]
 
 
 class Stopping(TrainerCallback):
@@ -110,23 +115,26 @@ class Stopping(TrainerCallback):
     def interruptible(
         self, make_batch: Callable[[], list[dict[str, Any]] | None]
     ) -> Callable[[], list[dict[str, Any]] | None]:
-        """Let `heed` abandon `make_batch`, where that is the first batch of its optimizer step.
+        """Let `heed` abandon `make_batch`, where its batch begins an optimizer step.
 
-        Batches of the same step that were made before it would be lost, so a later one is finished.
+        Otherwise the step already holds batches, of this fetch or left of the generation batch
+        before; these would be lost, so the refill is finished, and the step with it.
         """
 
         def make() -> list[dict[str, Any]] | None:
-            step = self._trainer.state.global_step
-            if step == self._last_fetch:
-                return make_batch()
+            trainer = self._trainer
+            step = trainer.state.global_step
+            later = step == self._last_fetch or trainer._step % trainer.args.batches_per_generation
             self._last_fetch = step
+            if later:
+                return make_batch()
             before = self._remember()
             self._in_refill = True
             try:
                 return make_batch()
             except StopAskedError:
                 self._undo(before)
-                control = self._trainer.control
+                control = trainer.control
                 control.should_training_stop = True
                 # Before the first step there is nothing to save; a fresh start is as good.
                 control.should_save = step > 0
@@ -153,7 +161,8 @@ class Stopping(TrainerCallback):
     def _remember(self) -> _Before:
         trainer = self._trainer
         sizes = {name: lines.size() for name, lines in trainer.written.items()}
-        return _Before(trainer.selfplay.state_dict(), _random_state(), sizes)
+        metrics = {name: list(values) for name, values in trainer._pending_metrics.items()}
+        return _Before(trainer.selfplay.state_dict(), _random_state(), sizes, metrics)
 
     def _undo(self, before: _Before) -> None:
         trainer = self._trainer
@@ -161,6 +170,8 @@ class Stopping(TrainerCallback):
         _set_random_state(before.randomness)
         for name, size in before.sizes.items():
             trainer.written[name].cut(size)
+        trainer._pending_metrics.clear()
+        trainer._pending_metrics.update(before.metrics)
 
 
 def _random_state() -> tuple[Any, ...]:
@@ -175,6 +186,26 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
     torch.set_rng_state(torch_state)
     if on_gpu:
         torch.cuda.set_rng_state_all(on_gpu)
+
+
+@contextmanager
+def name_lost_process(accelerator: Any, args: Any) -> Generator[None]:
+    """Add to the error of a lost or hanging process what can be known of it from here.
+
+    gloo raises in the process that waited. NCCL ends that process by itself, with its own words.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if accelerator.num_processes > 1 and _LOST.search(str(error)):
+            doing = traceback.extract_tb(error.__traceback__)[-1].name
+            error.add_note(
+                f"Process {accelerator.process_index} of {accelerator.num_processes} waited for "
+                f"another one in {doing}. That one ended, and its own output says why, or it hangs "
+                f"or lags by more than ddp_timeout={args.ddp_timeout} s: while it still runs, "
+                "`py-spy dump --pid ID` shows where."
+            )
+        raise
 
 
 class NonFiniteGuard:

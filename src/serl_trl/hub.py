@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from serl_trl.cards import dataset_card, write_model_card
+from serl_trl.cards import address_of, dataset_card, write_model_card
 from serl_trl.export import read_rows, write_dataset
 from serl_trl.release import (
     Release,
@@ -77,14 +77,21 @@ def prepare_model(
     if evaluation is not None:
         stage_results(evaluation, where, target)
         measured = read_comparison(evaluation)
-    write_model_card(target, run, _with_license(facts), repo_id=repo_id, measured=measured)
+    write_model_card(
+        target,
+        run,
+        _with_license(facts),
+        repo_id=repo_id,
+        measured=measured,
+        checkpoint=where.checkpoint,
+    )
     return _ready("model", folder, target, repo_id, private, release)
 
 
 def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool = True) -> Upload:
     """Put the self-written instructions of the run in `folder` into a folder of its own.
 
-    Raises `ReleaseError` when it wrote none.
+    Of a checkpoint it is what was written up to there. Raises `ReleaseError` when that is nothing.
     """
     where, run, facts = _open(folder)
     repo_id = repo_id or f"{_repo_of(where, run)}-instructions"
@@ -92,7 +99,9 @@ def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool =
     if not len(run.ledger.proposals):
         raise ReleaseError(f"the ledger of {folder} holds no proposal; there is nothing to push.")
     counts = write_dataset(target, read_rows(run, run_id=facts.run_id))
-    card = dataset_card(run, _with_license(facts), repo_id=repo_id, counts=counts)
+    card = dataset_card(
+        run, _with_license(facts), repo_id=repo_id, counts=counts, checkpoint=where.checkpoint
+    )
     (target / "README.md").write_text(card, encoding="utf-8")
     return _ready("dataset", folder, target, repo_id, private, Release((), ()))
 
@@ -183,16 +192,33 @@ def _open(folder: Path) -> tuple[RunFolder, Run, RunFacts]:
         run = read_run(where.private.parent)
     except ValueError as error:
         raise ReleaseError(str(error)) from error
+    if where.checkpoint is not None:
+        run = _cut_at(run, where.checkpoint)
     return where, run, facts_of(run.facts, run.config)
 
 
+def _cut_at(run: Run, step: int) -> Run:
+    """Return what was known when the checkpoint of `step` was written; `run` is used up."""
+    run.ledger.proposals.drop_from(step)
+    run.ledger.groups.drop_from(step)
+    # The last row, without a figure, says where the checkpoint lies when its step was not logged.
+    metrics = [row for row in run.metrics if row["step"] <= step]
+    # What was measured is the final model.
+    return replace(run, metrics=[*metrics, {"step": float(step)}], evaluation={})
+
+
 def read_comparison(evaluation: Path) -> dict[str, Any]:
-    """Return what `serl eval --compare` wrote into its folder for the trained model, or nothing."""
+    """Return what `serl eval --compare` wrote into its folder for the trained model, or nothing.
+
+    `settings` maps each benchmark to the settings under which that model was measured.
+    """
     try:
         found = json.loads((evaluation / "comparison.json").read_text(encoding="utf-8"))
+        summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
+        settings = {name: entry["settings"] for name, entry in summary["benchmarks"].items()}
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found | {"settings": settings} if isinstance(found, dict) else {}
 
 
 def _repo_of(where: RunFolder, run: Run) -> str:
@@ -246,6 +272,7 @@ def _send(ready: Upload) -> str:
             f"{repo.repo_id} exists and is public; name another repository, make it private, or "
             "say --public"
         )
+    _name_owner(ready, repo.repo_id)
     api.upload_folder(
         repo_id=repo.repo_id,
         repo_type=ready.kind,
@@ -253,6 +280,14 @@ def _send(ready: Upload) -> str:
         commit_message=f"Push the {ready.kind} of a SeRL run",
     )
     return str(repo)
+
+
+def _name_owner(ready: Upload, repo_id: str) -> None:
+    """Write the whole name of the repository into the code of a card made before it was known."""
+    card = ready.folder / "README.md"
+    text = card.read_text(encoding="utf-8")
+    text = text.replace(f'"{address_of(ready.repo_id)}"', f'"{address_of(repo_id)}"')
+    card.write_text(text, encoding="utf-8")
 
 
 def _without_request(error: Exception) -> str:

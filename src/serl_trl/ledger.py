@@ -4,20 +4,28 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+from serl_trl.disk import DiskFullError, describe_full_disk, is_disk_full
 
 PRIVATE_FOLDER = "_serl"
 """Folder inside a run that `push_to_hub` skips, because its name begins with an underscore."""
 
 
 class JsonLines:
-    """An append-only file of JSON lines; `None` as path writes nothing (the other processes)."""
+    """An append-only file of JSON lines; `None` as path writes nothing (the other processes).
+
+    What writes raises `DiskFullError` when the disk is full.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._file: TextIO | None = None
         self._start: int | None = None
+        self._num_waiting = 0
 
     def write(self, record: dict[str, Any]) -> None:
         """Append `record`. Numbers that JSON cannot hold (NaN, infinities) are written as null."""
@@ -30,18 +38,23 @@ class JsonLines:
                 self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
         line = json.dumps(_finite(record), allow_nan=False)
-        self._file.write(line + "\n")
+        self._num_waiting += len(line) + 1
+        with self._naming_a_full_disk():
+            self._file.write(line + "\n")
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
         if self._file is not None:
-            self._file.flush()
+            with self._naming_a_full_disk():
+                self._file.flush()
+            self._num_waiting = 0
 
     def sync(self) -> int:
         """Wait until everything is on the disk; return how many bytes that is."""
         size = self.size()
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            with self._naming_a_full_disk():
+                os.fsync(self._file.fileno())
         return size
 
     def size(self) -> int:
@@ -69,6 +82,17 @@ class JsonLines:
             self._start = self.size()
             with self.path.open("ab") as file:
                 file.write(own)
+
+    @contextmanager
+    def _naming_a_full_disk(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self.path is None or not is_disk_full(error):
+                raise
+            free = shutil.disk_usage(self.path.parent).free
+            text = describe_full_disk(self.path, needed=self._num_waiting, free=free)
+            raise DiskFullError(f"{text} {self.path.name} could not be written.") from error
 
     def close(self) -> None:
         """Flush and close; a later write opens the file again."""

@@ -26,12 +26,14 @@ def plain(text: str, *, max_chars: int = MAX_CHARS) -> str:
 
 def fenced(text: str, *, max_chars: int = MAX_CHARS) -> str:
     """Return `text` as a code block that it cannot leave; long lines and words are broken."""
+    shown = plain(text, max_chars=max_chars)
     lines = [
         part
-        for line in plain(text, max_chars=max_chars).split("\n")
+        for line in shown.split("\n")
         for part in textwrap.wrap(line, WIDTH, drop_whitespace=False) or [""]
     ]
-    fence = "`" * max(3, _longest_run(text) + 1)
+    # Of what is shown: cleaning can join ticks that stood apart.
+    fence = "`" * max(3, _longest_run(shown) + 1)
     return "\n".join([f"{fence}text", *lines, fence])
 
 

@@ -29,6 +29,8 @@ GPUS: dict[str, float] = {
     "h200": 139.7,
 }
 
+# A larger share of a GPU's memory is tight: the formulae may err by a quarter.
+TIGHT = 0.8
 # CUDA context, kernels, allocator fragments.
 OVERHEAD_BYTES = 1.5 * GIB
 # What vLLM takes beside weights and cache for its largest batch.
@@ -177,8 +179,8 @@ def passes_per_generation(values: Mapping[str, Any]) -> int:
 
 def engine_rows(values: Mapping[str, Any], shape: ModelShape, *, gpu: float) -> int:
     """Return how many completions of full length vLLM's cache holds at once in this process."""
-    cache = _engine(values, shape, gpu) - _engine_weights(values, shape) - ENGINE_BYTES
-    return max(0, int(cache * values["vllm_tensor_parallel_size"] / _cache_row(values, shape)))
+    cache = _engine(values, shape, gpu) - _engine_weights(shape) - ENGINE_BYTES
+    return max(0, int(cache / _cache_row(values, shape)))
 
 
 def estimate_step(values: Mapping[str, Any], layout: Layout, *, kept_ratio: float) -> Step:
@@ -394,11 +396,11 @@ def _engine(values: Mapping[str, Any], shape: ModelShape, gpu: float | None) -> 
         return 0.0
     if gpu is not None:
         return values["vllm_gpu_memory_utilization"] * gpu
-    return _engine_weights(values, shape) + ENGINE_BYTES + _cache_row(values, shape)
+    return _engine_weights(shape) + ENGINE_BYTES + _cache_row(values, shape)
 
 
-def _engine_weights(values: Mapping[str, Any], shape: ModelShape) -> float:
-    return 2 * shape.num_parameters / values["vllm_tensor_parallel_size"]
+def _engine_weights(shape: ModelShape) -> float:
+    return 2.0 * shape.num_parameters
 
 
 def _row_tokens(values: Mapping[str, Any]) -> int:

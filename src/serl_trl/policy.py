@@ -92,7 +92,7 @@ class TrainerPolicy:
         prompt_ids, _, _ = trainer._tokenize_prompts(list(prompts))
         room = sampling.max_tokens if sampling else trainer.args.max_completion_length
         fits = [self._context is None or len(ids) + room <= self._context for ids in prompt_ids]
-        if not all(fits) and not self._warned_of_length:
+        if not (all(fits) or self._warned_of_length) and trainer.is_world_process_zero():
             self._warned_of_length = True
             logger.warning(
                 "%d of %d prompts leave no room for %d tokens in the model's context of %s; they "
@@ -265,8 +265,12 @@ def swapped_sampling(trainer: "SeRLTrainer", sampling: Sampling | None) -> Gener
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_completion_length": sampling.max_tokens,
+            # They win over the attributes in TRL, so those of the rollouts must not stay in them.
             "generation_kwargs": {
                 **(engine.generation_kwargs or {}),
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "max_tokens": sampling.max_tokens,
                 "presence_penalty": sampling.presence_penalty,
                 "stop": list(sampling.stop),
             },

@@ -8,6 +8,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from serl_trl.leaks import CHOICE, QUOTED
 from serl_trl.mathtext import compose
 from serl_trl.verdict import KEEP, Verdict
 
@@ -17,7 +18,7 @@ _I = re.IGNORECASE
 _START = r"(?:^|[.?!:;,)\]}$\n*_\"'(] {0,3}|\b(?:then|please|also|now|can you|could you) )"
 _CLAUSE = rf"(?:{_START}|\b(?:and|or|to) )"
 
-_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s.,;:?!'\"]")
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s.,;:?!'\"]|(?<=\d)!")  # "7!" is a factorial
 
 
 def check_length(text: str, *, min_words: int, max_words: int) -> Verdict:
@@ -51,6 +52,7 @@ def check_special_tokens(text: str, *, special_tokens: Sequence[str]) -> Verdict
 
 
 _LANGUAGE = r"(?:python|java|javascript|c\+\+|c#|matlab|mathematica|haskell|sql|fortran|bash|perl)"
+_CODED = r"(?:python|javascript|c\+\+|c#|matlab|haskell|sql)(?![\w])"
 _CODE = r"(?:programs?|scripts?|pseudo-?codes?|subroutines?|source code|code(?! \w{1,20}))"
 _PROGRAM = re.compile(
     rf"{_START}(?:write|implement|develop|create|design|code|build|give|provide) "
@@ -59,7 +61,11 @@ _PROGRAM = re.compile(
     rf"|{_START}(?:write|implement|develop|create|design|use|using"
     rf"|give)[^.?!\n]{{0,60}}\b{_LANGUAGE}"
     rf"(?![\w])"
-    rf"|\bin (?:python|javascript|c\+\+|c#|matlab|haskell|sql)(?![\w])"
+    r"|\b(?:function|method|routine|class|solution|it) in (?:c|r|go|rust|ruby)\b(?= to\b|[.,?!]|$)"
+    # "A function in Python takes 3 ms" is only about one.
+    rf"|{_START}in {_CODED}"
+    rf"|{_CLAUSE}(?:find|compute|calculate|determine|evaluate|print|sort|return|solve|how|what"
+    rf"|which)\b(?! (?:long|many|much|often|fast))[^.?!\n]{{0,80}}\bin {_CODED}"
     rf"|```|^#include\b|^\s{{0,8}}(?:def|class) \w{{1,40}} ?\(|^import \w",
     _I | re.MULTILINE,
 )
@@ -71,7 +77,6 @@ def check_program(text: str) -> Verdict:
     return Verdict(False, "program", {"found": found.group().strip()}) if found else KEEP
 
 
-_QUOTED = re.compile(r"\"[^\"\n]{0,300}\"|“[^”\n]{0,300}”|``[^'\n]{0,300}''")
 _PART = re.compile(
     r"(?:^|[\s*])(?:\(([a-h]|i{1,3}|iv|v)\)|([a-h]|i{1,3}|iv|v)\)"
     r"|part \(?([a-h])\)?\s?[:.)])(?=\*{0,2} )",
@@ -80,9 +85,10 @@ _PART = re.compile(
 _STRONG = r"(?:find|compute|calculate|determine|evaluate|how many|how much|what (?:is|are)|solve)"
 _STRONG_ASK = re.compile(rf"\b{_STRONG}\b", _I)
 _STRONG_SENTENCE = re.compile(
-    rf"(?:^|[.?!;\n] {{0,3}})(?:(?:then|next|also|finally|now|after that),? )?{_STRONG}\b", _I
+    r"(?:^|[.?!;\n] {0,3})(?:\(?(?:\d{1,2}|[a-h]|i{1,3}|iv|v)[.):] {0,3})?"
+    rf"(?:(?:then|next|also|finally|now|after that),? )?{_STRONG}\b",
+    _I,
 )
-_CHOICE = re.compile(r"\(A\)|\bA[.)] |\\textbf\{\(A\)")
 
 
 def check_one_question(text: str) -> Verdict:
@@ -90,10 +96,10 @@ def check_one_question(text: str) -> Verdict:
 
     A question inside quotation marks is somebody's speech.
     """
-    bare = _QUOTED.sub(" ", text)
+    bare = QUOTED.sub(" ", text)
     if bare.count("?") >= 2:
         return Verdict(False, "several_questions", {"found": "??"})
-    parts = [] if _CHOICE.search(bare) else _asking_parts(bare)
+    parts = [] if CHOICE.search(bare) else _asking_parts(bare)
     if len(parts) >= 2:
         return Verdict(False, "several_questions", {"found": " ".join(parts)})
     orders = [found.group().strip(" .?!;\n") for found in _STRONG_SENTENCE.finditer(bare)]
@@ -175,6 +181,12 @@ _FUNCTION_WORDS = frozenset(
 )
 _MIN_WORDS_FOR_LANGUAGE = 7
 _MIN_FUNCTION_RATIO = 0.08
+# What a short question in another language begins with; no English word is among them.
+_FOREIGN_ASK = re.compile(
+    r"¿|\b(?:was ist|wie viele?|wieviel|berechnen?|combien|quel(?:le)?s?|calcul(?:e|ar|er|ez)"
+    r"|trouve[rz]|encuentra|cu[aá]nt[oa]s?|cuál|quant[ie])\b",
+    _I,
+)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -182,12 +194,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 def check_language(text: str) -> Verdict:
     """Refuse proposals in another script than Latin, or in Latin letters but not in English.
 
-    English is told by its function words: a sentence of seven words or more has some.
+    English is told by its function words: a sentence of seven words or more has some. A text
+    of any length is refused for what a question in another language begins with.
     """
     letters = [sign for sign in compose(text, "NFKC") if sign.isalpha()]
     foreign = [sign for sign in letters if not sign.isascii() and not _is_expected(sign)]
     if len(foreign) > _MAX_FOREIGN_RATIO * len(letters):
         return Verdict(False, "language", {"found": "".join(foreign[:20])})
+    if asked := _FOREIGN_ASK.search(text):
+        return Verdict(False, "language", {"found": asked.group()})
     words = [word for word in _WORD.findall(_COMMAND.sub(" ", text).lower()) if len(word) > 1]
     num_english = sum(word in _FUNCTION_WORDS for word in words)
     if len(words) >= _MIN_WORDS_FOR_LANGUAGE and num_english < _MIN_FUNCTION_RATIO * len(words):
@@ -199,50 +214,23 @@ def _is_expected(sign: str) -> bool:
     return unicodedata.name(sign, "").startswith(_SCRIPTS)
 
 
-_ANSWER = re.compile(
-    r"\\f?boxed\s{0,3}\{\s{0,3}[^\s}]|\\boxed\s{1,3}\w|####"
-    r"|(?:^|[\s(\[*_])(?:final |correct )?(?:answers?|ans|solutions?)"
-    r"\s{0,2}[*_]{0,2}\s{0,2}[:=][*_]{0,2}\s{0,3}\S"
-    r"|\bthe (?:final |correct )?answer (?:is|equals|=|:)[\s:]{0,3}[$*({\\]{0,4}-?\d",
-    _I,
-)
-_TAIL = re.compile(
-    r"^(?:therefore|thus|hence|so the|because|since|to (?:solve|find|answer)|let's|let us|(?:so"
-    r"|first),"
-    r"|step 1|we (?:can|get|have|need|know|find|want|use|start|must|divide|add)|the answer)(?!\w)"
-    r"|^(?:there (?:are|is|were|was|will be)|(?:he|she|it|they|i|we|you) \w{1,20})\b[^.]{0,100}\d"
-    r"|^[A-Z][a-z]{1,20} (?:has|had|will|needs|gets|got|paid|pays|can|ate|sold|bought"
-    r"|have) [^.]{0,60}\d",
-    _I,
-)
-_BARE_NUMBER = re.compile(
-    r"^[$(\\{*]{0,6}[-−]?\d[^A-Za-z?]{0,200}(?:[A-Za-z]{1,20}[^A-Za-z?]{0,3}){0,2}$"
-)
-
-
-def check_answer_leak(text: str) -> Verdict:
-    """Refuse proposals that hold their own answer: a marker such as "Answer:", or a worked tail.
-
-    The tail is what follows the last question mark outside quotation marks; an order there
-    ("Express your answer as ...") or a remark is part of the problem.
-    """
-    found = _ANSWER.search(text)
-    if found:
-        return Verdict(False, "answer_leak", {"found": found.group().strip()})
-    _, mark, tail = _QUOTED.sub(" ", text).rpartition("?")
-    tail = tail.strip().strip("*_").strip()
-    worked = _TAIL.search(tail) or _BARE_NUMBER.search(tail)
-    if mark and worked and not _CHOICE.search(tail):
-        return Verdict(False, "answer_leak", {"found": tail[:80]})
-    return KEEP
-
-
 _TALK = re.compile(
     r"\b(?:ignore|disregard|forget) (?:all |any |everything )?(?:of )?(?:the |these |those |my "
     r"|your )?"
     r"(?:above|previous|prior|earlier|preceding|instructions?|messages?|rules)\b"
     r"|\b(?:system prompt|language model|as an ai\b|i am an ai|i'm an ai|chatgpt|chatbot)"
     r"|\byou are (?:an? |the )?(?:\w{1,20} ){0,2}(?:assistant|teacher|tutor|model|ai|expert)\b"
+    r"|\b(?:ignore|disregard|forget) everything\b(?! (?:but|except))"
+    r"|\b(?:previous|prior|earlier|old) (?:instructions?|prompts?) "
+    r"(?:no|do|does|are|is|should|must)\b"
+    r"|\bnew instructions? ?:|\banswer (?:every|all|each|any) (?:\w{1,20} )?questions? with\b"
+    rf"|{_START}(?:respond|reply)(?: only| just)? with\b|\b(?:respond|reply) only (?:with|by|in)\b"
+    r"|\byou (?:must|should|shall|will) (?:now |only |always |just )?(?:output|respond|reply)\b"
+    r"|\bpretend (?:to be|that you(?: are|'re)|you(?: are|'re)) (?:an?|the|my|not|no)\b"
+    rf"|{_START}act as (?:an?|if you|though)\b"
+    r"|\b(?:do not|don't|never) (?:solve|answer) (?:this|the|any) (?:problem|question|task)s?\b"
+    rf"|{_START}(?:write|create|generate|invent|make up|continue writing) (?:\w{{1,20}} ){{0,3}}"
+    r"(?:problems?|questions?|exercises?)\b"
     r"|^\W{0,5}(?:assistant|user|system|human) ?:"
     r"|^\W{0,5}(?:sure|certainly|of course|absolutely|great|okay|ok|here (?:are|is|'s)|hello"
     r"|hi)\b ?[!,:]"

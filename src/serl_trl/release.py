@@ -6,6 +6,7 @@ Whatever is not named here stays behind, so that a file nobody thought of is nev
 import fnmatch
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ class RunFolder:
         """The name of the run's own folder."""
         return self.private.parent.resolve().name
 
+    @property
+    def checkpoint(self) -> int | None:
+        """The step of the checkpoint; `None` for the run's own folder."""
+        return None if self.folder == self.private.parent else _step_of(self.folder)
+
 
 @dataclass(frozen=True)
 class Release:
@@ -78,9 +84,10 @@ def find_run(folder: Path) -> RunFolder:
 
     Raises `ReleaseError` when no run wrote the folder.
     """
-    for parent in (folder, folder.parent):
-        if (parent / PRIVATE_FOLDER).is_dir():
-            return RunFolder(folder, parent / PRIVATE_FOLDER)
+    if (folder / PRIVATE_FOLDER).is_dir():
+        return RunFolder(folder, folder / PRIVATE_FOLDER)
+    if _step_of(folder) is not None and (folder.parent / PRIVATE_FOLDER).is_dir():
+        return RunFolder(folder, folder.parent / PRIVATE_FOLDER)
     raise ReleaseError(
         f"{folder} holds no {PRIVATE_FOLDER} folder, so no run wrote it; name the output_dir of a "
         "run, or a checkpoint in it."
@@ -166,6 +173,11 @@ def check_secrets(folder: Path, secrets: Collection[str]) -> None:
             )
 
 
+def _step_of(folder: Path) -> int | None:
+    found = re.fullmatch(r"checkpoint-([0-9]{1,15})", folder.name)
+    return int(found[1]) if found else None
+
+
 def _is_allowed(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in ALLOWED)
 
@@ -184,8 +196,8 @@ def _check_weights(folder: Path) -> None:
                 "save the model again."
             )
     elif not any((folder / name).is_file() for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
-        checkpoints = [p for p in folder.glob("checkpoint-*") if p.name[11:].isdecimal()]
-        newest = max(checkpoints, key=lambda path: int(path.name[11:]), default=None)
+        checkpoints = [p for p in folder.glob("checkpoint-*") if _step_of(p) is not None]
+        newest = max(checkpoints, key=lambda path: _step_of(path) or 0, default=None)
         hint = f"its newest checkpoint can be pushed: {newest}" if newest else "train it first"
         raise ReleaseError(f"{folder} holds no weights ({FULL_WEIGHTS} or an adapter's); {hint}.")
 

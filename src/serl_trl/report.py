@@ -20,6 +20,7 @@ from serl_trl.report_overview import (
     in_short,
     inputs_section,
     warnings_section,
+    words_used,
 )
 from serl_trl.report_texts import (
     accepted_section,
@@ -33,15 +34,18 @@ from serl_trl.run_files import Run, read_run
 logger = logging.getLogger(__name__)
 
 
-def write_reports(folders: Sequence[Path], target: Path | None = None) -> list[Path]:
+def write_reports(
+    folders: Sequence[Path], target: Path | None = None, *, evaluation: Path | None = None
+) -> list[Path]:
     """Write the report of one run folder, or of two side by side, and return the files.
 
     They are `report.html` and `report.md`, or `comparison.html` and `comparison.md` for two, in
-    `target`, by default the private part of the (first) run's folder.
+    `target`, by default the private part of the (first) run's folder. `evaluation` is a folder
+    into which `serl eval --compare` wrote about the one run.
 
-    Raises `ValueError` where a folder holds no run.
+    Raises `ValueError` where a folder holds no run, or no comparison.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder, evaluation=evaluation) for folder in folders]
     report = build_report(runs)
     stem = "report" if len(runs) == 1 else "comparison"
     target = folders[0] / PRIVATE_FOLDER if target is None else target
@@ -72,7 +76,7 @@ def report_after_training(folder: Path) -> list[Path]:
 def build_report(runs: Sequence[Run]) -> Report:
     """Build the report of one run, or of two side by side."""
     labels = labels_of(runs)
-    blocks: list[Block] = [Heading("In short"), _side_by_side(runs, in_short)]
+    blocks: list[Block] = [Heading("In short"), _side_by_side(runs, in_short), words_used()]
     if len(runs) > 1:
         blocks += [Heading("What differs"), *differences(runs)]
     first = [

@@ -90,11 +90,11 @@ def line_chart(
     description: str,
     percent: bool = False,
     unit: str = "",
-    bounds: tuple[float, float] | None = None,
+    bounds: Sequence[float] = (),
 ) -> str:
     """Draw lines over the steps; a rate is shown in per cent, from 0 to 1.
 
-    `bounds` are two values marked as dotted lines. Lines without points are left out.
+    `bounds` are values marked as dotted lines. Lines without points are left out.
     """
     drawn = [line for line in lines if line.points]
     figure, axes = _figure([line.label for line in drawn], percent=percent, unit=unit)
@@ -109,7 +109,7 @@ def line_chart(
             marker="o" if len(steps) <= 12 else None,
             markersize=3.2,
         )
-    for bound in bounds or ():
+    for bound in bounds:
         axes.axhline(bound, color=_SOFT, linewidth=0.8, dashes=(1, 3))
     if percent:
         axes.set_ylim(-0.02, 1.02)
@@ -155,7 +155,7 @@ def heat_chart(
     *,
     num_steps: int,
     description: str,
-    bounds: tuple[float, float] | None = None,
+    bounds: Sequence[float] = (),
 ) -> str:
     """Draw a histogram per span of steps: the darker a cell, the larger its share of the span.
 
@@ -173,7 +173,7 @@ def heat_chart(
                 cell.set_facecolor(_SERIES[0])
                 cell.set_alpha(round(0.12 + 0.88 * share / darkest, 3))
                 axes.add_patch(cell)
-    for bound in bounds or ():
+    for bound in bounds:
         axes.axhline(bound, color=_INK, linewidth=1, dashes=(1, 2))
     axes.set_xlim(0, num_steps)
     axes.set_ylim(0, 1)

@@ -1,12 +1,12 @@
 """The charts of a report: curves of the metrics, time, refusals, majority ratios, the funnel."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serl_trl.report_blocks import Block, Cell, Chart, Paragraph, Table, one_line, written
 from serl_trl.report_charts import Line, area_chart, bar_chart, heat_chart, line_chart
-from serl_trl.report_findings import REASONS, funnel, labels_of, percent
+from serl_trl.report_findings import REASONS, funnel, gold_known, labels_of, percent
 from serl_trl.run_files import Run, number_in, steps_in_buckets
 
 _NUM_LAYERS = 5
@@ -24,6 +24,7 @@ class Curve:
     percent: bool = False
 
 
+GOLD = "Labels compared with gold"
 CURVES = (
     Curve(
         "Agreement",
@@ -32,19 +33,32 @@ CURVES = (
         percent=True,
     ),
     Curve(
-        "Labels compared with gold",
-        "Known only where gold answers are; they are not trained on unless the label is gold.",
+        GOLD,
+        "Share of right ones: labels of all groups rolled out, labels of the kept ones, and "
+        "rewards (completions of all groups whose reward is the one that gold would give). Groups "
+        "without a known gold or a majority answer are not in it",
         (
             ("serl/label_accuracy", "all labels"),
             ("serl/kept_label_accuracy", "kept labels"),
-            ("serl/kept_label_accuracy_estimate", "kept, estimated"),
             ("serl/reward_accuracy", "rewards"),
         ),
         percent=True,
     ),
     Curve(
+        "Kept labels, estimated",
+        "Share of right ones among the latest kept groups, gold or not, going by how right the "
+        "probe set's labels are at the same agreement; with the ends of its 95 % interval.",
+        (
+            ("serl/kept_label_accuracy_estimate", "estimate"),
+            ("serl/kept_label_accuracy_low", "low"),
+            ("serl/kept_label_accuracy_high", "high"),
+        ),
+        percent=True,
+    ),
+    Curve(
         "Probe set",
-        "Held-out problems with known answers, measured during the run.",
+        "Held-out problems with known answers. The line begins at the first probe, not at the "
+        "untrained model.",
         (
             ("serl/probe/pass@1", "pass@1"),
             ("serl/probe/maj@*", "majority"),
@@ -112,8 +126,13 @@ def curves_section(runs: Sequence[Run]) -> list[Block]:
             continue
         rows = tuple(_course(line, percentage=curve.percent) for line in lines)
         description = "; ".join(f"{row[0]} from {row[1]} to {row[2]}" for row in rows)
-        bounds = _band(runs) if curve.title == "Agreement" else None
-        dotted = " Dotted: the difficulty band." if bounds else ""
+        bounds: Sequence[float] = ()
+        meaning = curve.meaning
+        if curve.title == "Agreement":
+            bounds, dotted = _bands(runs)
+            meaning += dotted
+        elif curve.title == GOLD:
+            meaning += f": {'; '.join(_whose(runs, gold_known))}."
         svg = line_chart(
             lines,
             description=f"{curve.title}: {description}.",
@@ -122,7 +141,7 @@ def curves_section(runs: Sequence[Run]) -> list[Block]:
             bounds=bounds,
         )
         table = Table(("line", "first", "last", "lowest", "highest", "course"), rows)
-        blocks.append(Chart(svg, curve.title, curve.meaning + dotted, table))
+        blocks.append(Chart(svg, curve.title, meaning, table))
     return blocks or [Paragraph("No metrics were logged, so there are no curves.", "note")]
 
 
@@ -152,8 +171,31 @@ def _matching(run: Run, key: str) -> str:
     return f"{stem}{wanted[-1]}" if wanted else key
 
 
-def _band(runs: Sequence[Run]) -> tuple[float, float] | None:
-    config = runs[0].config
+def _whose(runs: Sequence[Run], say: Callable[[Run], str]) -> list[str]:
+    """Return what `say` says of each run, after its letter where there are two."""
+    if len(runs) == 1:
+        return [say(runs[0])]
+    return [f"{letter}: {say(run)}" for letter, run in zip("AB", runs, strict=True)]
+
+
+def _bands(runs: Sequence[Run]) -> tuple[list[float], str]:
+    """Return the ends of the difficulty bands of all runs, and a sentence that names them."""
+    bands = [_band(run) for run in runs]
+    if not any(bands):
+        return [], ""
+    ends = sorted({end for band in bands for end in band or ()})
+    if len(set(bands)) == 1:
+        return ends, f" Dotted: the difficulty band, {_band_text(runs[0])}."
+    return ends, f" Dotted: the difficulty bands, {'; '.join(_whose(runs, _band_text))}."
+
+
+def _band_text(run: Run) -> str:
+    band = _band(run)
+    return f"{percent(band[0])} to {percent(band[1])}" if band else "none"
+
+
+def _band(run: Run) -> tuple[float, float] | None:
+    config = run.config
     low, high = number_in(config, "difficulty_low"), number_in(config, "difficulty_high")
     if low is None or high is None or not config.get("use_band", True):
         return None
@@ -296,12 +338,12 @@ def _ratio_chart(run: Run, num_bins: int = 10) -> Chart:
     for j in reversed(range(num_bins)):
         shares = [sum(column[j] for column in part) / len(part) for part in parts]
         rows.append((f"{j / num_bins:.1f} to {(j + 1) / num_bins:.1f}", *map(percent, shares)))
-    band = _band([run])
+    band = _band(run)
     svg = heat_chart(
         columns,
         num_steps=num_steps,
         description="Histogram of the majority ratios of all groups over the steps.",
-        bounds=band,
+        bounds=band or (),
     )
     return Chart(
         svg,

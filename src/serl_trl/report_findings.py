@@ -1,6 +1,6 @@
-"""What the numbers of a run say in plain words: did it improve, is it collapsing, what to look at.
+"""What the numbers of a run say in plain words: did it improve, are its labels right, what to know.
 
-The thresholds are rules of thumb, stated in `docs/reading_a_report.md`; nothing is decided by them.
+The thresholds are rules of thumb, which the report states; nothing is decided by them.
 """
 
 import math
@@ -13,14 +13,8 @@ from serl_trl.report_blocks import written
 from serl_trl.run_files import Run, number_in
 from serl_trl.texts import count_of, list_names
 
-HIGH_AGREEMENT = 0.9
 HIGH_COMMONEST = 0.25
 MIN_COMMONEST_GROUPS = 32
-LOW_ENTROPY = 0.25
-LOW_LENGTH = 0.5
-HIGH_TEMPLATE = 0.25
-LABEL_DROP = 0.05
-AGREEMENT_RISE = 0.02
 HIGH_UNPARSABLE = 0.2
 HIGH_TRUNCATED = 0.1
 LOW_KEPT = 0.15
@@ -51,8 +45,16 @@ REASONS = {
     "template": "too many known texts are alike but for their numbers",
     "rouge_l": "too similar to a known text",
     "embedding": "too similar in meaning to a known text",
-    "cosine": "too similar in meaning to a known text",
     "contamination": "overlaps a problem of an evaluation set",
+}
+
+
+# What stopped a search, by the option that sets it.
+_BOUNDS = {
+    "rounds": "max_refill_rounds",
+    "rollouts": "max_refill_rollouts",
+    "seconds": "max_refill_s",
+    "run": "max_rollouts",
 }
 
 
@@ -66,16 +68,16 @@ class Improvement:
 
 
 @dataclass(frozen=True)
-class Sign:
-    """One sign of collapse: its figure at the start and at the end, and whether it shows.
+class Measured:
+    """One set of problems, measured before and after training.
 
-    `shows` is `None` where the run did not log what is needed.
+    `figures` maps a name to "before", "after", "change", and each of these to (mean, low, high).
     """
 
-    name: str
-    start: str
-    end: str
-    shows: bool | None
+    problems: str
+    num_problems: float | None
+    num_samples: float | None
+    figures: dict[str, dict[str, tuple[float, float, float]]]
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,46 @@ def first_and_last(series: Sequence[tuple[float, float]]) -> tuple[float, float]
     return sum(values[:part]) / part, sum(values[-part:]) / part
 
 
+def measured_of(run: Run) -> list[Measured]:
+    """Return what was measured before and after: by `serl eval --compare`, else by the run."""
+    benchmarks = run.comparison.get("benchmarks")
+    if isinstance(benchmarks, dict):
+        found = [_of_benchmark(name, entry) for name, entry in benchmarks.items()]
+    else:
+        found = [_of_run(run)]
+    return [each for each in found if each.figures]
+
+
 def figures_of(run: Run) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Return the measured figures: name -> "before", "after", "change" -> (mean, low, high)."""
-    figures = run.evaluation.get("figures")
+    """Return the figures that the run measured itself; see `Measured`."""
+    return _of_run(run).figures
+
+
+def _of_run(run: Run) -> Measured:
+    problems = "held-out problems"
+    if n := run.ledger.num_seed_overlaps:
+        problems += f" (but {count_of(n, 'seed')} overlap an evaluation set)"
+    sizes = [number_in(run.evaluation, key) for key in ("num_problems", "num_samples")]
+    return Measured(problems, *sizes, _figures_in(run.evaluation.get("figures")))
+
+
+def _of_benchmark(name: str, entry: Any) -> Measured:
+    entry = entry if isinstance(entry, dict) else {}
+    differences = entry.get("differences")
+    parts = {
+        figure: {
+            "before": each.get("base_interval"),
+            "after": each.get("trained_interval"),
+            "change": each.get("difference"),
+        }
+        for figure, each in (differences.items() if isinstance(differences, dict) else ())
+        if isinstance(each, dict)
+    }
+    shown = written(name, max_chars=40).text
+    return Measured(shown, number_in(entry, "num_problems"), None, _figures_in(parts))
+
+
+def _figures_in(figures: Any) -> dict[str, dict[str, tuple[float, float, float]]]:
     found: dict[str, dict[str, tuple[float, float, float]]] = {}
     for name, parts in figures.items() if isinstance(figures, dict) else ():
         read = {part: _interval(parts, part) for part in ("before", "after", "change")}
@@ -129,42 +168,94 @@ def figures_of(run: Run) -> dict[str, dict[str, tuple[float, float, float]]]:
 
 def improvement(run: Run) -> Improvement:
     """Say whether the run improved on held-out problems, from what it measured."""
-    figures = figures_of(run)
-    if "pass@1" in figures:
-        before, after, (change, low, high) = (
-            figures["pass@1"][part] for part in ("before", "after", "change")
-        )
-        moved = f"pass@1 on held-out problems went from {percent(before[0])} to {percent(after[0])}"
-        sure = (
-            f"{points(change)}; the 95 % interval goes from {100 * low:+.1f} to {100 * high:+.1f}. "
-            f"{_measured_on(run)} The interval covers which problems were asked, not what another "
-            "random seed of the training would have done."
-        )
-        if low > 0:
-            # What one sample gains, the majority or the greedy completion may lose.
-            if fell := _what_fell(figures):
-                return Improvement(f"In part: {moved}, but {list_names(fell)} fell.", sure, "warn")
-            return Improvement(f"Yes: {moved}.", sure, "good")
-        if high < 0:
-            return Improvement(f"No, it got worse: {moved}.", sure, "warn")
-        return Improvement(f"Not shown: {moved}, which may be chance.", sure, "warn")
-    return _probe_improvement(run)
+    found = [_improved(each) for each in measured_of(run) if "pass@1" in each.figures]
+    if not found:
+        return _probe_improvement(run)
+    good = all(each.tone == "good" for each in found)
+    chance = (
+        "The interval covers which problems were asked, not what another random seed of the "
+        "training would have done."
+    )
+    return Improvement(
+        " ".join(each.answer for each in found),
+        " ".join([*(each.certainty for each in found), chance]),
+        "good" if good else "warn",
+    )
 
 
-def _what_fell(figures: dict[str, dict[str, tuple[float, float, float]]]) -> list[str]:
-    """Return each measure of right answers that fell by more than chance, with both values."""
-    return [
-        f"{name} ({percent(parts['before'][0])} to {percent(parts['after'][0])})"
-        for name, parts in figures.items()
+def _improved(measured: Measured) -> Improvement:
+    before, after, (change, low, high) = (
+        measured.figures["pass@1"][part] for part in ("before", "after", "change")
+    )
+    moved = f"pass@1 on {measured.problems} went from {percent(before[0])} to {percent(after[0])}"
+    sure = (
+        f"{points(change)}; the 95 % interval goes from {100 * low:+.1f} to {100 * high:+.1f}. "
+        f"{_measured_on(measured)}"
+    )
+    if low > 0:
+        # What one sample gains, the majority or the greedy completion may lose.
+        if fell := what_fell(measured):
+            listed = [
+                f"{name} ({percent(parts['before'][0])} to {percent(parts['after'][0])})"
+                for name, parts in fell.items()
+            ]
+            return Improvement(f"In part: {moved}, but {list_names(listed)} fell.", sure, "warn")
+        return Improvement(f"Yes: {moved}.", sure, "good")
+    if high < 0:
+        return Improvement(f"No, it got worse: {moved}.", sure, "warn")
+    return Improvement(f"Not shown: {moved}, which may be chance.", sure, "warn")
+
+
+def what_fell(measured: Measured) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Return each measure of right answers that fell by more than chance."""
+    return {
+        name: parts
+        for name, parts in measured.figures.items()
         if name.startswith(("maj@", "pass@", "greedy")) and parts["change"][2] < 0
-    ]
+    }
 
 
-def _measured_on(run: Run) -> str:
-    problems, samples = (number_in(run.evaluation, k) for k in ("num_problems", "num_samples"))
-    if problems is None or samples is None:
+def _measured_on(measured: Measured) -> str:
+    if measured.num_problems is None:
         return "The number of problems was not noted."
-    return f"Measured on {problems:,.0f} problems with {samples:.0f} samples each."
+    samples = measured.num_samples
+    each = "" if samples is None else f" with {samples:.0f} samples each"
+    return f"Measured on {measured.num_problems:,.0f} problems{each}."
+
+
+def probe_ends(run: Run) -> dict[str, tuple[tuple[float, float], tuple[float, float]]]:
+    """Return the first and the last (step, value) of the probe's measures of right answers."""
+    names = ["pass@1"] + sorted(
+        {
+            key.removeprefix("serl/probe/")
+            for row in run.metrics
+            for key in row
+            if key.startswith(("serl/probe/maj@", "serl/probe/pass@"))
+        }
+        - {"pass@1"}
+    )
+    series = {name: run.series(f"serl/probe/{name}") for name in names}
+    return {name: (found[0], found[-1]) for name, found in series.items() if len(found) > 1}
+
+
+def interval_of(rate: float, num_problems: float) -> tuple[float, float, float]:
+    """Return a mean over problems with a cautious 95 % interval (Wilson's).
+
+    Values in [0, 1] with this mean vary at most as right and wrong do.
+    """
+    z, n = 1.96, num_problems
+    spread = z * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    middle, scale = rate + z**2 / (2 * n), 1 + z**2 / n
+    return rate, max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def by_chance(old: float, new: float, num_problems: float) -> float:
+    """Return how far two means over so many problems differ by chance, cautiously.
+
+    A value in [0, 1] with mean p varies at most as a coin does. The two figures are of the same
+    problems, so that the interval of their difference is wider than the true one.
+    """
+    return 1.96 * math.sqrt((old * (1 - old) + new * (1 - new)) / num_problems)
 
 
 def _probe_improvement(run: Run) -> Improvement:
@@ -172,7 +263,8 @@ def _probe_improvement(run: Run) -> Improvement:
     if not series:
         unknown = (
             "Without problems that have known answers, nothing in this report says whether the "
-            "model became better. Measure it with a probe set, or with serl eval."
+            "model became better. Measure it by serl eval --compare BASE TRAINED and name its "
+            "folder: serl report RUN --evaluation FOLDER."
         )
         return Improvement("Not known: nothing was measured.", unknown, "warn")
     if len(series) == 1:
@@ -180,9 +272,11 @@ def _probe_improvement(run: Run) -> Improvement:
         only = f"Not known: there is one measurement, {percent(value)} at step {step:.0f}."
         return Improvement(only, "One figure cannot show a change.", "warn")
     (first, old), (last, new) = series[0], series[-1]
+    overlaps = run.ledger.num_seed_overlaps
+    but = f" (but {count_of(overlaps, 'seed')} overlap an evaluation set)" if overlaps else ""
     moved = (
-        f"pass@1 on the probe set went from {percent(old)} at step {first:.0f} to {percent(new)} "
-        f"at step {last:.0f}"
+        f"pass@1 on the probe set{but} went from {percent(old)} at step {first:.0f} to "
+        f"{percent(new)} at step {last:.0f}"
     )
     problems = number_in(run.facts, "num_probe_problems")
     if not problems:
@@ -191,9 +285,7 @@ def _probe_improvement(run: Run) -> Improvement:
             "known: take small differences for noise. The untrained model was not measured."
         )
         return Improvement(f"Perhaps: {moved}." if new > old else f"No: {moved}.", sure, "")
-    # A value in [0, 1] with mean p varies at most as a coin does. The two figures are of the same
-    # problems, so that the interval of their difference is wider than the true one.
-    spread = 1.96 * math.sqrt((old * (1 - old) + new * (1 - new)) / problems)
+    spread = by_chance(old, new, problems)
     sure = (
         f"{points(new - old)}, give or take {100 * spread:.1f} (a cautious 95 % bound from the "
         f"{problems:,.0f} problems of the probe set). The untrained model was not measured: the "
@@ -213,93 +305,6 @@ def commonest_answer(run: Run) -> tuple[str, float, int] | None:
         return None
     answer, votes = Counter(answers).most_common(1)[0]
     return answer, votes / len(answers), len(answers)
-
-
-def signs_of_collapse(run: Run) -> list[Sign]:
-    """Return the signs of collapse, each with its figures at the start and at the end."""
-    agreement = first_and_last(run.series("serl/majority_ratio"))
-    labels = _labels_then_and_now(run)
-    entropy = first_and_last(run.series("entropy"))
-    length = first_and_last(run.series("completions/mean_length"))
-    template = first_and_last(run.series("serl/top_template_ratio"))
-    found = commonest_answer(run)
-    before = run.series("serl/commonest_answer_ratio")
-    return [
-        Sign(
-            "One answer wins everywhere",
-            percent(before[0][1]) if before else "\u2013",
-            percent(found[1]) if found else "\u2013",
-            found[1] >= HIGH_COMMONEST if found and found[2] >= MIN_COMMONEST_GROUPS else None,
-        ),
-        Sign(
-            "All completions agree",
-            *_cells(agreement, percent),
-            agreement and agreement[1] >= HIGH_AGREEMENT,
-        ),
-        Sign(
-            "More agreement, worse labels",
-            *_cells(labels, percent),
-            None
-            if not labels or not agreement
-            else labels[0] - labels[1] > max(LABEL_DROP, labels[2])
-            and agreement[1] - agreement[0] > AGREEMENT_RISE,
-        ),
-        Sign(
-            "Entropy falls to nothing",
-            *_cells(entropy, "{:.3f}".format),
-            entropy and entropy[1] < LOW_ENTROPY * entropy[0],
-        ),
-        Sign(
-            "Completions shrink (tokens)",
-            *_cells(length, "{:.1f}".format),
-            length and length[1] < LOW_LENGTH * length[0],
-        ),
-        Sign(
-            "Proposals are all alike",
-            *_cells(template, percent),
-            template and template[1] >= HIGH_TEMPLATE,
-        ),
-        _held_out_sign(run),
-    ]
-
-
-def _labels_then_and_now(run: Run) -> tuple[float, float, float] | None:
-    """Return the label accuracy of the first and the last third of the groups where it is known.
-
-    The third number is how much two such shares differ by chance (two standard errors).
-    """
-    known = [right for right in run.ledger.groups.rights if right >= 0]
-    size = len(known) // 3
-    if not size:
-        return None
-    then, now = sum(known[:size]) / size, sum(known[-size:]) / size
-    return then, now, 2 * math.sqrt((then * (1 - then) + now * (1 - now)) / size)
-
-
-def _held_out_sign(run: Run) -> Sign:
-    name = "Held-out problems go wrong"
-    figures = figures_of(run).get("pass@1")
-    if figures is not None:
-        before, after, change = (figures[part] for part in ("before", "after", "change"))
-        return Sign(name, percent(before[0]), percent(after[0]), change[2] < 0)
-    series = run.series("serl/probe/pass@1")
-    if len(series) < 2:
-        return Sign(name, "\u2013", "\u2013", None)
-    old, new = series[0][1], series[-1][1]
-    return Sign(name, percent(old), percent(new), new < old - LABEL_DROP)
-
-
-def collapse(run: Run) -> tuple[str, str]:
-    """Return the answer to "is it collapsing?" and its tone."""
-    signs = signs_of_collapse(run)
-    known = [sign for sign in signs if sign.shows is not None]
-    shown = [sign for sign in known if sign.shows]
-    if not known:
-        return "Not known: the run logged none of the figures that would show it.", "warn"
-    if not shown:
-        return f"No sign of it: none of the {len(known)} signs that could be checked shows.", "good"
-    names = "; ".join(sign.name[0].lower() + sign.name[1:] for sign in shown)
-    return f"Look closely: {len(shown)} of {len(known)} signs show: {names}.", "warn"
 
 
 def warnings_of(run: Run) -> list[str]:
@@ -342,9 +347,19 @@ def warnings_of(run: Run) -> list[str]:
     repeated = [value for _, value in run.series("serl/num_repeated_groups")]
     if any(repeated):
         steps = sum(value > 0 for value in repeated)
-        found.append(f"In {count_of(steps, 'logged step')} groups were repeated to fill a batch.")
-    if n := len(run.ledger.bounds):
-        found.append(f"In {count_of(n, 'step')} the search for groups was stopped by its bound.")
+        found.append(
+            f"In {count_of(steps, 'logged step')} groups were repeated to fill a batch: the model "
+            "was trained on fewer different problems there, and more on each of them."
+        )
+    if bounds := run.ledger.bounds:
+        named = sorted({_BOUNDS[bound] for bound in bounds.values() if bound in _BOUNDS})
+        what = f" ({list_names(named)})" if named else ""
+        found.append(
+            f"In {count_of(len(bounds), 'step')} the search for groups was stopped by its "
+            f"bound{what} before the batch was full. Most often the problems are too easy or too "
+            "hard for the model, so that too few groups are kept; the rest of the time goes into "
+            "groups that train nothing."
+        )
     return found
 
 
@@ -425,11 +440,11 @@ def label_meaning(label: Any) -> str:
 
 
 def what_refused(run: Run) -> str:
-    """Return which proposals and groups were refused and why, in a few sentences."""
+    """Return which proposals and groups were refused and why, and how many kept ones trained."""
     parts = []
     kinds = (
         ("proposal", "refused", run.ledger.proposals),
-        ("group", "not trained on", run.ledger.groups),
+        ("group", "not kept", run.ledger.groups),
     )
     for noun, fate, rows in kinds:
         reasons = rows.reasons()
@@ -441,6 +456,13 @@ def what_refused(run: Run) -> str:
         parts.append(
             f"{reasons.total():,} of {count_of(len(rows), noun)} ({percent(share)}) were "
             f"{fate}{listed}."
+        )
+    trained, kept = num_trained(run), len(run.ledger.groups.kept())
+    if trained is not None and kept > trained:
+        were = "was" if trained == 1 else "were"
+        parts.append(
+            f"Of the {kept:,} kept groups {trained:,} {were} trained on; the other "
+            f"{kept - trained:,} found no place in a batch."
         )
     return " ".join(parts) or "Nothing was proposed or rolled out."
 
@@ -465,9 +487,11 @@ def label_answer(run: Run) -> str:
     used = "Gold answers are only counted with, here and below; nothing was trained on them."
     if counts := labels_right(run):
         right, known = counts
+        kept = len(run.ledger.groups.kept())
         return (
-            f"{percent(right / known)} of the {known:,} labels whose gold answer is known are "
-            f"right. {used}"
+            f"Of the {kept:,} kept groups the gold answer is known for {known:,}, and "
+            f"{percent(right / known)} of these labels are right.{_without_gold(run, kept - known)}"
+            f" {used}"
         )
     if series := run.series("serl/label_accuracy"):
         mean = sum(value for _, value in series) / len(series)
@@ -475,18 +499,48 @@ def label_answer(run: Run) -> str:
             f"{percent(mean)} of the majority answers whose gold answer is known are right (mean "
             f"over the steps, groups outside the band included). {used}"
         )
-    names = ("", "_low", "_high")
-    ends = [run.series(f"serl/kept_label_accuracy_estimate{name}")[-1:] for name in names]
+    names = ("estimate", "low", "high")
+    ends = [run.series(f"serl/kept_label_accuracy_{name}")[-1:] for name in names]
     if all(ends):
         mean, low, high = (end[0][1] for end in ends)
         return (
-            f"No gold answers are known for these problems. Going by the probe set about "
-            f"{percent(mean)} of the labels are right (95 % interval {100 * low:.0f} to "
-            f"{100 * high:.0f})."
+            "No gold answer is known for the kept groups. An estimate from the probe set, for the "
+            f"latest of them: {percent(mean)} of the labels are right (95 % interval "
+            f"{100 * low:.0f} to {100 * high:.0f} %). It takes for granted that agreement means "
+            "the same on the probe set as on the model's own problems."
         )
-    return (
+    unknown = (
         "Not known: no gold answers are known for these problems. How much the completions agree "
         "does not say it."
+    )
+    if run.series("serl/probe/label_accuracy"):
+        return f"{unknown} A probe with probe_samples equal to num_generations would estimate it."
+    return unknown
+
+
+def _without_gold(run: Run, number: int) -> str:
+    """Say of the kept groups whose gold is not known that no figure holds them, and why."""
+    if not number:
+        return ""
+    rest = f" The other {count_of(number, 'group')} {'is' if number == 1 else 'are'} not in it: "
+    if run.config.get("gold_oracle"):
+        return rest + (
+            "the solver (gold_oracle) has no exact answer for them, as for a problem that cannot "
+            "be solved, so that their labels may all be wrong."
+        )
+    return rest + "their labels may be right or wrong."
+
+
+def gold_known(run: Run) -> str:
+    """Say of how many groups the gold answer is known, all of them and the kept ones."""
+    groups = run.ledger.groups
+    kept = groups.kept()
+    known, known_kept = (
+        sum(groups.rights[row] >= 0 for row in rows) for rows in (range(len(groups)), kept)
+    )
+    return (
+        f"of {sum(groups.voted):,} groups with a majority answer gold is known for {known:,}, of "
+        f"the {len(kept):,} kept ones for {known_kept:,}"
     )
 
 
@@ -501,7 +555,3 @@ def _interval(parts: Any, part: str) -> tuple[float, float, float] | None:
     values = [number_in(record, key) for key in ("mean", "low", "high")]
     found = [value for value in values if value is not None]
     return (found[0], found[1], found[2]) if len(found) == 3 else None
-
-
-def _cells(ends: Sequence[float] | None, show: Any) -> tuple[str, str]:
-    return (show(ends[0]), show(ends[1])) if ends else ("\u2013", "\u2013")

@@ -71,7 +71,8 @@ def _table(block: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return code(cell.text) if isinstance(cell, Written) else _text(cell)
+    # What is left out was decided where the text was made safe.
+    return code(cell.text, max_chars=len(cell.text)) if isinstance(cell, Written) else _text(cell)
 
 
 def _fence(written: Written) -> str:

@@ -1,6 +1,7 @@
 """The first pages of a report: the short answers, the warnings, the inputs, before and after."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from serl_trl.report_blocks import (
@@ -15,23 +16,27 @@ from serl_trl.report_blocks import (
     written,
 )
 from serl_trl.report_charts import Mark, interval_chart
+from serl_trl.report_collapse import collapse, signs_of_collapse
 from serl_trl.report_curves import CURVES
 from serl_trl.report_findings import (
-    collapse,
+    Measured,
     commonest_answer,
     figures_of,
     first_and_last,
     improvement,
+    interval_of,
     label_answer,
     label_meaning,
+    measured_of,
     num_trained,
     percent,
     points,
-    signs_of_collapse,
+    probe_ends,
     warnings_of,
     what_refused,
     what_trained,
 )
+from serl_trl.run_facts import is_machine_path
 from serl_trl.run_files import Run, number_in
 from serl_trl.texts import count_of
 
@@ -55,6 +60,30 @@ OPTIONS = (
     "max_steps",
     "seed",
 )
+WORDS = (
+    ("group", "all completions of one problem that are voted on together"),
+    (
+        "majority answer, majority ratio",
+        "the commonest answer of a group, and its share of the group: agreement, not accuracy",
+    ),
+    ("label", "the answer that is rewarded; with label_reward vote it is the majority answer"),
+    (
+        "kept, band",
+        "a group is kept to train on when its majority ratio lies in the difficulty band, between "
+        "difficulty_low and difficulty_high: lower is noise, higher too easy",
+    ),
+    (
+        "gold",
+        "a right answer that is known, from the user's data or a solver (gold_oracle); unless "
+        "label_reward is gold it is only counted with",
+    ),
+    ("held-out problems", "problems with known answers that are kept out of training"),
+    ("probe set", "held-out problems that are measured during the run"),
+    ("pass@1", "the chance that one completion is right"),
+    ("pass@16", "the chance that at least one of 16 completions is right (or of another number)"),
+    ("maj@16", "the chance that the commonest answer of 16 completions is right (likewise)"),
+    ("greedy", "share of problems right when the model always takes its likeliest token"),
+)
 # Where files lie and how the console looks says nothing about a difference.
 _UNIMPORTANT = {"output_dir", "disable_tqdm", "run_name", "logging_dir", "show_steps", "hub_token"}
 
@@ -72,6 +101,11 @@ def in_short(run: Run) -> list[Block]:
         Question("Is it collapsing?", verdict, tone),
         _finished(run),
     ]
+
+
+def words_used() -> Table:
+    """Return what the words mean that the first pages use."""
+    return Table(("word on this page", "meaning"), WORDS)
 
 
 def _finished(run: Run) -> Question:
@@ -171,14 +205,17 @@ def _option(value: Any) -> Cell:
 def warnings_section(run: Run) -> list[Block]:
     """Return what to know before trusting the run."""
     found = warnings_of(run)
-    if not found:
-        return [Paragraph("Nothing stands out.", "good")]
     blocks: list[Block] = [Paragraph(one_line(text), "warn") for text in found]
+    if not found:
+        blocks.append(Paragraph("Nothing stands out.", "good"))
     if run.ledger.starved is not None:
         diagnosis = written(run.ledger.starved[1], max_chars=3000)
         blocks.append(Excerpt(diagnosis, ("What the run said when it stopped.",)))
     if n := run.ledger.num_resumed:
-        note = f"The run was resumed {count_of(n, 'time')}; what it did twice is counted once."
+        note = (
+            f"The run was taken up again from an earlier step {count_of(n, 'time')}, and did anew "
+            "what came after that step; here it is counted once."
+        )
         blocks.append(Paragraph(note, "note"))
     return blocks
 
@@ -191,6 +228,9 @@ def inputs_section(run: Run) -> list[Block]:
     ]
     if not run.facts:
         rows.append(("model and seed set", "not noted in this folder"))
+    if config.get("gold_oracle"):
+        oracle = written(config["gold_oracle"], max_chars=200)
+        rows.append(("gold answers come from a solver (gold_oracle)", oracle))
     rows.append(("what the label is", label_meaning(config.get("label_reward"))))
     rows += [(written(name), _option(config[name])) for name in OPTIONS if name in config]
     return [Table(("what", "value"), tuple(rows))]
@@ -218,7 +258,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
             ("parameters", whole.get("num_parameters", "")),
             ("what was trained", "an adapter" if facts.get("adapter") else "all weights"),
             ("seed set", f"{whole['num_seeds']} from {seeds}" if "num_seeds" in whole else ""),
-            ("seeds with a gold answer", golds),
+            ("gold answers in the seed set", golds),
             ("fingerprint of the seed set", texts.get("seed_sha256", "")),
             ("probe problems", whole.get("num_probe_problems", "")),
             ("kept out of training", _listed(kept_out)),
@@ -237,15 +277,26 @@ def _listed(names: Any) -> str:
 
 
 def before_and_after(run: Run) -> list[Block]:
-    """Return the measured figures with their intervals."""
+    """Return the measured figures with their intervals, else those of the probe."""
     found = improvement(run)
-    figures = figures_of(run)
     blocks: list[Block] = [Paragraph(found.answer, found.tone), Paragraph(found.certainty)]
-    if not figures:
-        return blocks
+    sides = [run.comparison.get(side) for side in ("base", "trained")]
+    if all(sides):
+        # The page may be mailed: of a folder only its name is told.
+        names = [PurePath(str(s)).name if is_machine_path(str(s)) else str(s) for s in sides]
+        base, trained = map(one_line, names)
+        text = f"Measured by serl eval --compare: {base} before, {trained} after training."
+        blocks.append(Paragraph(text, "note"))
+    measured = measured_of(run)
+    for each in measured:
+        blocks += _measured_blocks(each)
+    return blocks if measured else blocks + _probe_blocks(run)
+
+
+def _measured_blocks(measured: Measured) -> list[Block]:
     rows: list[tuple[Cell, ...]] = []
     marks = []
-    for name, parts in figures.items():
+    for name, parts in measured.figures.items():
         before, after, change = (parts[part] for part in ("before", "after", "change"))
         rate = _is_rate(name)
         show = _rate_with_interval if rate else _value_with_interval
@@ -256,12 +307,45 @@ def before_and_after(run: Run) -> list[Block]:
             marks.append(_mark(f"{name} before", before, 5))
             marks.append(_mark(f"{name} after", after, 0))
     table = Table(("figure", "before", "after", "change"), tuple(rows))
-    if not marks:
-        return [*blocks, table]
-    description = "; ".join(f"{mark.label} {percent(mark.mean)}" for mark in marks) + "."
-    svg = interval_chart(marks, description=one_line(description))
     caption = "The dot is the figure, the bar its 95 % interval over problems."
-    return [*blocks, Chart(svg, "Held-out problems", caption, table, wide=True)]
+    if any(name.endswith("_rate") for name in measured.figures):
+        caption += (
+            " In the table, unparsable_rate: completions without a final answer; truncated_rate: "
+            "cut off; mean_length: tokens."
+        )
+    return _interval_blocks(one_line(measured.problems), caption, table, marks)
+
+
+def _probe_blocks(run: Run) -> list[Block]:
+    """Return the first and the last values of the probe, with intervals where they are known."""
+    size = number_in(run.facts, "num_probe_problems")
+    rows: list[tuple[Cell, ...]] = []
+    marks = []
+    for name, ((first, old), (last, new)) in probe_ends(run).items():
+        label = written(name, max_chars=24)
+        steps = f"{first:.0f} and {last:.0f}"
+        if size:
+            ends = [interval_of(rate, size) for rate in (old, new)]
+            shown = [_rate_with_interval(end) for end in ends]
+            marks.append(_mark(f"{name} first", ends[0], 5))
+            marks.append(_mark(f"{name} last", ends[1], 0))
+        else:
+            shown = [percent(old), percent(new)]
+        rows.append((label, steps, *shown, points(new - old)))
+    if not rows:
+        return []
+    table = Table(("figure", "at steps", "first probe", "last probe", "change"), tuple(rows))
+    caption = "The dot is the figure, the bar its cautious 95 % interval over problems."
+    return _interval_blocks("Probe set", caption, table, marks)
+
+
+def _interval_blocks(title: str, caption: str, table: Table, marks: Sequence[Mark]) -> list[Block]:
+    if not marks:
+        return [table]
+    description = "; ".join(f"{mark.label} {percent(mark.mean)}" for mark in marks) + "."
+    svg = interval_chart(marks, description=one_line(f"{title}: {description}"))
+    title = title[0].upper() + title[1:]
+    return [Chart(svg, title, caption, table, wide=True)]
 
 
 def _is_rate(name: str) -> bool:
@@ -294,17 +378,23 @@ def collapse_section(run: Run) -> list[Block]:
     verdict, tone = collapse(run)
     words = {True: "yes", False: "no", None: "unknown"}
     rows = tuple(
-        (sign.name, words[None if sign.shows is None else bool(sign.shows)], sign.start, sign.end)
+        (
+            sign.name,
+            words[None if sign.shows is None else bool(sign.shows)],
+            sign.start,
+            sign.end,
+            sign.rule,
+        )
         for sign in signs_of_collapse(run)
     )
     blocks: list[Block] = [
         Paragraph(verdict, tone),
         Paragraph(
             "A model that is rewarded for agreeing with itself can learn to agree on anything. "
-            "These are the marks of that: means of the first and of the last fifth of the run. A "
-            "sign shows when it passes a threshold, see docs/reading_a_report.md."
+            "These are the marks of that. The limits are rules of thumb; nothing is decided by "
+            "them."
         ),
-        Table(("sign", "shows?", "start", "end"), rows),
+        Table(("sign", "shows?", "first", "last", "what that is, and when it shows"), rows),
     ]
     if common := commonest_answer(run):
         answer, share, number = common

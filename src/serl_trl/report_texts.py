@@ -179,6 +179,8 @@ def _group_blocks(run: Run, row: int) -> list[Block]:
         right = record.get("label_right")
         verdict = "" if right is None else "The label is right." if right else "The label is wrong."
         notes.append(verdict)
+    elif run.config.get("gold_oracle"):
+        notes.append("The solver (gold_oracle) has no exact answer for it.")
     related = [("Gold answer, for comparison:", written(gold, max_chars=120))] if gold else []
     rows: list[tuple[Cell, ...]] = [
         (

@@ -17,11 +17,14 @@ import yaml
 
 from serl_trl.evaluation import Measurement, bootstrap
 from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.processes import is_main_process
 from serl_trl.texts import count_of
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
 EVALUATION = "evaluation.json"
 """Figures before and after training; `evaluation_record` says what is in it."""
+COMPARISON = "comparison.json"
+"""What `serl eval --compare` wrote; `comparison.py` says what is in it."""
 FACTS = "run.json"
 """What was trained on what; `run_facts.py` says what is in it."""
 
@@ -104,7 +107,8 @@ class LedgerIndex:
 
     `iterations` pairs the step at which an iteration began with the number of proposals before it;
     `answers` are the latest majority answers with their steps; `spent` is the step at which the run
-    ended because its `max_rollouts` were made; `num_bad_lines` could not be read.
+    ended because its `max_rollouts` were made; `num_bad_lines` could not be read; `num_resumed`
+    counts how often work was thrown away and done again.
     """
 
     path: Path
@@ -176,6 +180,8 @@ class Run:
 
     `metrics` are the logged rows in the order of their steps, numbers only. `config`, `facts` and
     `evaluation` are empty where there is no such file. `notes` say what is missing or damaged.
+    `comparison` is what `serl eval --compare` wrote about the run's model, empty where none was
+    named.
     """
 
     name: str
@@ -186,6 +192,7 @@ class Run:
     metrics: list[dict[str, float]]
     ledger: LedgerIndex
     notes: tuple[str, ...]
+    comparison: dict[str, Any] = field(default_factory=dict)
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """Return the (step, value) pairs of one metric; steps that did not log it are left out."""
@@ -219,10 +226,11 @@ class Run:
         return kept[index] if index < len(kept) and kept[index] < row else None
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
     """Read a run's folder; what is missing or damaged becomes a note, not an error.
 
-    Raises `ValueError` when the folder holds no run at all.
+    `evaluation` is a folder into which `serl eval --compare` wrote. Raises `ValueError` when one
+    of the folders holds nothing of the kind.
     """
     private = folder / PRIVATE_FOLDER
     if not any((private / name).is_file() for name in (CONFIG, METRICS, LEDGER)):
@@ -237,9 +245,12 @@ def read_run(folder: Path) -> Run:
     metrics = _read_metrics(private / METRICS, notes)
     ledger = _read_ledger(private / LEDGER, notes)
     facts = _read_mapping(private / FACTS, notes, needed=False)
-    evaluation = _read_mapping(private / EVALUATION, notes, needed=False)
+    measured = _read_mapping(private / EVALUATION, notes, needed=False)
+    comparison = {} if evaluation is None else _read_comparison(evaluation)
+    # Resuming cuts the files back: what was done twice lies there, once per time.
+    ledger.num_resumed += sum(path.is_dir() for path in (private / "cut").glob("after-step-*"))
     name = folder.resolve().name
-    return Run(name, folder, config, facts, evaluation, metrics, ledger, tuple(notes))
+    return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
 
 
 def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]:
@@ -261,6 +272,14 @@ def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]
         "num_samples": before.num_samples,
         "figures": figures,
     }
+
+
+def write_evaluation(run: Path, before: Measurement, after: Measurement) -> None:
+    """Note two measurements of the same problems in a run's folder, for its report and card."""
+    if is_main_process():
+        text = json.dumps(evaluation_record(before, after), indent=2)
+        path = run / PRIVATE_FOLDER / EVALUATION
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def number_in(record: Mapping[str, Any], key: str) -> float | None:
@@ -303,6 +322,17 @@ def _read_mapping(path: Path, notes: list[str], *, needed: bool = True) -> dict[
         notes.append(f"{path.name} holds no table of names and values and is left out.")
         return {}
     return content
+
+
+def _read_comparison(folder: Path) -> dict[str, Any]:
+    notes: list[str] = []
+    found = _read_mapping(folder / COMPARISON, notes)
+    if notes:
+        raise ValueError(
+            f"evaluation={folder}: {notes[0]} Name the folder into which serl eval --compare BASE "
+            "TRAINED wrote."
+        )
+    return found
 
 
 def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:

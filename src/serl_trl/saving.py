@@ -8,20 +8,24 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from safetensors import SafetensorError
 
 from serl_trl import checkpoint
-from serl_trl.checkpoint import CheckpointError, DiskFullError, Facts
+from serl_trl.checkpoint import CheckpointError, Facts
+from serl_trl.disk import DiskFullError, describe_full_disk, is_disk_full
+from serl_trl.processes import is_main_process
 from serl_trl.verifier import default_verifier
 
 if TYPE_CHECKING:
     from serl_trl.trainer import SeRLTrainer
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 REFERENCE_FILE = "serl_reference.pt"
 
@@ -64,6 +68,22 @@ FREE_PREFIXES = ("logging_", "log_", "save_", "hub_", "push_to_hub", "trackio_",
 _LIBRARIES = ("serl-trl", "torch", "trl", "transformers", "accelerate", "peft", "vllm")
 
 
+def in_first(work: Callable[[], T]) -> T | None:
+    """Do `work` in the first process while the others wait; they return `None`.
+
+    Raises its `CheckpointError` in all processes.
+    """
+    result, problem = None, ""
+    if is_main_process():
+        try:
+            result = work()
+        except CheckpointError as error:
+            problem = str(error)
+    if problem := broadcast_object_list([problem])[0]:
+        raise CheckpointError(problem)
+    return result
+
+
 class Saving:
     """Saves and restores the whole of a run. Every method is called by all processes at once.
 
@@ -73,6 +93,7 @@ class Saving:
     def __init__(self, trainer: "SeRLTrainer") -> None:
         self._trainer = trainer
         self.folder: Path | None = None
+        self._needed = 0
         self._loop: dict[str, Any] | None = None
         self._fresh_cycle = False
         self._started = time.time()
@@ -202,7 +223,7 @@ class Saving:
         step = self._trainer.state.global_step
 
         def write() -> None:
-            self.folder = folder
+            self.folder, self._needed = folder, needed
             try:
                 fill(folder)
             finally:
@@ -216,32 +237,46 @@ class Saving:
             write,
             lambda: publish() if self._is_main else None,
         )
-        for stage in stages:
-            if problem := self._try_everywhere(stage, folder, needed=needed):
-                self._give_up(problem, target)
-                return False
+        try:
+            for stage in stages:
+                self._everywhere(stage, folder, needed=needed)
+        except DiskFullError as error:
+            self._give_up(str(error), target)
+            return False
         return True
 
-    def _try_everywhere(self, stage: Callable[[], None], folder: Path, *, needed: int) -> str:
-        """Run `stage` in every process; return why the disk is full, when one found it so.
+    def write_model(self, write: Callable[[], None]) -> None:
+        """Let `write` save a model; where that is a part of a save, processes fail together.
 
-        Any other failure is raised where it happened, and reported by the others.
+        TRL makes them wait for each other after it.
+        """
+        if self.folder is None:
+            write()
+        else:
+            self._everywhere(write, self.folder, needed=self._needed)
+
+    def _everywhere(self, work: Callable[[], None], folder: Path, *, needed: int) -> None:
+        """Do `work` in every process, and raise in all when it failed in one.
+
+        No process then waits for another that has left. A full disk, which `work` finds on the
+        way to `folder`, is a `DiskFullError` in all; any other failure is raised as it is where it
+        happened, and reported by the others.
         """
         error, problem = None, ""
         try:
-            stage()
+            work()
         except (OSError, RuntimeError, SafetensorError) as caught:
             error, problem = caught, f"{type(caught).__name__}: {caught}"
             if isinstance(caught, DiskFullError):
                 problem = str(caught)
-            elif checkpoint.is_disk_full(caught):
+            elif is_disk_full(caught):
                 free = shutil.disk_usage(self._run).free
-                problem = checkpoint.describe_full_disk(folder, needed=needed, free=free)
+                problem = describe_full_disk(folder, needed=needed, free=free)
         problems = [each for each in self._gather([problem]) if each]
-        full = [each for each in problems if each.startswith("disk full")]
-        if problems and not full:
+        if full := [each for each in problems if each.startswith("disk full")]:
+            raise DiskFullError(full[0]) from error
+        if problems:
             raise error or RuntimeError(f"another process could not save: {problems[0]}")
-        return full[0] if full else ""
 
     def _give_up(self, problem: str, target: Path) -> None:
         """Remove what was written of `target`, and stop the run or go on without it."""
@@ -372,9 +407,14 @@ class Saving:
         # A folder may have moved; what it is called says which model it is.
         options["model"] = Path(getattr(trainer.model.config, "_name_or_path", "") or "").name
         options["reward_funcs"] = trainer.reward_func_names
+        options["chat_template_sha256"] = checkpoint.fingerprint(trainer._tokenizer.chat_template)
+        adapters = getattr(trainer.model, "peft_config", None) or {}
+        options |= _listed_options("adapter", next(iter(adapters.values()), None))
+        quantised = getattr(trainer.model.config, "quantization_config", None)
+        options |= _listed_options("quantization", quantised)
         seeds = [trainer.seed_set.instructions, trainer.seed_set.answers]
         return Facts(
-            config=json.loads(json.dumps(options, default=str)),
+            config=json.loads(json.dumps(options, default=_as_json)),
             sets={
                 "seed_set": checkpoint.fingerprint(seeds),
                 "evaluation_sets": checkpoint.fingerprint(_listed(trainer.evaluation_sets)),
@@ -423,6 +463,24 @@ _KEYED_LOGS = ("rewards", "extra")
 
 def _listed(sets: Mapping[str, Any]) -> dict[str, list[str]]:
     return {name: list(texts) for name, texts in sets.items()}
+
+
+def _listed_options(name: str, config: Any) -> dict[str, Any]:
+    """Return the options of an adapter or a quantisation under names of their own.
+
+    `name` alone says whether there is one, so that one that comes or goes is a difference too.
+    """
+    if config is None:
+        return {name: False}
+    options = config if isinstance(config, Mapping) else config.to_dict()
+    # A folder may have moved, and versions are compared elsewhere.
+    skipped = ("base_model_name_or_path", "peft_version")
+    return {name: True} | {f"{name}.{k}": v for k, v in options.items() if k not in skipped}
+
+
+def _as_json(value: Any) -> Any:
+    """Turn what JSON does not know into it; the order of a set differs between processes."""
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -20,13 +20,21 @@ from serl_trl.diversity import (
     top_template_ratio,
 )
 from serl_trl.filters import ProposalFilter
-from serl_trl.groups import Completion, Group, count_ballots, judge_group, label_rewards
+from serl_trl.groups import (
+    Ballot,
+    Completion,
+    Group,
+    count_ballots,
+    judge_group,
+    label_rewards,
+)
 from serl_trl.mathtext import template
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import Messages, PromptStyle
 from serl_trl.proposer import ProposerRequest, build_requests, parse_proposals
 from serl_trl.tally import Tally
 from serl_trl.verdict import Verdict
+from serl_trl.verifier import default_verifier
 
 T = TypeVar("T")
 
@@ -387,10 +395,9 @@ class SelfPlay:
         step: int,
         tally: Tally,
     ) -> list[Group]:
-        golds = [self._gold(pending.instruction) for pending in waiting]
-        kind = self.options.answer_kind
-        # In one process: a verifier's deadline could decide otherwise in another.
-        ballots = self._policy.decide(lambda: count_ballots(completions, golds, kind=kind))
+        # In one process: an oracle, or a verifier's deadline, could decide otherwise in another.
+        golds, ballots, outcomes = self._policy.decide(lambda: self._count(waiting, completions))
+        tally.outcomes.update(outcomes)
         groups = []
         for pending, texts, gold, ballot in zip(waiting, completions, golds, ballots, strict=True):
             vote, right = ballot.vote, ballot.right
@@ -420,6 +427,15 @@ class SelfPlay:
             tally.counts["unparsable"] += vote.num_unparsable
             tally.counts["truncated"] += sum(c.truncated for c in texts)
         return groups
+
+    def _count(
+        self, waiting: Sequence[Pending], completions: Sequence[list[Completion]]
+    ) -> tuple[list[str | None], list[Ballot], dict[str, int]]:
+        """Return gold answers, votes, and how the pairs of answers ended that were compared."""
+        golds = [self._gold(pending.instruction) for pending in waiting]
+        with default_verifier().counting() as outcomes:
+            ballots = count_ballots(completions, golds, kind=self.options.answer_kind)
+        return golds, ballots, outcomes
 
     def _gold(self, instruction: str) -> str | None:
         gold = self._golds.get(instruction)

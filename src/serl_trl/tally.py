@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from serl_trl.diagnostics import SplitHalf, split_half_error_bound
+from serl_trl.verifier import OUTCOMES
 
 COUNTS = (
     "proposals",
@@ -37,6 +38,7 @@ class Tally:
     label_hits: list[bool] = field(default_factory=list)
     kept_label_hits: list[bool] = field(default_factory=list)
     reward_hits: list[bool] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
     halves: list[SplitHalf] = field(default_factory=list)
     _seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _began: float = field(default_factory=time.perf_counter)
@@ -73,6 +75,7 @@ class Tally:
         return (
             {name: value for name, value in ratios.items() if value is not None}
             | {f"num_{name}": float(counts[name]) for name in COUNTS}
+            | {f"verifier/num_{name}": float(self.outcomes[name]) for name in OUTCOMES}
             | {f"refused/{reason}": float(n) for reason, n in sorted(self.refused.items())}
             | {f"time/{part}_s": value for part, value in seconds.items()}
         )

@@ -12,6 +12,25 @@ _NEARLY_ALL = 0.75
 # terminal or a report they show something else than what the model reads.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+# What nobody but the user may read: name and password in an address, and a Hugging Face token.
+_PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
+_SECRET = re.compile(rf"{_PASSWORD.pattern}|hf_[A-Za-z0-9]{{20,}}")
+
+
+def holds_secret(text: str) -> bool:
+    """Return whether `text` holds a Hugging Face token, or an address with a password in it."""
+    return _SECRET.search(text) is not None
+
+
+def holds_password(text: str) -> bool:
+    """Return whether `text` holds an address with name and password in it."""
+    return _PASSWORD.search(text) is not None
+
+
+def redacted(text: str) -> str:
+    """Return `text` with `***` in place of what `holds_secret` finds."""
+    return _SECRET.sub("***", text)
+
 
 def visible(text: str) -> str:
     """Return `text` with control characters replaced, safe to show in a terminal."""

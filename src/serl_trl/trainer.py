@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl.trainer.callbacks import SyncRefModelCallback
 
-from serl_trl.adapters import keep_quantised_base, make_reference
+from serl_trl.adapters import keep_quantised_base, make_reference, refuse_sharded_boundaries
 from serl_trl.advantages import (
     leave_one_out,
     minus_group_mean,
@@ -28,22 +28,26 @@ from serl_trl.advantages import (
     token_moments,
 )
 from serl_trl.answers import extract_answer, same_answer
+from serl_trl.checkpoint import hold
 from serl_trl.config import SeRLConfig
 from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, make_seed_set
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
-from serl_trl.filters import ProposalFilter
+from serl_trl.filters import ProposalFilter, TextFilter, filter_names, load_filter
 from serl_trl.groups import Group
-from serl_trl.guards import NonFiniteGuard, Stopping, refuse_nonfinite_weights
+from serl_trl.guards import NonFiniteGuard, Stopping, name_lost_process, refuse_nonfinite_weights
 from serl_trl.hub import push_model, write_card
 from serl_trl.ledger import PRIVATE_FOLDER, JsonLines
 from serl_trl.policy import Sampling, TrainerPolicy, context_tokens
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
 from serl_trl.run_facts import gather_facts, write_facts
-from serl_trl.saving import Saving
+from serl_trl.saving import Saving, in_first
 from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
+from serl_trl.texts import visible
+from serl_trl.tokens import count_tokens, special_tokens_of
+from serl_trl.verifier import default_verifier
 from serl_trl.watching import MetricsFile, Probe, make_watcher, replace_progress_bars
 
 logger = logging.getLogger(__name__)
@@ -94,7 +98,8 @@ class SeRLTrainer(GRPOTrainer):
     arguments are those of `GRPOTrainer`.
 
     Raises `ValueError` when the seed set is empty, too small for a request, or lacks what the
-    label reward needs.
+    label reward needs; `CheckpointError` when another process trains in the run's folder, which a
+    trainer keeps to itself for as long as it lives.
 
     Source: SeRL, arXiv 2505.20347. Departures are listed in `docs/method.md`.
     """
@@ -138,6 +143,7 @@ class SeRLTrainer(GRPOTrainer):
         self.seed_set = _read_seeds(seed_set)
         _check_gold(self.seed_set, args)
         refuse_quantised(model, quantization_config, args)
+        refuse_sharded_boundaries(model, peft_config, args)
         self.starved: str | None = None
         self.iteration = 1
         self._handed_on: list[Any] | None = None
@@ -147,6 +153,7 @@ class SeRLTrainer(GRPOTrainer):
         if args.label_reward == "none" and not extra:
             raise ValueError("label_reward=none needs at least one reward function; give one.")
         label = [] if args.label_reward == "none" else [self._label_reward(args)]
+        self._hold = in_first(lambda: hold(private_folder(args).parent))
         super().__init__(
             model=model,
             reward_funcs=label + extra,
@@ -186,15 +193,17 @@ class SeRLTrainer(GRPOTrainer):
         self.add_callback(self.stopping)
         self.add_callback(Probe(self))
         self.add_callback(MetricsFile(self.written["metrics.jsonl"]))
-        if not args.use_vllm and args.proposer_presence_penalty:
+        if main and not args.use_vllm and args.proposer_presence_penalty:
             logger.warning(
                 "proposer_presence_penalty=%s is not applied: only vLLM knows it.",
                 args.proposer_presence_penalty,
             )
-        if not args.use_vllm and args.proposer_stop:
+        if main and not args.use_vllm and args.proposer_stop:
             logger.warning(
                 "proposer_stop=%s is not applied: only vLLM knows it.", args.proposer_stop
             )
+        if main and self.accelerator.num_processes > 1:
+            self._note_long_votes()
 
     # The data iterator.
 
@@ -426,6 +435,15 @@ class SeRLTrainer(GRPOTrainer):
         finally:
             self.beta = beta
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log; what `log_completions` shows in the terminal holds no control characters."""
+        texts: Any = self._logs
+        for name in ("prompt", "completion") if self.log_completions else ():
+            shown = [_visible(messages) for messages in texts[name]]
+            texts[name].clear()
+            texts[name].extend(shown)
+        super().log(logs, start_time)
+
     # Iterations.
 
     def create_scheduler(
@@ -438,7 +456,7 @@ class SeRLTrainer(GRPOTrainer):
         scheduler = super().create_scheduler(period, optimizer)
         if isinstance(scheduler, LambdaLR):
             scheduler.lr_lambdas = [_repeating(f, period) for f in scheduler.lr_lambdas]
-        else:
+        elif self.is_world_process_zero():
             logger.warning(
                 "lr_scheduler_type=%s keeps one schedule over all iterations.",
                 self.args.lr_scheduler_type,
@@ -473,14 +491,19 @@ class SeRLTrainer(GRPOTrainer):
         `CheckpointError` when it is damaged or belongs to another configuration.
         """
         found = self.saving.start(resume_from_checkpoint)
-        with self.stopping.listening():
+        with self.stopping.listening(), name_lost_process(self.accelerator, self.args):
             return super().train(found, trial, ignore_keys_for_eval)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless a weight is not finite: that raises `NonFiniteError`."""
-        refuse_nonfinite_weights(self.model)
-        # A call by the user would also push, before a push is asked for.
-        super().save_model(output_dir, _internal_call=True)
+        save = super().save_model
+
+        def write() -> None:
+            refuse_nonfinite_weights(self.model)
+            # A call by the user would also push, before a push is asked for.
+            save(output_dir, _internal_call=True)
+
+        self.saving.write_model(write)
 
     def _get_output_dir(self, trial: Any) -> str:
         # While a checkpoint is written, TRL's files, and its rotation, go where it is written.
@@ -509,7 +532,12 @@ class SeRLTrainer(GRPOTrainer):
     def _finalize_training(self, trial: Any, num_train_samples: float, start_time: float) -> Any:
         # The last figures are those of the whole run, however often it was resumed.
         start_time -= self.saving.seconds_before
-        return super()._finalize_training(trial, num_train_samples, start_time)
+        # With a limit of 1, transformers would remove all but the best, the newest too.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super()._finalize_training(trial, num_train_samples, start_time)
+        finally:
+            self.args.save_total_limit = limit
 
     # Sharing: what may leave the machine, and the card, are decided in `hub.py`.
 
@@ -570,6 +598,7 @@ class SeRLTrainer(GRPOTrainer):
         *,
         num_samples: int = 16,
         temperature: float = 1.0,
+        top_p: float = 1.0,
         greedy: bool = True,
         seed: int = 0,
     ) -> Measurement:
@@ -579,7 +608,12 @@ class SeRLTrainer(GRPOTrainer):
         so that measuring more or less often changes no training.
         """
         attempts = self.attempt(
-            problems, num_samples=num_samples, temperature=temperature, greedy=greedy, seed=seed
+            problems,
+            num_samples=num_samples,
+            temperature=temperature,
+            top_p=top_p,
+            greedy=greedy,
+            seed=seed,
         )
         graded = grade_attempts(attempts, kind=self.args.answer_kind)
         return Measurement(tuple(graded), num_samples)
@@ -623,16 +657,9 @@ class SeRLTrainer(GRPOTrainer):
             self.seed_set,
             num_shots=self.args.num_shots if self.args.prompt_source == "self_play" else 1,
             max_tokens=self.args.max_instruction_tokens,
-            count_tokens=self._count_tokens,
-            special_tokens=self._special_tokens(),
+            count_tokens=functools.partial(count_tokens, self._tokenizer),
+            special_tokens=special_tokens_of(self._tokenizer),
         )
-
-    def _count_tokens(self, text: str) -> int:
-        return len(self._tokenizer(text)["input_ids"])
-
-    def _special_tokens(self) -> list[str]:
-        added = self._tokenizer.added_tokens_decoder.values()
-        return [str(token) for token in added if token.special]
 
     def _make_selfplay(self) -> SelfPlay:
         args, seeds = self.args, self.seed_set.instructions
@@ -644,12 +671,12 @@ class SeRLTrainer(GRPOTrainer):
             pool=InstructionPool(seeds),
             proposal_filter=ProposalFilter(
                 seeds,
-                names=_filter_names(args.proposal_filters),
+                names=self._filters(),
                 min_words=args.min_words,
                 max_words=args.max_words,
                 max_tokens=args.max_instruction_tokens,
-                count_tokens=self._count_tokens,
-                special_tokens=self._special_tokens(),
+                count_tokens=functools.partial(count_tokens, self._tokenizer),
+                special_tokens=special_tokens_of(self._tokenizer),
                 max_rouge_l=args.max_rouge_l,
                 novelty=args.novelty,
                 novelty_scope=args.novelty_scope,
@@ -668,6 +695,18 @@ class SeRLTrainer(GRPOTrainer):
             watch=self.watcher.waiting_for,
         )
 
+    def _filters(self) -> tuple[str | TextFilter, ...]:
+        """The filters, those of the user asked in one process: they may go by clock or chance."""
+
+        def asked_once(judge: TextFilter) -> TextFilter:
+            return lambda text: self.policy.decide(lambda: judge(text))
+
+        names, known = _filter_names(self.args.proposal_filters), filter_names()
+        return tuple(
+            asked_once(load_filter(name)) if "." in name and name not in known else name
+            for name in names
+        )
+
     def _encoder(self) -> Encoder | None:
         """The embedding model, asked in one process: devices differ in the last digits."""
         if not self.args.embedding_model:
@@ -682,7 +721,7 @@ class SeRLTrainer(GRPOTrainer):
         rows = [row for row, verdict in enumerate(verdicts) if not verdict.keep]
         for row in rows:
             self.ledger.write({"type": "seed_overlap", "row": row, **(verdicts[row].detail or {})})
-        if rows:
+        if rows and self.is_world_process_zero():
             logger.warning(
                 "%d of %d seeds overlap an evaluation set (rows %s%s); they stay in the seed set, "
                 "so what is measured on that set is not held out from them.",
@@ -690,6 +729,24 @@ class SeRLTrainer(GRPOTrainer):
                 len(verdicts),
                 ", ".join(map(str, rows[:10])),
                 ", ..." if len(rows) > 10 else "",
+            )
+
+    def _note_long_votes(self) -> None:
+        """Warn where the vote, for which other processes wait, may outlast what they wait."""
+        args = self.args
+        # A round rolls out up to four times what it needs; see `SelfPlay._round`.
+        prompts = args.prompts_per_batch * min(4, args.max_refill_rollouts)
+        # Votes and gold answers are two batches of the verifier.
+        batches = 2 if args.gold_oracle or any(self.seed_set.answers) else 1
+        longest = batches * default_verifier().longest_s(prompts * args.num_generations)
+        if longest >= args.ddp_timeout:
+            logger.warning(
+                "ddp_timeout=%s seconds is not above the %.0f that one vote may take at worst (%d "
+                "completions, all answers different and slow to compare); the other processes "
+                "wait for it, so raise ddp_timeout above that.",
+                args.ddp_timeout,
+                longest,
+                prompts * args.num_generations,
             )
 
     def _request_budget(self) -> int | None:
@@ -816,6 +873,15 @@ def _filter_names(names: str) -> tuple[str, ...]:
 
     presets = {"default": filters.default_filters, "paper": filters.paper_filters}
     return presets.get(names) or tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _visible(messages: Any) -> Any:
+    """Return a text, or messages of texts, without control characters."""
+    if isinstance(messages, dict):
+        return {name: _visible(text) for name, text in messages.items()}
+    if isinstance(messages, list):
+        return [_visible(message) for message in messages]
+    return visible(messages) if isinstance(messages, str) else messages
 
 
 def _resolve(path: str) -> Callable[..., Any]:

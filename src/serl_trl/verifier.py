@@ -6,10 +6,12 @@ this process: jobs have limits in the worker, and a deadline here that ends in S
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,8 +20,10 @@ import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 
@@ -74,6 +78,11 @@ _COUNTED = (
     *("equal", "unequal", "error", "timeout", "deadline", "memory", "crash", "skipped"),
     *("cached", "refused", "worker_starts", "worker_losses", "breaker_trips"),
 )
+OUTCOMES = (
+    *("equal", "unequal", "refused", "error", "timeout", "memory", "crash", "deadline", "skipped"),
+    *("worker_losses", "breaker_trips"),
+)
+"""What a vote reports of the verifier: how many pairs ended how, and trouble with the worker."""
 
 
 class WorkerLost(Exception):
@@ -113,10 +122,12 @@ class Verifier:
         self._command = list(command or (sys.executable, "-m", "serl_trl.verify_worker"))
         self._verdicts: OrderedDict[Pair, str] = OrderedDict()
         self._counts: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
         self._lock = threading.RLock()
         self._slot = _Slot()
         self._broken = False
         self._is_cold = True
+        self._warned = False
         weakref.finalize(self, self._slot.clear)
 
     def same(self, pairs: Sequence[Pair]) -> list[bool]:
@@ -144,7 +155,15 @@ class Verifier:
                 known |= fresh
                 self._counts.update(fresh.values())
                 self._remember(fresh)
+            self._outcomes.update(v for pair, v in known.items() if pair[0] != pair[1])
             return [known[pair] == "equal" for pair in ordered]
+
+    def longest_s(self, num_answers: int) -> float:
+        """The longest that `same` takes for pairs of so many different answers, in seconds."""
+        return _MAX_LOSSES_IN_A_ROW * self.start_s + self._batch_seconds(num_answers)
+
+    def _batch_seconds(self, num_answers: int) -> float:
+        return self.batch_s * math.ceil(num_answers / _ANSWERS_PER_DEADLINE)
 
     def stats(self) -> dict[str, int]:
         """How many pairs got which verdict since the start, and what happened to the worker.
@@ -153,6 +172,22 @@ class Verifier:
         clock or the machine; `cached` and `refused` never reached the worker.
         """
         return {name: self._counts[name] for name in _COUNTED}
+
+    @contextlib.contextmanager
+    def counting(self) -> Generator[dict[str, int]]:
+        """Give a dict that holds, after the block, what was counted in it under `OUTCOMES`.
+
+        Each call of `same` counts its different pairs, those with a remembered verdict too, so that
+        a resumed run counts alike.
+        """
+        counted: dict[str, int] = {}
+        before = self._totals()
+        yield counted
+        counted.update({name: total - before[name] for name, total in self._totals().items()})
+
+    def _totals(self) -> dict[str, int]:
+        worker = {name: self._counts[name] for name in ("worker_losses", "breaker_trips")}
+        return {name: self._outcomes[name] for name in OUTCOMES} | worker
 
     def state_dict(self) -> dict[str, Any]:
         """Verdicts and counters, as JSON can hold them; a resumed run then decides alike."""
@@ -204,6 +239,18 @@ class Verifier:
         assert self._slot.worker is not None, "the slot was filled above"
         return self._slot.worker
 
+    def _warn_of_no_worker(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "The worker that compares answers does not start, so that answers written in "
+                "different ways count as different, now and until it does (counted in "
+                "serl/verifier/num_skipped). To see why, run: %s %d %d 0",
+                shlex.join(self._command),
+                os.getpid(),
+                self.memory_mb,
+            )
+
     def _lose_worker(self) -> None:
         self._slot.clear()
         self._counts["worker_losses"] += 1
@@ -234,7 +281,7 @@ class _Batch:
     def settle(self) -> dict[Pair, str]:
         """Decide every pair, one way or another, before the deadline."""
         num_texts = len({text for pair in self.pairs for text in pair})
-        seconds = self.verifier.batch_s * math.ceil(num_texts / _ANSWERS_PER_DEADLINE)
+        seconds = self.verifier._batch_seconds(num_texts)
         begin = time.monotonic()
         if not self.reach_worker():
             return dict.fromkeys(self.pairs, "skipped")
@@ -269,6 +316,7 @@ class _Batch:
             else:
                 self.verifier._broken = False
                 return True
+        self.verifier._warn_of_no_worker()
         return False
 
     def try_first(self, pair: Pair) -> bool:

@@ -223,11 +223,21 @@ class Probe(TrainerCallback):
             # Whoever asked the run to stop will not wait for a measurement.
             return
         trainer.watcher.waiting_for("measuring the probe set")
-        measured = trainer.measure(trainer.probe_set, num_samples=args.probe_samples, greedy=False)
+        # Sampled like the groups that are trained on: their votes are compared below.
+        measured = trainer.measure(
+            trainer.probe_set,
+            num_samples=args.probe_samples,
+            temperature=args.temperature,
+            top_p=args.top_p,
+            greedy=False,
+        )
         found = {f"probe/{name}": value for name, value in measured.summary().items()}
         checked = [check_label(graded.classes, graded.gold_class) for graded in measured.problems]
         labels = [label for label in checked if label is not None]
         ratios = trainer.selfplay.take_label_ratios()
+        if args.probe_samples != args.num_generations:
+            # 2 votes of 4 are other evidence than 8 of 16: nothing can be estimated from them.
+            ratios = []
         found |= probe_metrics(labels, ratios, rng=random.Random(state.global_step))
         for name, value in found.items():
             trainer._metrics["train"][f"serl/{name}"].append(value)

@@ -1,5 +1,6 @@
 """Self-play on one GPU, with a 40 M parameter model made here; skipped where there is none."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from serl_trl.config import SeRLConfig
-from serl_trl.sandbox import STYLE, load_tokenizer, seed_set
+from serl_trl.sandbox import MODEL_PATH, STYLE, load_tokenizer, seed_set
 from serl_trl.trainer import SeRLTrainer
 
 pytestmark = [
@@ -89,10 +90,19 @@ def test_two_bf16_steps_move_the_weights_and_stay_finite(model_path, tmp_path):
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
-def test_proposals_are_written_and_judged_on_the_gpu(model_path, tmp_path):
-    trainer = train(model_path, tmp_path, max_steps=1)
-    for judged in trainer.propose(4):
-        assert judged.verdict.keep or judged.verdict.reason
+def test_self_play_writes_and_judges_proposals_and_trains_on_them(tmp_path):
+    # The sandbox's own model: random weights write no proposals.
+    texts = {"proposer_system": STYLE.proposer_system, "proposer_request": STYLE.proposer_request}
+    play = {"prompt_source": "self_play", "label_reward": "vote", "max_refill_rounds": 16}
+    options = {**texts, **play, "proposer_max_tokens": 256, "max_per_template": 0}
+    trainer = train(str(MODEL_PATH), tmp_path, max_steps=1, **options)
+    judged = trainer.propose(8)
+    assert len(judged) == 8
+    assert all(each.verdict.keep or each.verdict.reason for each in judged)
+    assert trainer.state.global_step == 1 and trainer.starved is None
+    lines = (tmp_path / "_serl" / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [line["type"] for line in map(json.loads, lines) if line.get("keep")]
+    assert {"proposal", "group"} <= set(kept)
 
 
 def test_continuous_batching_trains(model_path, tmp_path):

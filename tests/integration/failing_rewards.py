@@ -1,6 +1,7 @@
-"""Reward functions that fail in the second process, for `test_preemption.py`."""
+"""Reward functions that fail in the second process or ask to stop, for `test_preemption.py`."""
 
 import os
+import signal
 import time
 from typing import Any
 
@@ -27,4 +28,10 @@ def hangs(completions: list[Any], **_: Any) -> list[float]:
     """Never come back in one process."""
     if _in_second():
         time.sleep(600)
+    return [0.0] * len(completions)
+
+
+def asks(completions: list[Any], **_: Any) -> list[float]:
+    """Ask this process to stop."""
+    os.kill(os.getpid(), signal.SIGTERM)
     return [0.0] * len(completions)

@@ -95,7 +95,55 @@ def test_env_names_versions(capsys):
 
     assert f"- serl-trl: {serl_trl.__version__}\n" in capsys.readouterr().out
     assert report()["trl"].startswith("1.16")
-    assert main(["env", "--jsn", "out.json"]) == 2
+    assert main(["env", "--json=other.json"]) == 0
+    assert report("other.json") == report()
+    for wrong in (["--jsn", "out.json"], ["--json"], ["more"]):
+        assert main(["env", *wrong]) == 2
+
+
+def test_every_command_has_a_help(capsys):
+    for command in (*cli._COMMANDS, *cli._FILES):
+        with pytest.raises(SystemExit) as caught:
+            main([command, "--help"])
+        assert caught.value.code == 0, command
+        assert f"usage: serl {command}" in capsys.readouterr().out
+
+
+TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--run_name", TOKEN],
+        ["--model_name_or_path", f"https://me:{TOKEN}@huggingface.co/a/b"],
+        ["--model_name_or_path", "https://me:canary-password@huggingface.co/a/b"],
+        ["--seed_set", f"https://me:{TOKEN}@host/seeds.jsonl"],
+        ["--model_init_kwargs", f'{{"token": "{TOKEN}"}}'],
+        ["--model_init_kwargs", f'{{"token": "{TOKEN}"'],
+        ["--max_steps", TOKEN],
+        ["--advantage", TOKEN],
+        ["--hub_tokn", TOKEN],
+        [TOKEN],
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "check"])
+def test_a_token_in_a_flag_is_refused_and_never_printed(capfd, command, flags):
+    assert main([command, "--config", config(), *flags]) == 2
+
+    printed = "".join(capfd.readouterr())
+    assert TOKEN not in printed
+    assert "canary-password" not in printed
+
+
+def test_a_token_in_a_file_is_refused_once_and_never_printed(capfd):
+    for value in (TOKEN, f"https://me:{TOKEN}@host", "https://me:canary-password@host"):
+        assert main(["check", "--config", config(run_name=value)]) == 2
+
+        printed = "".join(capfd.readouterr())
+        assert "1 problem\n" in printed
+        assert TOKEN not in printed
+        assert "canary-password" not in printed
 
 
 def test_bad_input_is_printed_whole_and_without_a_traceback(capsys):
@@ -401,7 +449,10 @@ def test_demo_shows_before_and_after_and_can_be_repeated(capsys):
     assert "held out" in printed
     assert "pass@16" in printed
     assert f"the run lies in {Path('out').absolute()}\n" in printed
-    figures = json.loads(Path("out/_serl/evaluation.json").read_text())["figures"]
+    measured = json.loads(Path("out/_serl/evaluation.json").read_text())
+    # A file of this machine is not named.
+    assert (measured["problem_set"], measured["temperature"]) == (None, 1.0)
+    figures = measured["figures"]
     assert figures["greedy"]["after"]["mean"] == found["after"]["greedy"]
     assert "Measured on 2 problems with 16 samples" in Path("out/_serl/report.html").read_text()
 
@@ -462,3 +513,15 @@ def test_accelerate_launch_starts_two_processes():
     assert done.returncode == 0, done.stderr[-3000:]
     assert report()["steps"] == 1
     assert len(json.loads(Path("out/_serl/metrics.jsonl").read_text().splitlines()[0])) > 5
+
+
+def test_a_notebook_names_a_folder_by_its_path_and_takes_a_set_out_of_the_file(tmp_path):
+    options = {**SMALL, "output_dir": tmp_path / "run", "probe_set": None}
+    trainer = serl_trl.trainer_from_config("sandbox", **options)
+
+    assert trainer.args.output_dir == str(tmp_path / "run")
+    assert trainer.probe_set == []
+    with pytest.raises(SeRLConfigError, match="num_generations: expected int, got null"):
+        serl_trl.trainer_from_config("sandbox", num_generations=None)
+    with pytest.raises(SeRLConfigError, match="unknown option 'probe_sett'"):
+        serl_trl.trainer_from_config("sandbox", probe_sett=None)

@@ -58,6 +58,39 @@ def test_a_bad_value_is_refused_with_name_rule_and_way_out(tmp_path, options, me
         make(tmp_path, **options)
 
 
+TOKEN = "hf_" + "a1B2" * 8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"run_name": TOKEN},
+        {"project": TOKEN},
+        {"vllm_server_base_url": f"http://me:{TOKEN}@host:8000"},
+        {"vllm_server_base_url": "http://me:secret-of-mine@host:8000"},
+        {"model_init_kwargs": {"proxies": {"https": f"http://u:{TOKEN}@p"}}},
+        {"model_init_kwargs": f'{{"token": "{TOKEN}"}}'},
+        {"model_init_kwargs": f'{{"token": "{TOKEN}"'},
+        {"model_init_kwargs": {"token": "secret-of-mine"}},
+        {"model_init_kwargs": '{"hf_token": "secret-of-mine"}'},
+        {"generation_kwargs": {"use_auth_token": "secret-of-mine"}},
+        {"chat_template_kwargs": {"deep": [{TOKEN: 1}]}},
+        {"proposer_stop": ["a", TOKEN]},
+    ],
+)
+def test_a_secret_in_any_option_is_refused_and_not_repeated(tmp_path, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} holds a ") as caught:
+        make(tmp_path, **options)
+    assert TOKEN not in str(caught.value)
+    assert "secret-of-mine" not in str(caught.value)
+
+
+def test_what_only_sounds_like_a_secret_is_accepted(tmp_path):
+    make(tmp_path, model_init_kwargs={"token": True}, vllm_server_base_url="http://host:8000")
+    assert find_problems({"chat_template_kwargs": {"bos_token": "<s>", "pad_token_id": 0}}) == []
+
+
 def test_all_problems_are_named_at_once():
     problems = find_problems({"num_generations": 1, "advantage": "ppo", "top_p": 2})
     assert len(problems) == 3

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serl_trl import build, sandbox
 from serl_trl.arguments import SeRLParser
@@ -141,8 +144,8 @@ GSM8K = [
     {"question": "Tom has 3 apples and buys 4 more. How many?", "answer": "3 + 4 = 7\n#### 7"},
     {"question": "Ann has 1,000 pens. How many?", "answer": "#### 1,000"},
 ]
-TINY = ["--use_cpu", "true", "--bf16", "false", "--max_completion_length", "8"]
-TINY += ["--num_samples", "2", "--disable_tqdm", "true"]
+CPU = ["--use_cpu", "true", "--bf16", "false", "--max_completion_length", "8"]
+TINY = [*CPU, "--num_samples", "2", "--disable_tqdm", "true"]
 
 
 def test_a_model_that_never_answers_scores_zero_on_a_file_in_place_of_the_hub(tiny_model):
@@ -159,6 +162,67 @@ def test_a_model_that_never_answers_scores_zero_on_a_file_in_place_of_the_hub(ti
     assert items(Path("tiny"), "mmlu_pro")[0]["instruction"].startswith("Which?\n\nA) 1\nB) 2\n")
     # Files are no whole benchmarks, so that there is nothing to publish.
     assert not Path("tiny/.eval_results").exists()
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_model, tmp_path_factory) -> str:
+    """A folder as a LoRA run saves it: the adapter, far from zero, and the tokenizer."""
+    folder = tmp_path_factory.mktemp("adapter")
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    torch.manual_seed(0)
+    get_peft_model(base, lora).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return str(folder)
+
+
+def test_an_adapter_is_measured_over_its_base_and_merged_into_nothing(tiny_model, adapter):
+    flags = ["--benchmarks", "gsm8k", "--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    for name, model in (("base", tiny_model), ("adapter", adapter)):
+        # A run's own config may be given with it; what it says of a new adapter is not asked for.
+        own = ["--use_peft", "true"] if name == "adapter" else []
+        assert main(["eval", model, *flags, *own, *TINY, "--output_dir", name]) == 0
+    said = [
+        [item["completions"] for item in items(Path(name), "gsm8k")] for name in ("base", "adapter")
+    ]
+    assert said[0] != said[1]
+    args = SeRLParser().parse(
+        ["--model_name_or_path", adapter, "--seed_set", "sandbox", "--output_dir", "run", *CPU]
+    )
+    model = build.build_trainer(args, build.load_inputs(args)).model
+    saved = load_file(Path(adapter) / "adapter_model.safetensors")
+    held = get_peft_model_state_dict(model)
+    assert saved.keys() == held.keys()
+    assert all(torch.equal(saved[name], held[name]) for name in saved)
+    fresh = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+    below = dict(model.get_base_model().named_parameters())
+    kept = {name.replace(".base_layer", ""): p for name, p in below.items() if "lora_" not in name}
+    assert all(torch.equal(p, fresh[name]) for name, p in kept.items())
+
+
+def test_an_adapter_whose_base_is_gone_is_named_and_a_new_base_is_another_model(
+    tiny_model, adapter, capsys
+):
+    shutil.copytree(tiny_model, "base")
+    shutil.copytree(adapter, "mine")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        Path("mine", name).unlink(missing_ok=True)
+    file = Path("mine/adapter_config.json")
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "base_model_name_or_path": "./base"}))
+    flags = ["eval", "./mine", "--benchmarks", "gsm8k", "--output_dir", "out", *TINY]
+    flags += ["--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    # The tokenizer is the base's.
+    assert main(flags) == 0
+    os.utime("base/model.safetensors", (0, 0))
+    assert main(flags) == 2
+    assert "model: " in problems(capsys)
+    shutil.rmtree("base")
+    assert main(flags) == 2
+    assert "model_name_or_path=mine is an adapter, and its base ./base cannot" in problems(capsys)
+    file.write_text(json.dumps({**config, "base_model_name_or_path": None}))
+    assert main(flags) == 2
+    assert "names no base" in problems(capsys)
 
 
 def test_completion_style_shows_the_plain_text(tiny_model, tmp_path):
@@ -187,6 +251,15 @@ def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, mon
     flags = ["eval", "no/such/model", *TINY, "--benchmarks", "gsm,sandbox", "--k", "1", "9"]
     assert main(flags) == 2
     assert "model_name_or_path=no/such/model is no folder" in problems(capsys)
+    files = ["--benchmark_files", "gsm8k=g.jsonl"]
+    flags = ["eval", "./no", *TINY, "--benchmarks", "gsm,gsm8k", "--num_samples", "0", *files]
+    assert main(flags) == 2
+    said = problems(capsys)
+    assert "4 problems" in said
+    assert "model_name_or_path=./no" in said
+    assert "benchmarks=gsm is unknown" in said
+    assert "num_samples=0 must be at least 1" in said
+    assert "g.jsonl:3: the gold '' is no answer" in said
     flags = ["eval", tiny_model, *TINY, "--benchmarks", "gsm,svamp", "--k", "1", "9"]
     flags += ["--chunk_size", "0", "--max_problems", "0", "--benchmark_files", "svamp=none.jsonl"]
     assert main(flags) == 2
@@ -246,17 +319,92 @@ def test_a_comparison_needs_two_sides_that_fit(whole, capsys):
     assert "problems differs" in problems(capsys)
 
 
+def test_a_comparison_of_folders_keeps_to_the_benchmarks_that_are_named(whole, capsys):
+    flags = ["--compare", str(whole / "eval"), str(whole / "eval"), "--output_dir", "out"]
+    assert main(["eval", *flags, "--benchmarks", "sandbox"]) == 0
+    assert main(["eval", *flags, "--benchmarks", "sandbox,gsm8k"]) == 2
+    assert f"benchmarks=gsm8k: {whole / 'eval'} holds only sandbox" in problems(capsys)
+
+
+def without_last(lines):
+    return lines[:-1]
+
+
+def turned_round(lines):
+    return lines[::-1]
+
+
+def with_a_list(lines):
+    return ["[]", *lines[1:]]
+
+
+def with_another_print(lines):
+    return [lines[0].replace('"fingerprint": "', '"fingerprint": "0'), *lines[1:]]
+
+
+def without_answers(lines):
+    return [lines[0].replace('"answers"', '"replies"'), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without_last, "holds 9 problems, summary.json says 10"),
+        (turned_round, "do not hold the same problems in the same order"),
+        (with_a_list, "sandbox.jsonl:1 is no object"),
+        (with_another_print, "sandbox.jsonl:1 is of other settings than summary.json says"),
+        (without_answers, "sandbox.jsonl:1 is no item of serl eval"),
+    ],
+)
+def test_a_folder_whose_items_are_not_those_of_its_summary_is_refused(
+    whole, capsys, change, reason
+):
+    shutil.copytree(whole / "eval", "changed")
+    file = Path("changed/sandbox.jsonl")
+    file.write_text("".join(line + "\n" for line in change(file.read_text().splitlines())))
+    assert main(["eval", "--compare", str(whole / "eval"), "changed"]) == 2
+    assert reason in problems(capsys)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"benchmarks": []}', '{"benchmarks": {"sandbox": []}}'])
+def test_a_summary_of_another_kind_is_refused(whole, capsys, text):
+    shutil.copytree(whole / "eval", "changed")
+    Path("changed/summary.json").write_text(text)
+    assert main(["eval", "--compare", str(whole / "eval"), "changed"]) == 2
+    assert "changed" in problems(capsys)
+
+
 def test_the_command_of_lm_eval_is_printed_and_nothing_is_run(capsys):
     flags = ["--benchmarks", "math_500,gsm8k,svamp", "--via", "lm-eval", "--output_dir", "here"]
     assert main(["eval", "Qwen/Qwen2.5-0.5B-Instruct", *flags]) == 0
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()
     assert line.startswith("lm_eval --model hf --model_args pretrained=Qwen/Qwen2.5-0.5B-Instruct,")
-    assert "--tasks minerva_math500,gsm8k " in line
+    assert "--tasks minerva_math500,gsm8k --num_fewshot 0 " in line
+    # Without it lm-eval would cut every answer off after 256 tokens.
+    assert "--gen_kwargs do_sample=False,temperature=0,max_gen_toks=1024 " in line
     assert "--apply_chat_template" in line
     assert "svamp" in printed.err
     assert not Path("here").exists()
-    assert main(["eval", "Qwen/Qwen2.5-0.5B", "--benchmarks", "svamp", "--via", "lm-eval"]) == 2
+    # lm-eval's mmlu_stem compares likelihoods, its aime24 is another data set: neither confirms.
+    for name in ("svamp", "mmlu_stem", "medqa", "aime"):
+        assert main(["eval", "Qwen/Qwen2.5-0.5B", "--benchmarks", name, "--via", "lm-eval"]) == 2
+        assert f"benchmarks={name}: lm-eval measures none of them" in problems(capsys)
+
+
+def test_the_command_of_lm_eval_names_the_adapter_and_what_it_cannot_pass_on(
+    tiny_model, adapter, capsys
+):
+    flags = ["--benchmarks", "gsm8k", "--via", "lm-eval", "--max_completion_length", "512"]
+    flags += ["--load_in_4bit", "true", "--use_peft", "true"]
+    flags += ["--chat_template_kwargs", '{"enable_thinking": false, "mood": "calm"}']
+    assert main(["eval", adapter, *flags]) == 0
+    printed = capsys.readouterr()
+    assert f" pretrained={tiny_model},peft={adapter},dtype=" in printed.out
+    assert ",enable_thinking=False " in printed.out
+    assert "max_gen_toks=512 " in printed.out
+    assert "chat_template_kwargs not passed on: mood" in printed.err
+    assert "no 4-bit" in printed.err
 
 
 def test_a_trainer_measures_itself_and_its_step_is_part_of_the_settings(tmp_path):
@@ -273,6 +421,18 @@ def test_a_trainer_measures_itself_and_its_step_is_part_of_the_settings(tmp_path
         evaluate_benchmarks(trainer, ["sandbox"], **options)
     with pytest.raises(ValueError, match=r"k=3 must lie in \[1, num_samples=2\]"):
         evaluate_benchmarks(trainer, ["sandbox"], output_dir="new", num_samples=2, ks=[3])
+
+
+def test_continuous_batching_measures_every_problem(tiny_model):
+    flags = ["eval", tiny_model, "--benchmarks", "gsm8k", "--output_dir", "out", *TINY]
+    flags += ["--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
+    flags += ["--use_transformers_continuous_batching", "true"]
+    small = '{"num_blocks": 64, "max_batch_tokens": 256}'
+    flags += ["--transformers_continuous_batching_config", small]
+    assert main(flags) == 0
+    summary = json.loads(Path("out/summary.json").read_text())["benchmarks"]["gsm8k"]
+    assert summary["settings"]["backend"] == "continuous batching"
+    assert [len(item["completions"]) for item in items(Path("out"), "gsm8k")] == [2, 2]
 
 
 def test_two_processes_write_one_whole_evaluation(tmp_path):
@@ -292,3 +452,15 @@ def test_two_processes_write_one_whole_evaluation(tmp_path):
     summary = json.loads((FOLDER / "summary.json").read_text())["benchmarks"]["sandbox"]
     assert summary["complete"]
     assert summary["settings"]["num_processes"] == 2
+
+
+@pytest.mark.parametrize("given", [{"via": "lm-eval"}, {"compare": ["a", "b"]}])
+def test_what_is_only_read_from_the_command_line_is_refused_in_a_file(tmp_path, given, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps({"num_samples": 2, **given}))
+    argv = ["eval", "sandbox", "--benchmarks", "sandbox", "--config", str(file)]
+
+    assert main(argv) == 2
+
+    (name,) = given
+    assert f"give it as --{name}." in capsys.readouterr().err

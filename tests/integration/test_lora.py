@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,12 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from serl_trl.adapters import find_unmergeable, make_reference, merged_weights
+from serl_trl.adapters import (
+    find_unmergeable,
+    make_reference,
+    merged_weights,
+    refuse_sharded_boundaries,
+)
 from serl_trl.config import SeRLConfig
 from serl_trl.engine import prepare_engine, refuse_quantised
 from serl_trl.trainer import SeRLTrainer
@@ -119,6 +125,11 @@ def test_saved_modules_are_sent_as_trained(tiny_model, tmp_path):
     plain = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert merged.keys() == {name for name, _ in plain.named_parameters()}
     assert merged["model.norm.weight"].eq(3.0).all()
+    make_reference(model)
+    torch.nn.init.constant_(trained, 4.0)
+    later = dict(merged_weights(model))
+    assert later.keys() == merged.keys()
+    assert later["model.norm.weight"].eq(4.0).all()
 
 
 class _Engine:
@@ -169,11 +180,19 @@ def test_a_quantised_model_is_refused_with_vllm(tmp_path):
             refuse_quantised(model, quantization, config)
 
 
+@pytest.mark.parametrize("kwargs", [{"seed": 1}, '{"seed": 1}'], ids=["dict", "json"])
 @pytest.mark.parametrize("mode", ["colocate", "server"])
-def test_a_seed_is_refused_with_vllm(tmp_path, mode):
-    options = {**OPTIONS, "use_vllm": True, "vllm_mode": mode, "generation_kwargs": {"seed": 1}}
+def test_a_seed_is_refused_with_vllm(tmp_path, mode, kwargs):
+    options = {**OPTIONS, "use_vllm": True, "vllm_mode": mode, "generation_kwargs": kwargs}
     with pytest.raises(ValueError, match="all completions of a prompt alike"):
         SeRLConfig(output_dir=str(tmp_path), **options)
+
+
+def test_tensor_parallel_engines_are_refused_beside_the_training(tmp_path):
+    options = {**OPTIONS, "use_vllm": True, "vllm_tensor_parallel_size": 2}
+    with pytest.raises(ValueError, match=r"vllm_tensor_parallel_size=2 .* use vllm_mode: server"):
+        SeRLConfig(output_dir=str(tmp_path), **options)
+    SeRLConfig(output_dir=str(tmp_path), **options, vllm_mode="server")
 
 
 ITERATIONS = {
@@ -227,3 +246,29 @@ def test_a_second_reference_replaces_the_first(tiny_model, tmp_path):
     assert model.active_adapter == "default"
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained and all(".default." in name for name in trained)
+
+
+@pytest.mark.parametrize("sharding", ["ZeRO-3", "FSDP"])
+def test_a_second_reference_is_refused_where_the_adapter_is_sharded(
+    tmp_path, monkeypatch, sharding
+):
+    options: dict[str, Any] = {**OPTIONS, **ITERATIONS, "output_dir": str(tmp_path)}
+    config = SeRLConfig(**options)
+    if sharding == "FSDP":
+        monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    else:
+        config.deepspeed_plugin = SimpleNamespace(zero_stage=3)
+    # Before anything is loaded: there is no such model.
+    with pytest.raises(ValueError, match=f"reset_reference=True with LoRA and {sharding} is ref"):
+        SeRLTrainer("nobody/no-such-model", config, SEEDS, peft_config=lora())
+    refuse_sharded_boundaries("nobody/no-such-model", None, config)
+    for harmless in ({"beta": 0.0}, {"reset_reference": False}, {"num_selfplay_iterations": 1}):
+        other = SeRLConfig(**{**options, "max_steps": -1, **harmless})
+        other.deepspeed_plugin = config.deepspeed_plugin
+        refuse_sharded_boundaries("nobody/no-such-model", lora(), other)
+
+
+def test_zero_2_copies_the_adapter(tmp_path):
+    config = SeRLConfig(output_dir=str(tmp_path), **{**OPTIONS, **ITERATIONS, "max_steps": -1})
+    config.deepspeed_plugin = SimpleNamespace(zero_stage=2)
+    refuse_sharded_boundaries("nobody/no-such-model", lora(), config)

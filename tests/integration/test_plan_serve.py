@@ -41,7 +41,12 @@ def test_a_plan_says_whether_it_fits_and_what_to_turn(capsys):
     printed = capsys.readouterr().out
     assert "no: 18.4 of 11.2 GiB of 12gb" in printed
     assert "GiB, fits\n" in printed
-    assert plan("--gpu", "24gb")["fits"] is True
+    found = plan("--gpu", "24gb")
+    assert (found["fits"], found["verdict"]) == (True, "tight")
+    assert "tight: 18.4 of 22.4 GiB of 24gb; the estimate may err by a quarter" in (
+        capsys.readouterr().out
+    )
+    assert plan("--gpu", "40gb")["verdict"] == "yes"
 
 
 def test_without_a_gpu_the_verdict_is_unknown(capsys, monkeypatch):
@@ -57,6 +62,30 @@ def test_a_plan_takes_gpus_and_sharding_from_the_accelerate_config():
     assert found["rollouts_per_step"] == 8 * 256
 
     assert plan("--accelerate_config", str(ZERO3), "--num_gpus", "2")["num_gpus"] == 2
+
+
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [
+        (
+            {"deepspeed_config": {"zero_stage": 3, "offload_optimizer_device": "cpu"}},
+            ["offload_optimizer_device: what is moved to the CPU"],
+        ),
+        ({"fsdp_config": {"fsdp_offload_params": True}}, ["fsdp_offload_params: what is moved"]),
+        ({"deepspeed_config": {"deepspeed_config_file": "x"}}, ["deepspeed_config_file: is not"]),
+        ({"deepspeed_config": {"zero_stage": 2, "offload_param_device": "none"}}, []),
+    ],
+)
+def test_a_plan_says_what_of_the_accelerate_config_it_does_not_count(launch, words):
+    base = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "NO", "num_processes": 2}
+    Path("launch.yaml").write_text(yaml.safe_dump({**base, **launch}))
+
+    found = plan("--accelerate_config", "launch.yaml")["skipped"]
+
+    moved = [line for line in found if "CPU" in line or "deepspeed" in line]
+    assert [line.startswith(start) for line, start in zip(moved, words, strict=True)] == (
+        [True] * len(words)
+    )
 
 
 def test_time_follows_from_the_tokens_per_second(capsys):

@@ -5,9 +5,11 @@ import logging
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.config import SeRLConfig
+from serl_trl.engine import LogProbGapError, check_gap
 from serl_trl.policy import Sampling, pieces, swapped_sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
 from serl_trl.trainer import SeRLTrainer
@@ -149,7 +152,14 @@ class _Engine:
 
     def __init__(self) -> None:
         self.temperature, self.top_p, self.max_completion_length = 1.0, 1.0, 8
-        self.generation_kwargs: dict[str, Any] = {"stop": ["END"], "frequency_penalty": 0.5}
+        # TRL lets them win over the attributes.
+        self.generation_kwargs: dict[str, Any] = {
+            "stop": ["END"],
+            "frequency_penalty": 0.5,
+            "temperature": 0.3,
+            "top_p": 0.5,
+            "max_tokens": 8,
+        }
 
 
 def test_an_engine_gets_the_proposer_values_and_then_its_own_again(tiny_model, tmp_path):
@@ -161,11 +171,57 @@ def test_an_engine_gets_the_proposer_values_and_then_its_own_again(tiny_model, t
     with swapped_sampling(trainer, replace(proposer, temperature=0.7)):
         assert (engine.temperature, engine.top_p, engine.max_completion_length) == (0.7, 0.95, 16)
         assert engine.generation_kwargs == {
+            "temperature": 0.7,
+            "top_p": 0.95,
+            "max_tokens": 16,
             "presence_penalty": 2.0,
             "stop": ["\n21."],
             "frequency_penalty": 0.5,
         }
+    with swapped_sampling(trainer, Sampling(0.0, 1.0, 4)):
+        kwargs = engine.generation_kwargs
+        assert (kwargs["temperature"], kwargs["top_p"], kwargs["max_tokens"]) == (0.0, 1.0, 4)
     assert vars(engine) == before
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+def gap_of(engine: list[float], own: list[float]) -> float:
+    """Return what `check_gap` logs for one completion with these log-probs, bounds 0.05 and 0.3."""
+    trainer: Any = SimpleNamespace(
+        _metrics={"train": defaultdict(list)},
+        _sampling_logps=lambda output: output["old_per_token_logps"],
+        accelerator=SimpleNamespace(reduce=lambda sums, reduction: sums),
+        args=SimpleNamespace(warn_logprob_gap=0.05, max_logprob_gap=0.3),
+        state=SimpleNamespace(global_step=1),
+    )
+    output = {
+        "completion_mask": torch.tensor([[1] * len(engine) + [0]]),
+        "sampling_per_token_logps": torch.tensor([[*engine, 0.0]]),
+        "old_per_token_logps": torch.tensor([[*own, NAN]]),
+    }
+    check_gap(trainer, output, [True])
+    (gap,) = trainer._metrics["train"]["serl/logprob_gap"]
+    return gap
+
+
+def test_the_gap_is_the_mean_over_the_tokens_that_the_engine_gave_a_log_prob():
+    assert gap_of([-1.0, NAN, -2.0, -INF], [-1.1, -9.0, -2.3, -9.0]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("engine", "own", "message"),
+    [
+        ([-1.0, NAN, -1.0], [-9.0, -9.0, -9.0], "gap=8 at step 1 is above max_logprob_gap=0.3"),
+        ([NAN, NAN], [-1.0, -1.0], "0 of 2 log-probs of the trainer and 2 of the engine"),
+        ([-1.0, -1.0], [-1.0, NAN], "1 of 2 log-probs of the trainer and 0 of the engine"),
+        ([-1.0, NAN], [-1.0, -INF], "1 of 2 log-probs of the trainer and 1 of the engine"),
+    ],
+)
+def test_no_log_prob_that_is_not_finite_hides_a_gap(engine, own, message):
+    with pytest.raises(LogProbGapError, match=message):
+        gap_of(engine, own)
 
 
 def test_an_answer_that_ended_at_a_stop_is_not_truncated(tiny_model, tmp_path, monkeypatch):

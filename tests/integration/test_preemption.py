@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from serl_trl.checkpoint import find_damage
+from serl_trl.cli import main
 from serl_trl.config import SeRLConfig
 from serl_trl.console import STOPPED
 from serl_trl.guards import SAME_REQUEST_S, SIGNALS
@@ -250,6 +251,21 @@ def pair(tmp_path):
         each.end()
 
 
+def test_the_last_word_of_a_stopped_run_knows_when_nothing_can_be_gone_on_from(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    options = {**TWO, "output_dir": tmp_path / "run", "reward_funcs": "failing_rewards.asks"}
+    command = ["train", "--config", str(ROOT / "configs" / "sandbox_cpu.yaml")]
+    for name, value in {**options, "save_only_model": True}.items():
+        command += [f"--{name}", str(value)]
+    assert main(command) == STOPPED
+    assert capsys.readouterr().out.strip().splitlines()[-1] == (
+        "stopped by SIGTERM after step 1 of 20; there is no checkpoint to go on from, so --resume "
+        "auto starts afresh"
+    )
+
+
 @pytest.mark.parametrize("signalled", [[1], [1, 0]], ids=["one", "both_a_second_apart"])
 def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
     run = pair(max_steps=500)
@@ -264,19 +280,24 @@ def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
     assert find_damage(checkpoint) == ""
     step = checkpoint.name.removeprefix("checkpoint-")
     last = run.said(0).strip().splitlines()[-1]
-    assert last.startswith(f"stopped by SIGTERM after step {step} of 500;")
-    assert "--resume auto" in last
+    assert last == (
+        f"stopped by SIGTERM after step {step} of 500; the same command with --resume auto goes on "
+        f"from checkpoint-{step}"
+    )
 
 
 @pytest.mark.parametrize(
-    ("reward", "cause", "code"),
-    [("raises", "the reward service is gone", 1), ("exits", "", 9)],
+    ("reward", "says_why", "code"),
+    [("raises", True, 1), ("exits", False, 9)],
 )
-def test_a_process_that_fails_takes_the_other_with_it(pair, reward, cause, code):
+def test_a_process_that_fails_takes_the_other_with_it(pair, reward, says_why, code):
     run = pair(reward_funcs=f"failing_rewards.{reward}", ddp_timeout=30)
     assert run.wait(1, 240) == code
     assert run.wait(0, 30) not in (0, None)
-    assert cause in run.said(1)
+    # One that only exits says nothing; that it did stands in the other's output.
+    assert ("the reward service is gone" in run.said(1)) == says_why
+    assert ("Traceback" in run.said(1)) == says_why
+    assert re.search(r"Process 0 of 2 waited for another one in \w+\. That one ended", run.said(0))
     # The words for a connection that broke are gloo's, and it has several.
     assert re.search("(closed|reset) by peer|remote worker", run.said(0))
 
@@ -286,3 +307,8 @@ def test_a_process_that_hangs_is_given_up_after_ddp_timeout(pair):
     assert run.wait(0, 240) not in (0, None)
     assert run.ranks[1].poll() is None
     assert "Timed out waiting 10000ms" in run.said(0)
+    assert re.search(
+        r"Process 0 of 2 waited for another one in \w+\. .* it hangs or lags by more than "
+        r"ddp_timeout=10 s: while it still runs, `py-spy dump",
+        run.said(0),
+    )

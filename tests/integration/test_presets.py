@@ -56,6 +56,15 @@ def plan_flags(name: str) -> list[str]:
     return line.split()
 
 
+def hinted_flags(name: str) -> list[str]:
+    """Return the flags that the header offers for vLLM, if it does."""
+    return [
+        flag
+        for line in re.findall(r"with vLLM .*: (--.+)", header_of(name))
+        for flag in line.split()
+    ]
+
+
 def test_all_presets_are_covered_here():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*NAMES, "sandbox_cpu"}
 
@@ -79,6 +88,20 @@ def test_a_header_names_model_gpu_memory_and_what_is_reproduced(name, tmp_path):
     assert re.search(r"\d+ GB", header.replace("\n#", ""))
     assert "Reproduces: " in header
     assert f"--config configs/{name}.yaml" in header
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hinted_flags(name)])
+def test_what_a_header_offers_fits_too(name, tmp_path):
+    found = tmp_path / "plan.json"
+
+    assert main(["plan", *plan_flags(name), *hinted_flags(name), "--json", str(found)]) == 0
+
+    report = json.loads(found.read_text())
+    assert (report["verdict"], report["notes"]) == ("yes", [])
+
+
+def test_the_half_billion_model_is_offered_vllm():
+    assert "--use_vllm" in hinted_flags("qwen2.5_0.5b_1gpu_24gb")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,10 +124,77 @@ def test_a_push_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, caplog):
     assert caplog.text.count("HF_HUB_OFFLINE is set") == 1
     assert "push it later with: serl push runs/x" in caplog.text
     assert Path("runs/x/model.safetensors").is_file()
+    assert Path("runs/x/_serl/finished.json").is_file()
     card = Path("runs/x/README.md").read_text()
     assert "trained from a local folder" in card
     assert str(tmp_path) not in card
     assert "sandbox seeds" in card
+
+
+def test_a_finished_run_makes_up_for_the_push_that_failed_and_then_changes_nothing(
+    tmp_path, monkeypatch, capfd, request
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    more = {"output_dir": "mine", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
+    Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
+    command = ["train", "--config", "run.yaml", "--resume", "auto"]
+    assert cli.main(command) == 0
+    weights = Path("mine/model.safetensors").read_bytes()
+    metrics = Path("mine/_serl/metrics.jsonl").read_bytes()
+    hub = request.getfixturevalue("fake_hub")
+
+    assert cli.main(command) == 0
+    assert "model.safetensors" in hub.repos["model/ann/mine"]
+    num_calls = len(hub.bodies)
+    first = capfd.readouterr()
+    assert cli.main(command) == 0
+
+    second = capfd.readouterr()
+    assert "is finished; nothing was changed" in second.out
+    assert TOKEN not in "".join((*first, *second))
+    files = [path for path in Path("mine").rglob("*") if path.is_file()]
+    assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
+    assert len(hub.bodies) == num_calls
+    assert Path("mine/model.safetensors").read_bytes() == weights
+    assert Path("mine/_serl/metrics.jsonl").read_bytes() == metrics
+
+
+SLOW_PUSH = """
+import sys, time
+from serl_trl import cli, hub
+
+
+def slow(*args, **options):
+    time.sleep(9)
+    return "https://hub.example/mine"
+
+
+hub.push_model = slow
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_push_that_outlasts_ddp_timeout_ends_well_in_two_processes(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_PUSH)
+    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    more = {"probe_steps": 0, "save_strategy": "no", "push_to_hub": True, "ddp_timeout": 6}
+    more |= {"output_dir": str(tmp_path / "mine"), "use_band": False, "prompt_source": "given"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*start, str(script), "train", "--config", str(tmp_path / "run.yaml")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "pushed to https://hub.example/mine" in done.stderr
+    assert json.loads((tmp_path / "mine/_serl/finished.json").read_text())["pushed"] is True
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,15 @@ import torch
 from peft import LoraConfig
 from transformers import TrainerCallback
 
+from serl_trl.build import set_aside
 from serl_trl.checkpoint import CheckpointError
+from serl_trl.cli import main
 from serl_trl.config import SeRLConfig
+from serl_trl.console import BAD_INPUT
+from serl_trl.groups import Completion
 from serl_trl.ledger import read_lines
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.saving import FREE_OPTIONS
+from serl_trl.saving import FREE_OPTIONS, _as_json
 from serl_trl.trainer import SeRLTrainer
 from serl_trl.verifier import default_verifier
 
@@ -202,6 +206,76 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, case):
     assert logged == sorted(set(logged))
 
 
+def ask_to_stop(trainer: SeRLTrainer, *, at_call: int) -> None:
+    """Signal this process in a roll-out of step 2; in the first where `at_call` is 1."""
+    work, calls = trainer.policy.roll_out, []
+
+    def roll_out(*given: Any, **named: Any) -> Any:
+        if trainer.state.global_step == 1:
+            calls.append(True)
+            if len(calls) == at_call:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return work(*given, **named)
+
+    trainer.policy.roll_out = roll_out
+
+
+@pytest.mark.parametrize(("per_generation", "per_step"), [(3, 2), (6, 4)])
+def test_a_signal_in_a_refill_inside_a_step_ends_the_run_after_that_step(
+    tmp_path, per_generation, per_step
+):
+    options = {
+        "steps_per_generation": per_generation,
+        "gradient_accumulation_steps": per_step,
+        "save_strategy": "no",
+        "max_steps": 3,
+    }
+    whole = make(tmp_path / "whole", **options)
+    whole.train()
+    stopped = make(tmp_path / "cut", **options)
+    ask_to_stop(stopped, at_call=1)
+    stopped.train()
+    # The generation batch before had batches for half of step 2.
+    assert [path.name for path in (tmp_path / "cut").glob("checkpoint-*")] == ["checkpoint-2"]
+    resumed = make(tmp_path / "cut", **options)
+    resumed.train(resume_from_checkpoint=True)
+    expected, found = all_of(whole), all_of(resumed)
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
+def test_a_refill_that_is_undone_takes_the_metrics_of_an_empty_one_before_with_it(tmp_path):
+    options = {"save_strategy": "no", "max_refill_rounds": 1, "max_steps": 3}
+
+    def make_one(name: str, *, asked: bool = False) -> SeRLTrainer:
+        trainer = make(tmp_path / name, **options)
+        if asked:
+            ask_to_stop(trainer, at_call=2)
+        work, calls = trainer.policy.roll_out, []
+
+        def roll_out(instructions: Any) -> Any:
+            groups = work(instructions)
+            if trainer.state.global_step == 1:
+                calls.append(True)
+                if len(calls) == 1:
+                    return [[Completion("none", c.token_ids, False) for c in g] for g in groups]
+            return groups
+
+        trainer.policy.roll_out = roll_out
+        return trainer
+
+    whole = make_one("whole")
+    whole.train()
+    stopped = make_one("cut", asked=True)
+    stopped.train()
+    assert stopped.state.global_step == 1
+    resumed = make_one("cut")
+    resumed.train(resume_from_checkpoint=True)
+    expected, found = all_of(whole), all_of(resumed)
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
 def test_a_run_that_is_made_longer_equals_one_planned_that_long(tmp_path):
     options = {"instructions_per_iteration": 2, "lr_scheduler_type": "linear", "beta": 0.01}
     whole = make(tmp_path / "whole", **options, max_steps=4)
@@ -279,6 +353,42 @@ def test_a_changed_configuration_is_refused_with_the_list_of_changes(finished, t
     assert (run / "checkpoint-2").is_dir()
 
 
+def test_another_adapter_or_chat_template_is_refused_with_what_differs(tmp_path):
+    def build(template: str = "", **lora: Any) -> SeRLTrainer:
+        tokenizer = load_tokenizer()
+        tokenizer.chat_template += template
+        options = {"max_steps": 2, "allow_changes": lora.pop("allow_changes", False)}
+        return SeRLTrainer(
+            load_model(),
+            SeRLConfig(output_dir=str(tmp_path), **{**SMALL, **options}),
+            seed_set(),
+            processing_class=tokenizer,
+            peft_config=LoraConfig(target_modules="all-linear", **lora) if lora else None,
+        )
+
+    first = build(r=4, lora_alpha=8)
+    first.args.max_steps = 1
+    first.train()
+    del first
+    for changed, said in (
+        ({"r": 4, "lora_alpha": 64}, "adapter.lora_alpha: 8 in the checkpoint, 64 now"),
+        ({}, "adapter: true in the checkpoint, false now"),
+        ({"r": 4, "lora_alpha": 8, "template": " "}, "chat_template_sha256: "),
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            build(**changed).train(resume_from_checkpoint="auto")
+        (line,) = str(caught.value).splitlines()[1:]
+        assert line.strip().startswith(said)
+    allowed = build(r=4, lora_alpha=64, allow_changes=True)
+    allowed.train(resume_from_checkpoint="auto")
+    assert allowed.state.global_step == 2
+
+
+def test_the_order_of_an_adapters_modules_is_no_difference():
+    dumped = [json.dumps({"a": set(names)}, default=_as_json) for names in ("xyz", "zyx")]
+    assert dumped[0] == dumped[1]
+
+
 def test_an_allowed_change_keeps_the_pool_and_begins_a_fresh_cycle(finished, tmp_path):
     run = copy_of(finished, tmp_path)
     trainer = make(run, max_steps=3, num_iterations=2, allow_changes=True)
@@ -310,6 +420,36 @@ def test_what_only_is_shown_or_kept_may_change_freely(finished, tmp_path):
     steps = [record["step"] for record in trainer.state.log_history]
     assert steps == [1, 2, 4, 4]
     assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-4"]
+
+
+HOLD = """\
+import pathlib, sys
+from serl_trl.checkpoint import hold
+kept = hold(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(finished, tmp_path, capsys):
+    run = copy_of(finished, tmp_path)
+    first = [sys.executable, "-c", HOLD, str(run)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(first, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        before = fingerprints(run)
+        with pytest.raises(CheckpointError, match="is in use"):
+            make(run, max_steps=3)
+        with pytest.raises(CheckpointError, match="is in use"):
+            set_aside(run)
+        assert main(command(run)[3:]) == BAD_INPUT
+        assert main([*command(run)[3:-4], "--overwrite", "true", *command(run)[-2:]]) == BAD_INPUT
+        said = capsys.readouterr().err
+        assert said.count(f"process {process.pid} on") == 2
+        assert fingerprints(run) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+        process.stdin.close()
+    assert set_aside(run) == tmp_path / "run-1"
 
 
 def test_resuming_from_an_older_checkpoint_moves_the_later_ones_aside(finished, tmp_path):

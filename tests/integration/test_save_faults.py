@@ -15,8 +15,9 @@ import torch
 from transformers import TrainerCallback
 
 from serl_trl import checkpoint
-from serl_trl.checkpoint import DiskFullError, find_damage, list_checkpoints
+from serl_trl.checkpoint import find_damage, list_checkpoints
 from serl_trl.config import SeRLConfig
+from serl_trl.disk import DiskFullError
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.trainer import SeRLTrainer
 
@@ -163,6 +164,35 @@ def test_an_iterations_model_is_whole_or_absent_and_saved_once(
     expected, model = two_iterations
     assert ending(resumed) == expected
     assert (saved / "model.safetensors").read_bytes() == model
+
+
+class Best(TrainerCallback):
+    """Notes the checkpoint of step 1 as the best."""
+
+    def on_save(self, args, state, control, **_):
+        state.best_model_checkpoint = str(Path(args.output_dir) / "checkpoint-1")
+
+
+def test_the_newest_checkpoint_stays_beside_the_best_when_the_run_ends(tmp_path):
+    trainer = make(tmp_path, save_total_limit=1, max_steps=3)
+    trainer.add_callback(Best())
+    trainer.train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-3"]
+    assert trainer.args.save_total_limit == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [("disk full: need 2 MB, have 1 MB", DiskFullError), ("OSError: gone", RuntimeError)],
+)
+def test_no_process_goes_on_when_another_could_not_write_the_model(tmp_path, problem, kind):
+    trainer = make(tmp_path)
+    trainer.saving.folder = tmp_path / "saving"
+    trainer.saving._gather = lambda items: [*items, problem]
+    wrote: list[bool] = []
+    with pytest.raises(kind, match=problem):
+        trainer.saving.write_model(lambda: wrote.append(True))
+    assert wrote
 
 
 # Damage.

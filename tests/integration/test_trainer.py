@@ -1,5 +1,6 @@
 """The whole loop on the sandbox: what it asks, trains, writes, saves, and how it stops."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 import yaml
 from datasets import Dataset
+from tokenizers.processors import TemplateProcessing
 
 from serl_trl.config import SeRLConfig
 from serl_trl.ledger import read_lines
 from serl_trl.sandbox import STYLE, heldout, load_model, load_tokenizer, seed_set
 from serl_trl.trainer import SeRLTrainer
+from serl_trl.verdict import Verdict
 
 SMALL: dict[str, Any] = {
     "use_cpu": True,
@@ -112,12 +115,16 @@ def test_the_model_card_names_the_method_and_the_paper(run):
     assert "2505.20347" in card
 
 
-def test_own_work_is_noise_beside_generation_and_update(run):
+def test_own_work_is_timed_apart_from_generation(run):
     _, trainer = run
     steps = [entry for entry in trainer.state.log_history if "serl/num_groups" in entry]
-    own = sum(entry["serl/time/own_s"] for entry in steps)
-    whole = sum(entry["serl/time/refill_s"] + entry["step_time"] for entry in steps)
-    assert 0 < own < whole
+    parts = ("filter", "vote", "propose", "rollout", "own", "refill")
+    taken = {part: sum(entry[f"serl/time/{part}_s"] for entry in steps) for part in parts}
+    assert all(seconds > 0 for seconds in taken.values()), taken
+    # Filters and votes are own work: timed inside generation, they would be missing here.
+    assert taken["filter"] + taken["vote"] <= taken["own"]
+    generated = taken["propose"] + taken["rollout"]
+    assert taken["own"] == pytest.approx(taken["refill"] - generated, abs=1e-3)
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):
@@ -285,3 +292,85 @@ def test_proposals_are_shown_with_their_fate(tmp_path):
     assert len(judged) == 10
     assert all(item.text and item.shots for item in judged)
     assert all(item.verdict.keep or item.verdict.reason for item in judged)
+
+
+def test_a_tokenizer_that_begins_texts_with_a_mark_counts_as_the_check_does(tmp_path):
+    tokenizer = load_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{tokenizer.pad_token} $A",
+        special_tokens=[(tokenizer.pad_token, tokenizer.pad_token_id)],
+    )
+    tokenizer.add_tokens(["<think>"])
+    seeds = seed_set()
+    bare = [len(tokenizer(seed, add_special_tokens=False)["input_ids"]) for seed in seeds]
+    assert len(tokenizer(seeds[0])["input_ids"]) == bare[0] + 1
+
+    options = {**SMALL, "max_instruction_tokens": max(bare)}
+    config = SeRLConfig(output_dir=str(tmp_path), **options)
+    trainer = SeRLTrainer(load_model(), config, seeds, processing_class=tokenizer)
+
+    verdict = trainer.selfplay.filter.judge("How many <think> apples does Tom have if he buys 3?")
+    assert verdict.reason == "special_token"
+
+
+def test_logged_completions_reach_the_terminal_without_its_control_characters(tmp_path, capsys):
+    trainer = make(tmp_path, log_completions=True)
+    text = "\x1b]52;c;aGk=\x07\x1b[2J hi"
+    messages = [{"role": "assistant", "content": text}]
+    for name, value in {"prompt": text, "completion": messages, "advantages": 0.0}.items():
+        trainer._logs[name].append(value)
+    trainer._logs["rewards"]["vote_reward"].append(1.0)
+
+    trainer.log({"loss": 0.0})
+
+    shown = capsys.readouterr().out
+    assert "[2J hi" in shown
+    assert "\x1b]52" not in shown
+    assert "\x1b[2J" not in shown
+
+
+def odd_seconds(_: str) -> Verdict:
+    """A filter of the user's that would decide otherwise in every process."""
+    return Verdict(False, f"at {time.perf_counter_ns()}")
+
+
+def test_a_filter_of_the_users_own_is_asked_in_one_process(tmp_path):
+    trainer = make(tmp_path, proposal_filters=f"length,{__name__}.odd_seconds")
+    told = []
+
+    def decide(work):
+        told.append(work())
+        return told[-1]
+
+    trainer.policy.decide = decide
+    text = "How many apples does Tom have?"
+    verdicts = [trainer.selfplay.filter.judge(text) for _ in range(2)]
+    assert verdicts == told
+
+
+def test_warnings_of_the_configuration_come_from_the_first_process(tmp_path, caplog, monkeypatch):
+    evaluation_sets = {"exam": seed_set()[:3]}
+
+    def warnings_of(folder: Path) -> str:
+        caplog.clear()
+        config = SeRLConfig(output_dir=str(folder), **SMALL, proposer_stop=["x"])
+        arguments = {"processing_class": load_tokenizer(), "evaluation_sets": evaluation_sets}
+        SeRLTrainer(load_model(), config, seed_set(), **arguments)
+        return caplog.text
+
+    said = ("overlap an evaluation set", "proposer_presence_penalty=", "proposer_stop=")
+    first = warnings_of(tmp_path / "a")
+    assert all(part in first for part in said)
+    monkeypatch.setattr(SeRLTrainer, "is_world_process_zero", lambda self: False)
+    other = warnings_of(tmp_path / "b")
+    assert not any(part in other for part in said)
+
+
+def test_a_vote_that_may_outlast_the_others_patience_is_warned_of(tmp_path, caplog):
+    trainer = make(tmp_path, ddp_timeout=200)
+    trainer._note_long_votes()
+    assert "ddp_timeout=200 seconds is not above the 2" in caplog.text
+    caplog.clear()
+    trainer.args.ddp_timeout = 1800
+    trainer._note_long_votes()
+    assert caplog.text == ""

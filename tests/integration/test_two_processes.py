@@ -34,6 +34,10 @@ def test_both_ranks_end_with_the_same_weights(ranks):
     assert ranks[0]["weights"] == ranks[1]["weights"]
 
 
+def test_a_loss_that_is_nan_in_one_process_skips_the_step_in_both(ranks):
+    assert [rank["num_skipped"] for rank in ranks] == [1, 1]
+
+
 def test_the_work_is_split_evenly(ranks):
     assert ranks[0]["generated"] == ranks[1]["generated"]
 

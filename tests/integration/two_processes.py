@@ -57,6 +57,13 @@ def main(folder: Path) -> None:
         return rows
 
     trainer.policy._generate, trainer._local_rows = count, note
+    rank, look = trainer.accelerator.process_index, trainer.nonfinite.note
+
+    def note_nan(inputs, loss):
+        bad = rank == 1 and trainer.state.global_step == 1
+        look(inputs, loss * torch.nan if bad else loss)
+
+    trainer.nonfinite.note = note_nan
     trainer.train()
     data = b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())
     seen = {
@@ -65,8 +72,8 @@ def main(folder: Path) -> None:
         "selfplay": trainer.selfplay.state_dict(),
         "weights": hashlib.sha256(data).hexdigest(),
         "step": trainer.state.global_step,
+        "num_skipped": trainer.nonfinite.num_skipped,
     }
-    rank = trainer.accelerator.process_index
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
     torch.distributed.destroy_process_group()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serl_trl import benchmarks
 from serl_trl.answers import get_kind
 from serl_trl.benchmarks import BENCHMARKS, check_benchmarks, load_benchmark
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
@@ -120,6 +121,12 @@ def test_gpqa_shuffles_its_options_and_always_alike():
         ({"question": "x?", "answer": ""}, "the gold '' is no answer of kind math"),
         ({"question": "", "answer": "2"}, "the instruction is empty"),
         ({"question": "x?"}, "has none of the columns answer, only question"),
+        ({"question": "x?", "answer": None}, "is empty in answer"),
+        ({"question": "x?", "answer": float("nan")}, "holds nan where an answer is expected"),
+        (
+            {"question": "x?", "answer": "so it is 5 apples"},
+            "the answer 'so it is 5 apples' has no #### before its last number",
+        ),
         ({"query": "x?", "answer": "2"}, "has none of the columns question, problem"),
         ({"question": True, "answer": "2"}, "holds bool where a text is expected"),
     ],
@@ -133,6 +140,20 @@ def test_a_bad_row_is_named_with_its_reason(tmp_path, row, reason):
     assert len(passed.problems) == len(passed.warnings) == 1
 
 
+def test_a_solution_without_a_box_has_no_gold(tmp_path):
+    file = write(tmp_path / "math.jsonl", [{"problem": "x?", "solution": "the answer is 5"}])
+    with pytest.raises(SeedSetError, match=r"math.jsonl:1: the solution has no \\boxed"):
+        load_benchmark("math_hard", file=file)
+
+
+def test_a_benchmark_whose_bad_rows_were_passed_over_is_not_whole(monkeypatch):
+    rows = [{"question": "1+1?", "answer": "#### 2"}, {"question": "x?", "answer": None}]
+    monkeypatch.setattr(benchmarks, "_load_from_hub", lambda _: rows)
+    assert not load_benchmark("gsm8k", max_bad_rows=1).whole
+    monkeypatch.setattr(benchmarks, "_load_from_hub", lambda _: rows[:1])
+    assert load_benchmark("gsm8k").whole
+
+
 @pytest.mark.parametrize(
     ("options", "answer", "reason"),
     [
@@ -140,7 +161,7 @@ def test_a_bad_row_is_named_with_its_reason(tmp_path, row, reason):
         (["1", "2"], 2, "the gold 2 is none of 2 options"),
         (["1"], "A", "has 1 option"),
         ("1 or 2", "A", "the options are str, not a list"),
-        (["1", "2"], None, "has none of the columns answer"),
+        (["1", "2"], None, "is empty in answer"),
         (["1", "2"], [0], "the gold is list, not a letter or a number"),
     ],
 )

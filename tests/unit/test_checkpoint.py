@@ -1,8 +1,14 @@
 """Checkpoints on the disk: whole or not there, chosen, refused, rotated, cut back."""
 
 import errno
+import fcntl
 import json
+import logging
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,13 +20,12 @@ from serl_trl.checkpoint import (
     MANIFEST,
     STATE_FILE,
     CheckpointError,
-    DiskFullError,
     Facts,
     choose,
     cut_back,
     find_changes,
     find_damage,
-    is_disk_full,
+    hold,
     list_checkpoints,
     publish,
     put_damaged_aside,
@@ -28,6 +33,7 @@ from serl_trl.checkpoint import (
     save_state,
     saving_folder,
 )
+from serl_trl.disk import DiskFullError, is_disk_full
 from serl_trl.ledger import JsonLines, read_lines
 
 FACTS = Facts({"beta": 0.1}, {"seed_set": "s", "evaluation_sets": "e"}, 1, {"torch": "2"})
@@ -65,6 +71,73 @@ def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+# Keeping other runs out.
+
+
+HOLD = """\
+import pathlib, sys, time
+from serl_trl.checkpoint import hold
+kept = hold(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def another_process_holding(run: Path) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-c", HOLD, str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_is_kept_from_other_processes_until_its_own_is_killed(tmp_path):
+    with another_process_holding(tmp_path) as process:
+        for _ in range(2):
+            with pytest.raises(CheckpointError) as caught:
+                hold(tmp_path)
+            assert f"output_dir={tmp_path} is in use: process {process.pid} on" in str(caught.value)
+            assert "name another output_dir" in str(caught.value)
+    assert hold(tmp_path)
+
+
+def test_trainers_of_one_process_share_a_run(tmp_path):
+    first = hold(tmp_path)
+    assert hold(tmp_path) is first
+    del first
+    with another_process_holding(tmp_path):
+        pass
+
+
+def test_a_run_that_was_moved_is_another_one(tmp_path):
+    first = hold(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "run-1")
+    second = hold(tmp_path / "run")
+    assert second is not first
+    del first
+    gone = subprocess.run(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "is in use" in gone.stderr
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert hold(tmp_path)
+    assert "cannot be locked" in caplog.text
+
+
 # Damage.
 
 
@@ -94,6 +167,15 @@ def test_empty_folders_and_other_trainers_checkpoints_are_passed_over(tmp_path):
     choice = choose(tmp_path, True)
     assert choice.folder == tmp_path / "checkpoint-1"
     assert {path.name for path in choice.damaged} == {"checkpoint-7", "checkpoint-8"}
+
+
+def test_a_copy_under_another_step_is_not_taken_for_the_newest(tmp_path):
+    newest = write(tmp_path, 2)
+    copy = Path(shutil.copytree(newest, tmp_path / "checkpoint-9"))
+    choice = choose(tmp_path, "auto")
+    assert choice.folder == newest
+    assert choice.damaged == {copy: "it holds step 2, which its name does not say"}
+    assert find_damage(Path(shutil.copytree(newest, tmp_path / "the-best"))) == ""
 
 
 def test_big_files_are_compared_by_size_and_ends(tmp_path, monkeypatch):

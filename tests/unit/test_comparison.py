@@ -106,6 +106,17 @@ def test_other_settings_that_differ_are_named_but_not_the_model():
     assert "temperature: 1.0 / 0.6" in as_markdown("a", "b", [found])
 
 
+def test_fewer_unparsable_answers_are_a_win_and_the_table_says_so():
+    (found,) = compare(
+        evaluated([0], wrong=(None, None, None)), evaluated([0], wrong=("8", "8", "8"))
+    )
+    rates = {each.figure: each for each in found.differences}["unparsable_rate"]
+    assert (rates.difference.mean, rates.wins, rates.losses) == (-1.0, 1, 0)
+    assert "| unparsable_rate (lower wins) | 1.000 | 0.000 | -1.000 - | 1 | 0 | 0 |" in as_markdown(
+        "a", "b", [found]
+    )
+
+
 def test_the_record_is_json_and_the_markdown_a_table_without_markup_of_names():
     found = compare(evaluated([0, 1]), evaluated([3, 1]))
     record = json.loads(json.dumps(as_record("a", "b", found)))

@@ -1,25 +1,95 @@
-"""The Python in the docs that needs no model runs as it stands."""
+"""Files, classes, functions and filters that README and docs name are there, where they say."""
 
+import ast
 import re
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from serl_trl.filters import default_filters, paper_filters
 
-DOCS = Path(__file__).parents[2] / "docs"
-BLOCKS = [
-    pytest.param(code, id=f"{path.stem}-{number}")
-    for path in sorted(DOCS.glob("*.md"))
-    for number, code in enumerate(
-        re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M)
-    )
-]
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "src" / "serl_trl"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+# Where a page may mean a file by its last name alone.
+FOLDERS = (ROOT, PACKAGE, ROOT / "configs" / "accelerate")
+# A run writes these, or they are the reader's.
+MADE = r"(_serl|\.eval_results|figures|runs)/.*|serl_\w+\.json|(my_filters|run|x)\.\w+|<.*"
+MADE += r"|(config|metrics|ledger|report|summary|comparison|trainer_state)\.\w+"
+MADE += r"|(adapter|generation)_config\.json|README\.md"
+OTHERS = {"GRPOTrainer", "ModelConfig", "KeyboardInterrupt"}
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_code_in_the_docs_runs(code):
-    exec(compile(code, "<docs>", "exec"), {})
+def names_in(page: Path) -> list[list[str]]:
+    """Return what stands between backticks, of each paragraph and of each cell of a table."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    return [
+        [child.content for child in token.children if child.type == "code_inline"]
+        for token in tokens
+        if token.children
+    ]
+
+
+@cache
+def defined_in(file: Path) -> frozenset[str]:
+    """Return the names of classes, functions and `Class.method` that a file defines."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+            found |= {node.name, *(f"{node.name}.{method.name}" for method in methods)}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def defined_anywhere() -> frozenset[str]:
+    return frozenset().union(*map(defined_in, PACKAGE.rglob("*.py")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_are_named_exist(page):
+    for name in chain.from_iterable(names_in(page)):
+        is_file = re.fullmatch(r"[^ *]+\.(py|yaml|md|ipynb|json|jsonl|html|toml)", name)
+        if is_file and not name.startswith("http") and not re.fullmatch(MADE, name):
+            assert any((folder / name).is_file() for folder in FOLDERS), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_classes_and_methods_that_are_named_exist(page):
+    known = defined_anywhere() | OTHERS
+    for name in chain.from_iterable(names_in(page)):
+        if re.fullmatch(r"[A-Z]\w*[a-z]\w*(\.\w+)?", name):
+            assert name in known, name
+        elif match := re.fullmatch(r"serl_trl\.(\w+)(?:\.(\w+))?", name):
+            file = PACKAGE / f"{match[1]}.py"
+            file = file if file.is_file() else PACKAGE / match[1] / "__init__.py"
+            assert file.is_file(), name
+            assert not match[2] or match[2] in file.read_text(encoding="utf-8"), name
+
+
+def test_each_step_of_the_method_is_where_its_row_says():
+    num_checked = 0
+    for names in names_in(DOCS / "method.md"):
+        file = None
+        for name in names:
+            if (PACKAGE / name).is_file():
+                file = PACKAGE / name
+            elif file is not None and re.fullmatch(r"[A-Za-z_]+(\.\w+)?", name):
+                assert name in defined_in(file), f"{name} in {file.name}"
+                num_checked += 1
+    assert num_checked > 6
+
+
+def test_links_lead_to_files():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_every_filter_has_a_row_in_the_docs():

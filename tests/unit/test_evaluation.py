@@ -138,7 +138,23 @@ def test_a_gold_that_is_no_answer_is_the_users_mistake():
         graded(["7"], gold="")
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@pytest.mark.parametrize("answers", [["7"] * 500 + ["8"] * 300 + [None] * 300, ["7", "8"] * 550])
+def test_maj_at_k_of_half_of_a_thousand_samples_is_no_overflow(answers):
+    assert 0 < maj_at_k(graded(answers), 550) <= 1
+
+
+def test_maj_at_k_of_all_of_many_samples_is_the_majority_and_takes_no_time():
+    answers = [str(n) for n in range(40)] * 25 + ["7"]
+    assert maj_at_k(graded(answers), len(answers)) == 1.0
+
+
+@pytest.mark.parametrize(("values", "mean"), [([], 0.0), ([0.5], 0.5)])
+def test_fewer_than_two_problems_have_no_interval(values, mean):
+    found = bootstrap(values)
+    assert (found.mean, found.low, found.high, found.bounds()) == (mean, None, None, "-")
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_the_interval_holds_the_mean_and_stays_in_range(values):
     interval = bootstrap(values, num_resamples=200)
     assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9

@@ -8,6 +8,7 @@ import pytest
 
 from serl_trl import export
 from serl_trl.export import COLUMNS, read_rows, tally, withheld_because, write_dataset
+from serl_trl.filters import ProposalFilter
 from serl_trl.run_files import read_run
 
 
@@ -116,6 +117,7 @@ def test_seeds_and_evaluation_problems_are_not_published(rows):
     withheld = {key: row["withheld"] for key, row in rows.items() if row["withheld"]}
 
     assert withheld == {
+        "proposal:1": "was refused before it was compared with seeds",
         "proposal:2": "may copy a seed",
         "proposal:4": "overlaps an evaluation problem",
     }
@@ -130,7 +132,51 @@ def test_a_near_copy_of_a_seed_is_withheld_and_one_of_an_own_text_is_not():
     assert withheld_because(near, set()) == "may copy a seed"
     assert withheld_because(near, {"seed"}) is None
     assert withheld_because({**near, "detail": {"rouge_l": 0.8, "nearest": "seed"}}, set()) is None
-    assert withheld_because({**near, "keep": True}, set()) is None
+    # Without a bound on ROUGE-L, or with a high one, a copy can be accepted.
+    assert withheld_because({**near, "keep": True}, set()) == "may copy a seed"
+    novel = {"rouge_l": 0.5, "nearest": "seed"}
+    assert withheld_because({**near, "keep": True, "detail": novel}, set()) is None
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "Look at the figure below. What is the area of the shaded region of Mrs Petrov's garden?",
+        "Read the table. What is the total and how many are left? What is the mean?",
+        "Tom has 3 pens and buys 4 more. How many pens does he have?",
+    ],
+)
+@pytest.mark.parametrize("novelty", ["math", "plain"])
+@pytest.mark.parametrize("known_as", ["seed", "evaluation problem"])
+def test_a_copy_is_withheld_whichever_filter_refused_it(copy, novelty, known_as):
+    seeds, problems = ((copy,), ["x"]) if known_as == "seed" else (("x",), [copy])
+    judge = ProposalFilter(seeds, novelty=novelty, contamination={"probe": problems}).judge
+    verdict = judge(copy)
+    assert not verdict.keep
+
+    record = proposal(1, copy, reason=verdict.reason, detail=dict(verdict.detail or {}))
+
+    assert withheld_because(record, set())
+
+
+def test_a_text_of_an_overused_template_was_not_compared_with_the_seeds():
+    seeds = [f"Tom has {n} pens and buys 4 more. How many pens does he have?" for n in (3, 5, 6)]
+    text = seeds[0].replace("3", "9")
+    verdict = ProposalFilter(seeds).judge(text)
+    assert verdict.reason == "template"
+
+    record = proposal(1, text, reason=verdict.reason, detail=dict(verdict.detail or {}))
+
+    assert withheld_because(record, set())
+
+
+def test_a_copy_of_a_withheld_text_is_withheld(tmp_path):
+    seed = {"rouge_l": 1.0, "nearest": "A seed?"}
+    records = [proposal(0, "A seed?", detail=seed), proposal(1, "A seed?", reason="duplicate")]
+
+    found = list(read_rows(run_of(tmp_path, records), run_id="abc"))
+
+    assert [row["instruction"] for row in found] == [None, None]
 
 
 def test_tallies_add_up(tmp_path):
@@ -141,7 +187,17 @@ def test_tallies_add_up(tmp_path):
     assert (found.num_groups, found.num_kept, found.group_refused) == (3, 2, {"tie": 1})
     assert sum(found.ratios) == 3
     assert found.examples["accepted"] == ["What is 1 + 1?", "What is 2 + 2?", "What is 3 + 3?"]
-    assert found.examples["refused"] == ["too short"]
+    assert found.examples["refused"] == []
+
+
+def test_refused_texts_are_shown_where_they_were_compared_and_differ(tmp_path):
+    like = {"rouge_l": 0.75, "nearest": "A seed?"}
+    records = [
+        proposal(0, "too short", reason="length"),
+        proposal(1, "rather like a seed", reason="rouge_l", detail=like),
+    ]
+
+    assert tally(run_of(tmp_path, records).ledger).examples["refused"] == ["rather like a seed"]
 
 
 def test_files_are_cut_and_numbered(tmp_path, monkeypatch):

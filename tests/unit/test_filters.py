@@ -86,11 +86,14 @@ def test_filters_are_chosen_by_name_and_order():
     assert ProposalFilter(names=[]).judge(text).keep
 
 
-def test_a_users_own_filter_is_called_by_path_or_as_a_function():
-    for own in (refuse_sevens, "serl_trl.quality.check_program"):
-        judge = ProposalFilter(names=["length", own]).judge
-        assert judge("Write a program that adds 7 and 8.").reason in ("seven", "program")
-        assert judge(NEW).keep
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [(refuse_sevens, "seven"), ("serl_trl.quality.check_program", "program")],
+)
+def test_a_users_own_filter_is_called_by_path_or_as_a_function(own, reason):
+    judge = ProposalFilter(names=["length", own]).judge
+    assert judge("Write a program that adds 7 and 8.").reason == reason
+    assert judge(NEW).keep
 
 
 @pytest.mark.parametrize(
@@ -208,6 +211,17 @@ HOSTILE = [
         "he a ",
     ],
     *["|", "\\\\begin{", "as is shown ", "the a b shaded ", "use the graph with "],
+    *[
+        "find x. x = 5. ",
+        "The a b ",
+        "Thus find ",
+        "since a ",
+        "=> 1 ",
+        "twenty ",
+        "Solution",
+        "; ",
+    ],
+    *["write a b in C ", "how a in Python ", "1) Find ", "Fig. ", "Compute $12 + 34 - "],
 ]
 
 
@@ -215,7 +229,7 @@ HOSTILE = [
 def test_hostile_text_is_judged_in_linear_time(part):
     proposals = ProposalFilter(
         [*SEEDS, (part * MAX_CHARS)[:MAX_CHARS]],
-        contamination={"held out": SEEDS},
+        contamination={"held out": [*SEEDS, "Compute $12 + 34 - 5$.", (part * 40)[:40]]},
         max_words=10**9,
         max_per_template=None,
     )

@@ -58,6 +58,37 @@ def test_short_problems_are_guarded_by_their_likeness():
     assert make().judge("How many primes are there below 30?").keep
 
 
+APPENDED = " Express your answer as a common fraction or an integer, in lowest terms."
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "How many positive whole-number divisors does 196 have?",
+        "Evaluate $(1+2i)6-3i$.",
+        "Express $555_{10}$ in base $5$.",
+    ],
+)
+def test_a_short_problem_is_found_inside_a_longer_text(problem):
+    guard = ContaminationGuard({"held out": ["2 + 2", problem]}, ngram=13, max_rouge_l=0.7)
+    for text in (problem + APPENDED, "Consider this one before the others. " + problem + APPENDED):
+        verdict = guard.judge(text)
+        assert verdict.reason == "contamination"
+        assert (verdict.detail["row"], "shared" in verdict.detail) == (1, True)
+
+
+def test_a_short_problem_with_other_operators_is_another_problem():
+    guard = ContaminationGuard({"x": ["Compute $12 + 34 - 5$."]}, ngram=13, max_rouge_l=0.7)
+    assert not guard.judge("Compute $12+34-5$." + APPENDED).keep
+    assert guard.judge("Compute $12 - 34 + 5$." + APPENDED).keep
+
+
+def test_a_problem_of_under_six_tokens_is_guarded_as_a_copy_alone():
+    guard = ContaminationGuard({"x": ["What is 7 + 5?"]}, ngram=13, max_rouge_l=0.7)
+    assert not guard.judge("what is 7+5").keep
+    assert guard.judge("What is 7 + 5" + ", in the numeral system of base eight?" + APPENDED).keep
+
+
 def test_the_filter_asks_the_guard_only_when_evaluation_sets_are_named():
     assert ProposalFilter().judge(LONG).keep
     assert ProposalFilter(contamination=SETS).judge(LONG).reason == "contamination"

@@ -39,8 +39,9 @@ def make_run(folder: Path, *, facts: RunFacts | None = None, texts=tuple(HOSTILE
     lines = [*steps, {"step": 3, "train_runtime": 7200.0}]
     (private / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     records = [
-        {"type": "proposal", "id": n, "step": 0, "text": text, "shots": [], "keep": n % 2 == 0}
-        | {"reason": "" if n % 2 == 0 else "length", "detail": {}}
+        {"type": "proposal", "id": n, "step": n // 4, "text": text, "shots": []}
+        | {"keep": n % 2 == 0, "reason": "" if n % 2 == 0 else "rouge_l"}
+        | {"detail": {"rouge_l": 0.75, "nearest": "s"}}
         for n, text in enumerate([*texts, *texts])
     ]
     (private / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
@@ -75,6 +76,46 @@ def test_the_model_arrives_in_a_private_repository(fake_hub, tmp_path):
     assert not (tmp_path / "mine" / "_serl" / "upload" / "model").exists()
 
 
+def test_the_code_in_a_card_names_the_place_where_it_arrived(fake_hub, tmp_path):
+    run = str(make_run(tmp_path / "mine"))
+
+    assert push.run([run], console()) == push_dataset.run([run], console()) == OK
+
+    model = arrived(fake_hub, "model/ann/mine")["README.md"]
+    assert b'model="ann/mine"' in model
+    data_set = arrived(fake_hub, "dataset/ann/mine-instructions")["README.md"]
+    assert b'load_dataset("ann/mine-instructions", split="accepted")' in data_set
+    assert b"OWNER" not in model + data_set
+
+
+def test_the_card_of_a_checkpoint_ends_at_its_step(tmp_path):
+    run = make_run(tmp_path / "mine")
+    groups = [group_of(n, step=n, right=True) for n in range(3)]
+    with (run / "_serl" / "ledger.jsonl").open("a") as file:
+        file.writelines(json.dumps(each) + "\n" for each in groups)
+    figures = {"pass@1": {"before": {"mean": 0.5}, "after": {"mean": 0.75}}}
+    content = {"num_problems": 200, "num_samples": 16, "figures": figures}
+    (run / "_serl" / "evaluation.json").write_text(json.dumps(content))
+    (run / "checkpoint-1").mkdir()
+    (run / "checkpoint-1" / "model.safetensors").write_text("{}")
+
+    card = (prepare_model(run / "checkpoint-1").folder / "README.md").read_text()
+    of_data = (prepare_dataset(run / "checkpoint-1").folder / "README.md").read_text()
+
+    assert "checkpoint after step 1, not of the whole run" in card
+    assert "Compute: 1 optimizer step, 9 tokens" in card
+    assert "| `pass@1` |" not in card
+    assert "This model was not measured" in card
+    assert "| proposals written | 4 |" in card
+    assert "1 of 1 kept groups" in card
+    assert "checkpoint after step 1, not of the whole run" in of_data
+    assert "| `accepted` | 2 |" in of_data
+    whole = (prepare_model(run).folder / "README.md").read_text()
+    assert "checkpoint" not in whole
+    assert "3 optimizer steps" in whole
+    assert "| proposals written | 8 |" in whole
+
+
 def test_neither_token_nor_path_nor_private_file_is_sent(fake_hub, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "canary-of-another-service")
     run = make_run(tmp_path / "mine")
@@ -106,6 +147,8 @@ def test_a_dry_run_sends_nothing_and_leaves_the_folder(fake_hub, tmp_path):
     assert push.run([str(run), "--dry-run", "--json", str(tmp_path / "out.json")], out) == OK
 
     assert not fake_hub.bodies
+    card = (run / "_serl" / "upload" / "model" / "README.md").read_text()
+    assert 'model="OWNER/mine"' in card
     report = json.loads((tmp_path / "out.json").read_text())
     listed = {
         p.relative_to(report["folder"]).as_posix() for p in Path(report["folder"]).rglob("*.*")
@@ -260,7 +303,8 @@ def test_the_model_card_is_complete_and_true(tmp_path):
     figures = {
         "pass@1": {"before": {"mean": 0.5, "low": 0.4, "high": 0.6}, "after": {"mean": 0.75}}
     }
-    content = {"num_problems": 200, "num_samples": 16, "figures": figures}
+    measured = {"problem_set": "ann/problems", "num_problems": 200, "num_samples": 16}
+    content = {**measured, "temperature": 1.0, "figures": figures}
     (run / "_serl" / "evaluation.json").write_text(json.dumps(content))
 
     card = ModelCard((prepare_model(run).folder / "README.md").read_text())
@@ -277,20 +321,77 @@ def test_the_model_card_is_complete_and_true(tmp_path):
         "trl `1.16.0`",
         "4.00 device hours (2 processes for 7,200 s), on `CPU`",
         "| `pass@1` | 0.500 [0.400, 0.600] | 0.750 | - |",
-        "same 200 problems with 16 samples",
+        "same 200 problems of `ann/problems`, with 16 samples each at temperature 1,",
         "`probe_set` (200 problems)",
-        "no gold answer was known",
+        "No gold answer is recorded for the kept groups",
         "](figures/agreement.png)",
         "@article{serl2025",
     ):
         assert part in card.text, part
 
 
+def group_of(number: int, *, right: bool | None, step: int = 0, keep: bool = True) -> dict:
+    return {
+        "type": "group",
+        "id": number,
+        "step": step,
+        "origin": "seed:0",
+        "majority_answer": "7",
+        "majority_ratio": 0.5 if keep else 1.0,
+        "label_right": right,
+        "keep": keep,
+        "reason": "" if keep else "band_high",
+    }
+
+
+def with_groups(run: Path, groups: list[dict], *, metrics: dict | None = None) -> str:
+    """Return the model card of `run` with these groups."""
+    with (run / "_serl" / "ledger.jsonl").open("a") as file:
+        file.writelines(json.dumps(group) + "\n" for group in groups)
+    with (run / "_serl" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 4, **(metrics or {})}) + "\n")
+    return (prepare_model(run).folder / "README.md").read_text()
+
+
+def test_the_label_accuracy_is_that_of_the_groups_that_could_train(tmp_path):
+    fates = [(True, True), (False, True), (None, True), *[(True, False)] * 5]
+    groups = [group_of(n, right=right, keep=keep) for n, (right, keep) in enumerate(fates)]
+
+    card = with_groups(make_run(tmp_path / "a"), groups, metrics={"serl/label_accuracy": 0.976})
+
+    assert (
+        "2 of 3 kept groups have a majority answer and a known gold answer; 50.0% of these "
+        "majority answers are right. Of the others it is not known,"
+    ) in card
+    assert "97.6" not in card
+
+
+def test_without_gold_the_labels_are_judged_by_the_probe_set(tmp_path):
+    ends = {"estimate": 0.8, "low": 0.7, "high": 0.9}
+    metrics = {f"serl/kept_label_accuracy_{name}": value for name, value in ends.items()}
+
+    card = with_groups(make_run(tmp_path / "a"), [group_of(0, right=None)], metrics=metrics)
+
+    assert "No gold answer is recorded for the kept groups" in card
+    assert "about 80.0% before step 4 (95 % interval 70.0% to 90.0%)" in card
+
+
+def test_metadata_of_the_data_set_says_only_what_is_known(tmp_path):
+    unknown = prepare_dataset(make_run(tmp_path / "a")).folder / "README.md"
+    data = DatasetCard(unknown.read_text()).data.to_dict()
+    assert not {"language", "source_datasets", "license"} & set(data)
+
+    run = make_run(tmp_path / "b", facts=RunFacts("run1", seed_source="ann/seeds", num_seeds=3))
+    (run / "_serl" / "config.yaml").write_text("proposal_filters: default\n")
+    data = DatasetCard((prepare_dataset(run).folder / "README.md").read_text()).data.to_dict()
+    assert (data["language"], data["source_datasets"]) == (["en"], ["ann/seeds"])
+
+
 def test_a_local_base_is_called_one_and_nothing_is_said_to_be_known(tmp_path):
     card = (prepare_model(make_run(tmp_path / "mine")).folder / "README.md").read_text()
 
     assert "trained from a local folder" in card
-    assert "was measured against gold answers" in card
+    assert "was not measured against gold answers" in card
     assert "None" not in card
     assert str(tmp_path) not in card
 
@@ -299,7 +400,7 @@ def test_a_comparison_by_serl_eval_is_shown(tmp_path):
     run = make_run(tmp_path / "mine")
     folder = tmp_path / "eval"
     folder.mkdir()
-    entry = {"settings": {"model": {"name": str(run)}}}
+    entry = {"settings": {"model": {"name": str(run)}, "num_samples": 8, "temperature": 0.6}}
     (folder / "summary.json").write_text(json.dumps({"benchmarks": {"gsm8k": entry}}))
     gap = {"mean": 0.25, "low": 0.125, "high": 0.375}
     found = {
@@ -311,7 +412,8 @@ def test_a_comparison_by_serl_eval_is_shown(tmp_path):
 
     card = (prepare_model(run, evaluation=folder).folder / "README.md").read_text()
 
-    assert "| `gsm8k` | 1,319 | `pass@1` | 0.500 | 0.750 | +0.250 [+0.125, +0.375] |" in card
+    figures = "8 at temperature 0.6 | `pass@1` | 0.500 | 0.750 | +0.250 [+0.125, +0.375] |"
+    assert f"| `gsm8k` | 1,319 | {figures}" in card
     assert str(tmp_path) not in card
 
 
@@ -322,7 +424,7 @@ def test_the_data_set_card_counts_and_warns(tmp_path):
 
     assert card.data.annotations_creators == ["machine-generated"]
     assert "| `accepted` | 4 |" in card.text
-    assert "| `length` | proposal | 4 |" in card.text
+    assert "| `rouge_l` | proposal | 4 |" in card.text
     assert "No answer in here was checked by anyone" in card.text
     assert "nothing was compared" in card.text
     assert all(f"| `{column}` |" in card.text for column in COLUMNS)

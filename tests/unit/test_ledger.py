@@ -1,10 +1,15 @@
 """The run's files of JSON lines: whole lines, no NaN, no loss on model output."""
 
+import errno
 import json
+import os
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serl_trl.disk import DiskFullError
 from serl_trl.ledger import JsonLines, read_lines
 
 
@@ -44,6 +49,34 @@ def test_other_processes_write_nothing(tmp_path):
     lines.flush()
     lines.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("num_bytes", [10, 100_000], ids=["when flushed", "when written"])
+def test_a_full_disk_is_named_with_what_found_no_room(num_bytes):
+    lines = JsonLines(Path("/dev/full"))
+
+    def fill() -> None:
+        lines.write({"text": "a" * num_bytes})
+        lines.flush()
+
+    with pytest.raises(
+        DiskFullError, match=r"^disk full: need .*B?, have .* in /dev; .* full could"
+    ):
+        fill()
+    # What waits would find the disk full once more when the file is closed.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), lines._file.fileno())
+    lines.close()
+
+
+def test_another_failure_to_write_is_raised_as_it_is(tmp_path):
+    lines = JsonLines(tmp_path / "ledger.jsonl")
+    lines.write({"a": 1})
+    os.dup2(os.open(os.devnull, os.O_RDONLY), lines._file.fileno())
+    with pytest.raises(OSError) as caught:
+        lines.flush()
+    assert (type(caught.value), caught.value.errno) == (OSError, errno.EBADF)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), lines._file.fileno())
+    lines.close()
 
 
 def test_a_second_writer_appends(tmp_path):

@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serl_trl.markdown import MAX_CHARS, WIDTH, code, fenced, plain, table
@@ -17,6 +17,7 @@ def test_a_fence_is_longer_than_any_run_of_ticks_inside():
 
 
 @given(NASTY)
+@example("``\u200d`")  # Becomes three ticks when what is not seen is taken out.
 def test_no_line_of_a_block_can_close_it(text):
     first, *inside, last = fenced(text).split("\n")
 
@@ -32,6 +33,16 @@ def test_a_cell_is_one_line_of_code_without_a_bare_bar(text):
     assert "|" not in cell
     assert cell == "-" or cell.startswith("`")
     assert table(("a",), [[cell]]).count("\n") == 2
+
+
+@given(NASTY.map(lambda text: f"{text}\n<img src=x> ![x](https://evil.example/x) www.evil.example"))
+@example("``\u200d`\n![x](https://evil.example/x)")
+def test_a_reader_finds_nothing_but_one_block(text):
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").parse(fenced(text))
+
+    assert [token.type for token in tokens] == ["fence"]
 
 
 @given(NASTY)

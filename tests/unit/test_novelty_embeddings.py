@@ -72,6 +72,26 @@ def test_one_by_one_equals_all_at_once(texts, text):
         assert apart.nearest(text) == pytest.approx(together.nearest(text), abs=1e-6)
 
 
+def padded(texts):
+    """Like a padded batch: the last digits of a vector depend on the longest text beside it."""
+    longest = max(map(len, texts))
+    return [[1.0 + len(text), 1.0 + longest / 1000] for text in texts]
+
+
+def test_a_resumed_filter_gives_the_same_cosines_to_the_last_digit():
+    def make():
+        seeds = ["one seed", "another longer seed"]
+        return ProposalFilter(seeds, names=[], embedding=padded, max_rouge_l=None, max_cosine=1.0)
+
+    first = make()
+    for text in ("b", "a text of some length", "cc"):
+        first.admit(text)
+    resumed = make()
+    resumed.load_state_dict(first.state_dict())
+    for text in ("d", "a longer text than that, as it happens"):
+        assert resumed.judge(text).detail["cosine"] == first.judge(text).detail["cosine"]
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(

@@ -62,7 +62,6 @@ VALUES = {
     "vllm_mode": "colocate",
     "vllm_enable_sleep_mode": False,
     "vllm_gpu_memory_utilization": 0.3,
-    "vllm_tensor_parallel_size": 1,
 }
 ONE = Layout()
 

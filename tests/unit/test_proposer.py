@@ -1,5 +1,6 @@
 """Requests and their budget; what the parser promises of any text."""
 
+import json
 import random
 import time
 import unicodedata
@@ -233,6 +234,10 @@ def test_what_only_looks_like_a_label_stays_in_its_item(text, items):
         "Enjoy Tours sells 30 tickets at 4 dollars. What does it earn?",
         "Each of these problems takes Ann 3 minutes. How long do 12 problems take?",
         "Note that 1 foot is 12 inches. How many inches are 5 feet?",
+        "A bridge is 90 m long. Find the way from its middle to its\nend.",
+        "What is 7 times 8? Double the\nresult.",
+        "A sheet has size\nA4. How many sheets of size\nA5 cover it?",
+        "How many stars has a user with 3 ratings of 5 stars, if each\nuser: rating pair counts?",
     ],
 )
 def test_a_problem_that_sounds_like_chat_is_an_item(problem):
@@ -271,6 +276,60 @@ def test_signs_that_json_escapes_are_stripped_too():
         "What is 2?",
         "A B?",
     ]
+
+
+COMMANDS = [
+    "notin",
+    "boldsymbol{v}",
+    "rVert",
+    "rvert",
+    "nmid",
+    "bot",
+    "backslash",
+    "tbinom{5}{2}",
+    "ni",
+    "bf",
+    "nsubseteq",
+    "tag{1}",
+    "nolimits",
+    "newline",
+    "fbox{x}",
+    "footnotesize",
+    "tiny",
+    "because",
+    "between",
+    "nonumber",
+    "nexists",
+    "frown",
+    "ne",
+    "not\\subset",
+    "textbf{a}",
+    "rightleftharpoons",
+    "nearrow",
+    "ncong",
+    "nparallel",
+    "nu_1",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_latex_in_json_is_read_as_it_was_meant(command):
+    item = f"Find $x$ if $a \\{command} b$."
+    assert parse_proposals(f'["{item}"]') == [item]
+    assert parse_proposals(json.dumps([item])) == [item]
+
+
+def test_line_ends_and_tabs_in_json_stay_what_they_are():
+    assert parse_proposals('["Given:\\na = 1\\tand\\r\\nb = 2.\\nNow find a + b."]') == [
+        "Given: a = 1 and b = 2. Now find a + b."
+    ]
+
+
+@pytest.mark.parametrize("value", ['["a?"]', '"a?"'])
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")])
+def test_json_as_deep_as_can_be_never_raises(value, opening, closing):
+    for depth in (1, 5, 400, 900, 20_000):
+        parse_proposals(opening * depth + value + closing * depth)
 
 
 def test_an_answer_key_that_was_cut_off_takes_no_item_with_it():
@@ -327,6 +386,17 @@ HOSTILE = [
     "</think>",
     "if you want w ",
     "these a b c ",
+    " \t",
+    "\u00a0",
+    "`",
+    "$",
+    "0",
+    "９",
+    "\\textbf{",
+    "<li>",
+    "A: 1\n",
+    "Input: 1\nOutput: 2\n",
+    "Solution:\n1. a\n",
 ]
 
 
@@ -337,3 +407,29 @@ def test_hostile_text_is_read_in_linear_time(part):
     parse_proposals(text)
     parse_proposals("1. a" + text)
     assert time.process_time() - start < 5
+
+
+OPENINGS = [
+    "Problem",
+    "Answers",
+    "Here are the solutions",
+    "1. a?\nAnswer",
+    "1. a?\n**Solution",
+    "1. a?\nStep",
+    "1. a?\nA",
+    "1. a?\nIf you need more",
+    "1. a?\n\nThese problems",
+    "1. a?\n",
+    "1. a?\n**",
+    "1",
+    "user",
+    "Here: [",
+]
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+@pytest.mark.parametrize("run", [" ", " \t", "\u3000", "\n", " \n", "*", "#", "`", "0", "\\", "$"])
+def test_a_long_run_behind_a_word_costs_no_more_than_its_length(opening, run):
+    start = time.process_time()
+    parse_proposals(opening + run * (20_000 // len(run)) + "b")
+    assert time.process_time() - start < 2

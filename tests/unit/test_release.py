@@ -50,7 +50,11 @@ def test_a_checkpoint_can_be_pushed_and_its_run_is_found(tmp_path):
     released = stage(run / "checkpoint-3", tmp_path / "out")
 
     assert released.files == ("model.safetensors",)
-    assert find_run(run / "checkpoint-3").name == "run"
+    found = find_run(run / "checkpoint-3")
+    assert (found.name, found.checkpoint, find_run(run).checkpoint) == ("run", 3, None)
+    (run / "best").mkdir()
+    with pytest.raises(ReleaseError, match="or a checkpoint in it"):
+        find_run(run / "best")
 
 
 def test_missing_weights_are_refused_with_a_way_out(tmp_path):

@@ -1,6 +1,7 @@
 """A report says what happened, whatever the model wrote and however little of the run is left."""
 
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,17 +14,22 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from serl_trl.commands.report import run as report_command
+from serl_trl.comparison import as_record, compare
+from serl_trl.diagnostics import CheckedLabel, probe_metrics
+from serl_trl.evaluate import Evaluated
+from serl_trl.evaluation import Measurement, grade
 from serl_trl.report import build_report, report_after_training, write_reports
 from serl_trl.report_blocks import Excerpt, Report, Table, Written, charts_of, written
 from serl_trl.report_charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
+from serl_trl.report_collapse import collapse, signs_of_collapse
 from serl_trl.report_findings import (
-    collapse,
+    REASONS,
     funnel,
     improvement,
     label_answer,
     num_trained,
-    signs_of_collapse,
     warnings_of,
+    what_refused,
 )
 from serl_trl.report_html import render_html
 from serl_trl.report_markdown import render_markdown
@@ -41,6 +47,7 @@ CONFIG = {
     "label_reward": "vote",
     "learning_rate": 1e-6,
 }
+FALLEN = {"before": 0.99, "after": 0.95, "change": -0.04}
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>",
     "```\n# A heading\n<b>bold</b>\n````\n| a | b |",
@@ -328,8 +335,7 @@ def test_improvement_needs_an_interval_beside_zero(tmp_path, low, high, answer):
 
 def test_a_gain_beside_which_another_figure_fell_is_one_in_part(tmp_path):
     folder = make_run(tmp_path / "run")
-    parts = {"before": 0.99, "after": 0.95, "change": -0.04}
-    fallen = {k: {"mean": v, "low": v - 0.01, "high": v + 0.01} for k, v in parts.items()}
+    fallen = {k: {"mean": v, "low": v - 0.01, "high": v + 0.01} for k, v in FALLEN.items()}
     evaluate(folder, 0.1, 0.2)
     path = folder / "_serl" / "evaluation.json"
     record = json.loads(path.read_text())
@@ -384,7 +390,60 @@ def test_each_sign_of_collapse_shows_when_its_figure_does(tmp_path):
     calm = signs_of_collapse(read_run(make_run(tmp_path / "good")))
     assert not any(sign.shows for sign in calm)
     page = (DOCS / "reading_a_report.md").read_text(encoding="utf-8")
-    assert all(f"| {sign.name.removesuffix(' (tokens)')} |" in page for sign in signs)
+    assert all(f"| {sign.name} |" in page for sign in signs)
+    assert all("Shows " in sign.rule for sign in signs)
+
+
+def test_labels_that_train_are_judged_apart_from_all(tmp_path):
+    rising = {"serl/majority_ratio": lambda step: 0.5 + step / 50}
+    folder = make_run(tmp_path / "run", values=rising, rights=lambda step: True)
+    ledger = folder / "_serl" / "ledger.jsonl"
+    records = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for record in records:
+        if record["type"] == "group":
+            wrong = record["keep"] and record["step"] >= 5
+            record |= {"gold": "7", "label_right": not wrong}
+    ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    shown = {sign.name: sign for sign in signs_of_collapse(read_run(folder))}
+
+    kept = shown["More agreement, worse kept labels"]
+    assert (kept.start, kept.end, kept.shows) == ("100 %", "0 %", True)
+    # A third of the groups was refused, with a right label.
+    assert shown["More agreement, worse labels"].end == "30 %"
+
+
+@pytest.mark.parametrize("figure", ["maj@16", "greedy", "pass@16"])
+def test_a_fall_of_any_right_answers_is_a_sign(tmp_path, figure):
+    folder = make_run(tmp_path / "run")
+    evaluate(folder, 0.1, 0.2)
+    path = folder / "_serl" / "evaluation.json"
+    record = json.loads(path.read_text())
+    fallen = {k: {"mean": v, "low": v - 0.01, "high": v + 0.01} for k, v in FALLEN.items()}
+    path.write_text(json.dumps({**record, "figures": {**record["figures"], figure: fallen}}))
+
+    (sign,) = (s for s in signs_of_collapse(read_run(folder)) if s.name.startswith("Held-out"))
+
+    assert (sign.shows, sign.start, sign.end) == (True, "99.0 %", "95.0 %")
+    assert sign.rule.startswith(f"{figure} on held-out problems, which fell most")
+
+
+def test_a_fall_of_the_probes_majority_is_a_sign(tmp_path):
+    values = {
+        "serl/probe/pass@1": lambda step: 0.5 + step / 50,
+        "serl/probe/maj@4": lambda step: 0.9 - step / 50,
+    }
+    folder = make_run(tmp_path / "run", values=values)
+    facts = folder / "_serl" / "run.json"
+    # 1.96 * sqrt((0.9 * 0.1 + 0.72 * 0.28) / n) is 0.19 for 30 problems and 0.11 for 100.
+    for problems, shows in ((30, False), (100, True)):
+        facts.write_text(json.dumps({"num_probe_problems": problems}))
+        sign = signs_of_collapse(read_run(folder))[-1]
+        assert sign.shows is shows
+    assert (sign.start, sign.end) == ("90.0 %", "72 %")
+    write_reports([folder])
+    # Wilson's interval of 90 of 100.
+    assert "| `maj@4` | 1 and 10 | 90.0 % (82.6 to 94.5) |" in read(folder, "report.md")
 
 
 def test_the_funnel_ends_at_what_found_a_place(tmp_path):
@@ -407,9 +466,126 @@ def test_the_funnel_ends_at_what_found_a_place(tmp_path):
 
 def test_labels_are_judged_by_what_is_known(tmp_path):
     folder = make_run(tmp_path / "run")
-    assert label_answer(read_run(folder)).startswith("0 % of the 10 labels")
+    answer = label_answer(read_run(folder))
+    assert "Of the 20 kept groups the gold answer is known for 10, and 0 %" in answer
+    assert "The other 10 groups are not in it: their labels may be right or wrong." in answer
+    solved = make_run(tmp_path / "solved", config={"gold_oracle": "my.solve"})
+    assert "the solver (gold_oracle) has no exact answer for them" in label_answer(read_run(solved))
     random = make_run(tmp_path / "random", config={"label_reward": "random"})
     assert "coin toss" in label_answer(read_run(random))
+
+
+def test_an_estimate_of_the_probe_is_told_where_no_gold_is_known(tmp_path):
+    # The names that a run logs, as the probe's metrics have them.
+    labels = [CheckedLabel(0.5, right=True, reward_accuracy=1.0)] * 4
+    logged = probe_metrics(labels, [0.5] * 8, rng=random.Random(0))
+    values = {f"serl/{name}": lambda step, value=value: value for name, value in logged.items()}
+    folder = make_run(tmp_path / "run", values=values)
+    ledger = folder / "_serl" / "ledger.jsonl"
+    ledger.write_text(re.sub(r'"label_right": \w+', '"label_right": null', ledger.read_text()))
+    low, high = (logged[f"kept_label_accuracy_{end}"] for end in ("low", "high"))
+
+    answer = label_answer(read_run(folder))
+    assert "An estimate from the probe set, for the latest of them: 100 % of the labels" in answer
+    assert f"95 % interval {100 * low:.0f} to {100 * high:.0f} %" in answer
+    write_reports([folder])
+    charts = {chart.title: chart for chart in charts_of(build_report([read_run(folder)]).blocks)}
+    assert [row[0] for row in charts["Kept labels, estimated"].table.rows] == [
+        "estimate",
+        "low",
+        "high",
+    ]
+    assert "Labels compared with gold" not in charts
+
+
+def test_kept_groups_without_a_place_are_told_apart_from_refused_ones(tmp_path):
+    run = read_run(make_run(tmp_path / "run", config={"generation_batch_size": 4}))
+
+    text = what_refused(run)
+
+    assert "10 of 30 groups (33 %) were not kept" in text
+    assert "Of the 20 kept groups 10 were trained on; the other 10 found no place" in text
+
+
+def test_a_comparison_of_models_is_the_before_and_after_of_a_run(tmp_path, capsys):
+    def side(rights):
+        problems = [
+            grade("x?", "7", ["7"] * n + ["8"] * (4 - n), truncated=[False] * 4, lengths=[4] * 4)
+            for n in rights
+        ]
+        settings = {"problems": "p", "num_samples": 4, "model": {"name": "m"}}
+        return {"gsm8k": Evaluated("gsm8k", settings, True, Measurement(tuple(problems), 4))}
+
+    folder = make_run(tmp_path / "run")
+    record = as_record("/home/me/base", "<b>", compare(side([0, 1, 2]), side([2, 3, 4])))
+    (tmp_path / "comparison.json").write_text(json.dumps(record))
+    quiet = Console(quiet=True)
+
+    assert report_command([str(folder), "--evaluation", str(tmp_path)], quiet) == 0
+
+    markdown = read(folder, "report.md")
+    assert "Yes: pass@1 on gsm8k went from 25 % to 75 %." in markdown
+    assert "| `pass@1` | 25 % (0.0 to 50.0) | 75 % (50.0 to 100.0) | +50.0 points" in markdown
+    assert "Measured on 3 problems" in markdown and ": base before, \\<b\\> after" in markdown
+    assert report_command([str(folder), "--evaluation", str(folder)], quiet) == 2
+    assert "comparison.json is missing" in capsys.readouterr().err
+    assert report_command([str(folder)] * 2 + ["--evaluation", str(tmp_path)], quiet) == 2
+
+
+def test_each_run_of_two_has_its_band_named(tmp_path):
+    first, second = (
+        make_run(tmp_path / name / "run", config={"difficulty_high": high})
+        for name, high in (("a", 0.8), ("b", 0.6))
+    )
+
+    (chart,) = (
+        chart
+        for chart in charts_of(build_report([read_run(first), read_run(second)]).blocks)
+        if chart.title == "Agreement"
+    )
+
+    assert "the difficulty bands, A: 20 % to 80 %; B: 20 % to 60 %" in chart.caption
+
+
+def test_long_cells_of_the_markdown_are_whole(tmp_path):
+    folder = make_run(tmp_path / "run")
+    versions = {f"package-{number}": "1.2.3" for number in range(12)}
+    (folder / "_serl" / "run.json").write_text(json.dumps({"versions": versions}))
+
+    write_reports([folder])
+
+    assert "package-9 1.2.3`" in read(folder, "report.md")
+
+
+def test_a_run_that_was_taken_up_again_says_so(tmp_path):
+    folder = make_run(tmp_path / "run")
+    for name in ("after-step-3", "after-step-3-2"):
+        (folder / "_serl" / "cut" / name).mkdir(parents=True)
+
+    write_reports([folder])
+
+    assert "taken up again from an earlier step 2 times" in read(folder, "report.md")
+
+
+def test_the_page_says_what_its_words_mean(tmp_path):
+    folder = make_run(tmp_path / "run")
+    write_reports([folder])
+
+    short = read(folder, "report.md").split("## In short")[1].split("\n## ")[0]
+
+    words = ("group", "majority ratio", "label", "kept, band", "gold", "probe set", "pass@1")
+    assert all(re.search(rf"^\| [^|]*{word}", short, re.M) for word in (*words, "maj@16", "greedy"))
+
+
+def test_every_reason_has_a_row_in_the_docs():
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    kinds = page.split("\n## Why a ")[1:]
+    assert [kind.split()[0] for kind in kinds] == ["group", "proposal"]
+    rows = [re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", kind, re.M) for kind in kinds]
+    named = {name for row in [*rows[0], *rows[1]] for name in re.findall(r"\w+", row)}
+    assert named == set(REASONS)
+    for line, above in zip(page.split("\n")[1:], page.split("\n"), strict=False):
+        assert not line.startswith("| `") or above.startswith("|"), line
 
 
 def test_overlap_with_evaluation_sets_is_counted_and_listed(tmp_path):

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from serl_trl.evaluation import Graded, Measurement
-from serl_trl.run_files import Records, evaluation_record, read_run, steps_in_buckets
+from serl_trl.run_files import (
+    Records,
+    evaluation_record,
+    read_run,
+    steps_in_buckets,
+    write_evaluation,
+)
 
 
 def proposal(number: int, step: int, *, keep: bool = True, shots=(), reason: str = "rouge_l"):
@@ -204,11 +210,14 @@ def graded(right: int) -> Graded:
     return Graded("q", "7", ("7",) * 4, classes, 0, (False,) * 4, (3,) * 4)
 
 
-def test_the_change_is_measured_over_pairs():
+def test_the_change_is_measured_over_pairs(folder):
     before = Measurement(tuple(graded(n) for n in (0, 1, 2, 3)), 4)
     after = Measurement(tuple(graded(n) for n in (1, 2, 3, 4)), 4)
 
     record = evaluation_record(before, after)
+    write(folder, "metrics.jsonl", [{"step": 1}])
+    write_evaluation(folder, before, after)
+    assert read_run(folder).evaluation == record
 
     assert (record["num_problems"], record["num_samples"]) == (4, 4)
     figures = record["figures"]["pass@1"]

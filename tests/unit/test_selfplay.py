@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serl_trl import verifier
 from serl_trl.filters import ProposalFilter
 from serl_trl.groups import Completion, Group
 from serl_trl.pool import InstructionPool
@@ -417,3 +418,50 @@ def test_a_refill_bounds_the_error_of_half_size_votes_without_gold():
     assert refill.metrics["serl/split_half_error_bound"] == pytest.approx(0.2)
     silent = make(ScriptedPolicy(answer=lambda _: [completion(None)] * 4)).refill(step=0)
     assert "serl/split_half_error_bound" not in silent.metrics
+
+
+class SecondRank(ScriptedPolicy):
+    """A process that is told what the first one found, and does nothing of it itself."""
+
+    def __init__(self, told: list) -> None:
+        super().__init__()
+        self.told = iter(told)
+
+    def decide(self, work):
+        return next(self.told)
+
+
+class FirstRank(ScriptedPolicy):
+    """A process that tells the others what it found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list = []
+
+    def decide(self, work):
+        self.told.append(work())
+        return self.told[-1]
+
+
+def test_the_oracle_is_asked_in_one_process_only():
+    first, ledger = FirstRank(), Lines()
+    answers = iter("7979797979797979")
+    make(first, ledger, oracle=lambda _: next(answers), label_reward="gold").refill(step=0)
+
+    def fails(_):
+        raise ConnectionError("the service of the oracle is not reached from here")
+
+    others = Lines()
+    make(SecondRank(first.told), others, oracle=fails, label_reward="gold").refill(step=0)
+    assert others.records == ledger.records
+    assert {record["gold"] for record in others.of("group")} == {"7", "9"}
+
+
+def test_pairs_that_a_verifier_could_not_decide_are_counted_in_the_metrics(monkeypatch):
+    monkeypatch.setattr(verifier, "_default", verifier.Verifier(command=["/no/such/program"]))
+    answers = ("\\sin(2 x)", "2 \\sin(x) \\cos(x)", "7", "7")
+    policy = ScriptedPolicy(answer=lambda _: [completion(answer) for answer in answers])
+    metrics = make(policy, prompts_per_batch=1).refill(step=0).metrics
+    assert metrics["serl/verifier/num_skipped"] > 0
+    assert metrics["serl/verifier/num_worker_losses"] == 3
+    assert metrics["serl/verifier/num_equal"] == 0

@@ -109,6 +109,23 @@ def test_a_pair_is_asked_once(fake):
     assert verifier.stats()["equal"] == 1
 
 
+def test_remembered_pairs_count_in_every_block_that_asks_them(fake):
+    verifier = fake()
+    for _ in range(2):
+        with verifier.counting() as counted:
+            verifier.same([("aa", "bb"), ("bb", "aa"), ("aa", "abc"), ("x", "x")])
+        assert (counted["equal"], counted["unequal"]) == (1, 1)
+        assert sum(counted.values()) == 2
+
+
+def test_no_call_takes_longer_than_it_may_at_worst(fake):
+    verifier = fake(start="time.sleep(60)", start_s=0.2, batch_s=1.0)
+    begin = time.monotonic()
+    verifier.same([(f"a{number}", "b") for number in range(100)])
+    assert time.monotonic() - begin <= verifier.longest_s(101) + 0.5
+    assert verifier.longest_s(101) == pytest.approx(3 * 0.2 + 2 * 1.0)
+
+
 def test_values_that_lie_apart_spare_a_comparison(fake):
     values = {"aa": [[1.0, 0.0], [2.0, 1.0]], "bb": [[1.0, 0.0], [2.0, 1.0 + 1e-9]]}
     verifier = fake(values=values | {"cc": [[1.0, 0.0], [2.0, 1.1]]})
@@ -231,7 +248,7 @@ def test_an_answer_that_costs_two_workers_is_given_up_alone(fake, fault):
     assert stats["breaker_trips"] == 0
 
 
-def test_a_worker_that_dies_at_start_leaves_canonical_forms_only(fake):
+def test_a_worker_that_dies_at_start_leaves_canonical_forms_only_and_is_told_once(fake, caplog):
     verifier = fake(start="sys.exit()")
     assert verifier.same([("aa", "bb"), ("cc", "dd")]) == [False, False]
     assert verifier.stats()["skipped"] == 2
@@ -240,6 +257,8 @@ def test_a_worker_that_dies_at_start_leaves_canonical_forms_only(fake):
     # Not remembered, and tried only once while it does not come back.
     assert verifier.same([("aa", "bb")]) == [False]
     assert verifier.stats()["worker_starts"] == 4
+    (warning,) = [r for r in caplog.records if "does not start" in r.getMessage()]
+    assert "serl/verifier/num_skipped" in warning.getMessage()
 
 
 def test_a_worker_that_comes_back_is_used_again(fake, tmp_path):

@@ -203,3 +203,14 @@ def test_a_stop_ends_the_proposer_only(tmp_path):
     stops = {params.max_tokens: params.stop for _, params, _ in seen["calls"]}
     assert stops == {160: ["."], 48: []}
     assert torch.is_grad_enabled()
+
+
+def test_generation_kwargs_of_the_rollouts_do_not_reach_the_proposer(tmp_path):
+    trainer = build(
+        tmp_path, generation_kwargs={"temperature": 0.5, "top_p": 0.9, "max_tokens": 40}
+    )
+    seen = watch(trainer)
+    trainer.propose(1)
+    trainer.policy.roll_out(seed_set()[:1])
+    found = {(p.max_tokens, p.temperature, p.top_p) for _, p, _ in seen["calls"]}
+    assert found == {(160, 0.8, 0.95), (40, 0.5, 0.9)}

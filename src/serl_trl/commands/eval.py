@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,16 @@ from serl_trl.comparison import (
     as_markdown,
     as_record,
     compare,
+    label,
     shown,
     write_hub_results,
 )
+from serl_trl.config_file import ConfigFile, read_config_file
 from serl_trl.console import OK, report_problems, say, write_json
 from serl_trl.evaluate import (
     CHUNK_SIZE,
     SUMMARY,
+    Evaluated,
     check_folder,
     check_numbers,
     evaluate_benchmarks,
@@ -43,7 +46,7 @@ from serl_trl.preflight import SANDBOX, is_local_path
 from serl_trl.processes import is_main_process
 from serl_trl.prompts import rollout_messages
 from serl_trl.tables import SeedSetError
-from serl_trl.texts import count_of, examples, visible
+from serl_trl.texts import count_of, examples, list_names, visible
 
 if TYPE_CHECKING:
     from serl_trl.build import Inputs
@@ -162,12 +165,23 @@ def run(argv: Sequence[str], out: Console) -> int:
 
 
 def _first_look(argv: Sequence[str]) -> argparse.Namespace:
-    """Read what decides how the rest is read; it is checked with the rest."""
+    """Read what decides how the rest is read; it is checked with the rest.
+
+    Raises `SeRLConfigError` when the file of options names what is only read here.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("config", "output_dir", "benchmarks", "via", "model_name_or_path"):
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
     parser.add_argument("--compare", nargs="*")
-    return parser.parse_known_args(list(argv))[0]
+    first = parser.parse_known_args(list(argv))[0]
+    file = read_config_file(first.config) if first.config else ConfigFile("")
+    if problems := [
+        f"{name} ({file.place_of(name)}) is not read from a file; give it as --{name}."
+        for name in ("compare", "via")
+        if name in file.values
+    ]:
+        raise SeRLConfigError(problems)
+    return first
 
 
 def _parse(
@@ -229,31 +243,11 @@ def _prepare(
     """
     from serl_trl.build import load_inputs
 
-    args = _parse(argv, first, scratch, model=model)
-    extra, names, files = args.extra, _names(args), _files(args)
-    problems = check_numbers(
-        num_samples=extra.num_samples, ks=extra.k or (), chunk_size=extra.chunk_size
-    )
-    if extra.max_problems is not None and extra.max_problems < 1:
-        problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
-    if not names:
-        problems.append(f"benchmarks is missing; give some of {', '.join(BENCHMARKS)}.")
-    unreadable = check_benchmarks(names, files)
-    sets: list[ProblemSet] = []
-    if not problems and not unreadable:
-        for name in names:
-            try:
-                sets.append(
-                    load_benchmark(
-                        name,
-                        file=files.get(name),
-                        max_problems=extra.max_problems,
-                        max_bad_rows=args.run.max_bad_rows,
-                    )
-                )
-            except SeedSetError as error:
-                problems.append(str(error))
-    problems += unreadable
+    try:
+        args = _parse(argv, first, scratch, model=model)
+    except SeRLConfigError as error:
+        raise SeRLConfigError([*error.problems, *_rest_of(argv, first, scratch)]) from error
+    sets, problems = _load_sets(args)
     try:
         inputs = load_inputs(args)
     except SeRLConfigError as error:
@@ -273,6 +267,47 @@ def _prepare(
     if problems:
         raise SeRLConfigError(problems)
     return prepared
+
+
+def _rest_of(argv: Sequence[str], first: argparse.Namespace, scratch: str) -> list[str]:
+    """Return what else is wrong where the options are, if that is the fault of the model alone."""
+    try:
+        return _load_sets(_parse(argv, first, scratch, model=SANDBOX))[1]
+    except SeRLConfigError:
+        return []
+
+
+def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
+    """Read the benchmarks, and return what is wrong with them and the options.
+
+    The Hub is asked for nothing once something is wrong.
+    """
+    extra, names, files = args.extra, _names(args), _files(args)
+    problems = check_numbers(
+        num_samples=extra.num_samples, ks=extra.k or (), chunk_size=extra.chunk_size
+    )
+    if extra.max_problems is not None and extra.max_problems < 1:
+        problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
+    if not names:
+        problems.append(f"benchmarks is missing; give some of {', '.join(BENCHMARKS)}.")
+    problems += check_benchmarks(names, files)
+    sets: list[ProblemSet] = []
+    for name in names:
+        file = files.get(name)
+        known = not check_benchmarks([name], {name: file} if file else {})
+        if known and (file or not problems):
+            try:
+                sets.append(
+                    load_benchmark(
+                        name,
+                        file=file,
+                        max_problems=extra.max_problems,
+                        max_bad_rows=args.run.max_bad_rows,
+                    )
+                )
+            except SeedSetError as error:
+                problems.append(str(error))
+    return sets, problems
 
 
 def _settings(prepared: Prepared) -> dict[str, dict[str, Any]]:
@@ -313,23 +348,31 @@ def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> lis
 
 def _identity(args: Arguments) -> dict[str, Any]:
     """Say which weights are measured; of a folder also which files, by size and time."""
-    from serl_trl.build import model_path
+    from serl_trl.build import adapter_config, model_path
 
-    model, path = args.model, model_path(args)
-    stamp = None
-    if is_local_path(path):
-        kept = (".safetensors", ".bin", ".json")
-        files = sorted(file for file in Path(path).iterdir() if file.suffix in kept)
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        stamp = hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
-    return {
+    model, adapter = args.model, adapter_config(args)
+    identity = {
         "name": model.model_name_or_path,
         "revision": model.model_revision,
-        "files": stamp,
+        "files": _stamp(model_path(args)),
         "dtype": model.dtype,
         "load_in_4bit": model.load_in_4bit,
         "load_in_8bit": model.load_in_8bit,
     }
+    if adapter:
+        base = str(adapter.base_model_name_or_path)
+        identity["base"] = {"name": base, "revision": adapter.revision, "files": _stamp(base)}
+    return identity
+
+
+def _stamp(path: str) -> str | None:
+    """Return a mark of the model files in a folder, by size and time; of a Hub id `None`."""
+    if not is_local_path(path):
+        return None
+    kept = (".safetensors", ".bin", ".json")
+    files = sorted(file for file in Path(path).iterdir() if file.suffix in kept)
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
 def _evaluate(prepared: Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
@@ -374,9 +417,7 @@ def _table(measured: dict[str, Measurement]) -> Table:
     for name, measurement in measured.items():
         head = [name, f"{len(measurement.problems):,}"]
         for figure, each in measurement.intervals().items():
-            table.add_row(
-                *head, figure, f"{each.mean:.3f}", Text(f"[{each.low:.3f}, {each.high:.3f}]")
-            )
+            table.add_row(*head, figure, f"{each.mean:.3f}", Text(each.bounds()))
             head = ["", ""]
     return table
 
@@ -418,7 +459,8 @@ def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> in
     target = Path(first.output_dir).expanduser() if first.output_dir else trained
     ks = args.extra.k or ()
     try:
-        comparisons = compare(read_evaluation(base, ks=ks), read_evaluation(trained, ks=ks))
+        found = [_only(folder, read_evaluation(folder, ks=ks), args) for folder in (base, trained)]
+        comparisons = compare(*found)
     except ValueError as error:
         return report_problems("eval", str(error).split("\n"))
     target.mkdir(parents=True, exist_ok=True)
@@ -434,6 +476,20 @@ def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> in
     return OK
 
 
+def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[str, Evaluated]:
+    """Return the benchmarks that were asked for, or all where none was.
+
+    Raises `ValueError` for one that the folder does not hold.
+    """
+    names = _names(args) or list(held)
+    if missing := [name for name in names if name not in held]:
+        raise ValueError(
+            f"benchmarks={visible(','.join(missing))}: {folder} holds only {list_names(held)}; "
+            "evaluate what is missing."
+        )
+    return {name: held[name] for name in names}
+
+
 def _folder_of(side: str) -> Path | None:
     """Return the evaluation folder that `side` names, or `None`: it is a model."""
     folder = Path(side).expanduser()
@@ -447,18 +503,18 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
         for row in each.differences:
             table.add_row(
                 name,
-                row.figure,
+                label(row.figure),
                 f"{row.base:.3f}",
                 f"{row.trained:.3f}",
                 Text(shown(row.difference)),
                 f"{row.wins}/{row.losses}/{row.ties}",
             )
             name = ""
-        for label, found in (("greedy", each.greedy), ("majority", each.majority)):
+        for answer, found in (("greedy", each.greedy), ("majority", each.majority)):
             if found:
                 table.add_row(
                     "",
-                    f"McNemar, {label}",
+                    f"McNemar, {answer}",
                     f"only {found.only_base}",
                     f"only {found.only_trained}",
                     f"p = {found.p_value:.3g}",
@@ -472,7 +528,7 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
 
 def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
     """Print the lm-eval command that measures about the same by other code."""
-    from serl_trl.build import model_path
+    from serl_trl.build import adapter_config, model_path
 
     with tempfile.TemporaryDirectory() as scratch:
         args = _parse(argv, first, scratch, here=False)
@@ -487,18 +543,38 @@ def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console)
     if problems:
         return report_problems("eval", problems)
     tasks = [task for name in names if (task := BENCHMARKS[name].lm_eval)]
-    model_args = [f"pretrained={model_path(args)}", f"dtype={args.model.dtype or 'auto'}"]
-    if args.model.model_revision not in (None, "main"):
-        model_args.append(f"revision={args.model.model_revision}")
+    model, path, adapter = args.model, model_path(args), adapter_config(args)
+    revision = adapter.revision if adapter else model.model_revision
+    model_args = {"pretrained": adapter.base_model_name_or_path if adapter else path}
+    if adapter and args.config.use_vllm:
+        model_args |= {"lora_local_path": path, "max_lora_rank": getattr(adapter, "r", 16)}
+    elif adapter:
+        model_args["peft"] = path
+    model_args["dtype"] = model.dtype or "auto"
+    if revision not in (None, "main"):
+        model_args["revision"] = revision
+    unsaid = [f"lm-eval has no task like {name}" for name in names if not BENCHMARKS[name].lm_eval]
+    if model.load_in_4bit or model.load_in_8bit:
+        unsaid.append("with transformers 5 lm-eval loads no 4-bit or 8-bit weights: expect a gap")
+    if args.extra.prompt_style == "chat":
+        kwargs = args.config.chat_template_kwargs or {}
+        assert not isinstance(kwargs, str), "the config reads JSON"
+        if "enable_thinking" in kwargs:
+            model_args["enable_thinking"] = kwargs["enable_thinking"]
+        if others := kwargs.keys() - {"enable_thinking"}:
+            unsaid.append(f"chat_template_kwargs not passed on: {list_names(others)}")
     command = ["lm_eval", "--model", "vllm" if args.config.use_vllm else "hf"]
-    command += ["--model_args", ",".join(model_args), "--tasks", ",".join(tasks)]
+    command += ["--model_args", ",".join(f"{name}={value}" for name, value in model_args.items())]
+    # Its own default cuts an answer off after 256 tokens, and shows some tasks worked examples.
+    most = args.config.max_completion_length
+    command += ["--tasks", ",".join(tasks), "--num_fewshot", "0"]
+    command += ["--gen_kwargs", f"do_sample=False,temperature=0,max_gen_toks={most}"]
     command += ["--batch_size", "auto", "--seed", str(args.config.seed)]
     if args.extra.prompt_style == "chat":
         command.append("--apply_chat_template")
     folder = first.output_dir or str(default_folder(str(args.model.model_name_or_path)))
     command += ["--output_path", str(Path(folder) / "lm-eval"), "--log_samples"]
     say(out, visible(shlex.join(command)))
-    for name in names:
-        if BENCHMARKS[name].lm_eval is None:
-            say(Console(stderr=True), f"lm-eval has no task like {name}")
+    for text in unsaid:
+        say(Console(stderr=True), text)
     return OK

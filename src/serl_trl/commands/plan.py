@@ -14,6 +14,7 @@ from serl_trl.model_shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.plan import (
     GIB,
     GPUS,
+    TIGHT,
     Layout,
     count_steps,
     estimate_memory,
@@ -115,7 +116,6 @@ def make_report(
 ) -> dict[str, Any]:
     """Return the estimate as plain numbers; memory in GiB per GPU, times in seconds."""
     memory = estimate_memory(values, shape, layout, gpu=gpu)
-    fits = None if gpu is None else memory.peak <= gpu
     steps = count_steps(values, layout)
     step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
     parts = ("weights", "optimizer", "reference", "gradients", "activations", "kv_cache")
@@ -138,7 +138,8 @@ def make_report(
         "gpu_gib": None if gpu is None else gpu / GIB,
         "memory_gib": {name: getattr(memory, name) / GIB for name in parts},
         "peak_gib": memory.peak / GIB,
-        "fits": fits,
+        "verdict": verdict(memory.peak, gpu),
+        "fits": None if gpu is None else memory.peak <= gpu,
         "knobs": []
         if gpu is None
         else [
@@ -158,6 +159,18 @@ def make_report(
     }
 
 
+def verdict(peak: float, gpu: float | None) -> str:
+    """Return whether `peak` bytes fit a GPU: yes, tight, no, or unknown without a GPU.
+
+    Tight is what an estimate that errs by a quarter may break: more than four fifths of the memory.
+    """
+    if gpu is None:
+        return "unknown"
+    if peak > gpu:
+        return "no"
+    return "tight" if peak > TIGHT * gpu else "yes"
+
+
 def _option_problems(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for name in ("num_gpus", "tokens_per_s", "update_tokens_per_s"):
@@ -175,23 +188,29 @@ def _option_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _find_layout(values: Mapping[str, Any]) -> Layout:
-    path = values["accelerate_config"]
-    if path is None:
+    config = _read_launch(values["accelerate_config"])
+    if config is None:
         return Layout(values["num_gpus"] or num_processes())
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    try:
-        config = load_config_from_file(str(Path(path).expanduser()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SeRLConfigError(
-            [f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."]
-        ) from error
     sharding = "none"
     if stage := (config.deepspeed_config or {}).get("zero_stage"):
         sharding = "zero3" if stage == 3 else "zero2"
     elif config.fsdp_config:
         sharding = "fsdp2"
     return Layout(values["num_gpus"] or config.num_processes, sharding)
+
+
+def _read_launch(path: str | None) -> Any:
+    """Return what a file for accelerate launch says, or `None` without one."""
+    if path is None:
+        return None
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        return load_config_from_file(str(Path(path).expanduser()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SeRLConfigError(
+            [f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."]
+        ) from error
 
 
 def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
@@ -217,6 +236,24 @@ def _skipped(values: Mapping[str, Any]) -> list[str]:
         for name in ("seed_set", "probe_set")
         if values[name] and values[name] != SANDBOX and not Path(values[name]).exists()
     ]
+    return skipped + _skipped_of_launch(_read_launch(values["accelerate_config"]))
+
+
+def _skipped_of_launch(config: Any) -> list[str]:
+    deepspeed, fsdp = (
+        getattr(config, name, None) or {} for name in ("deepspeed_config", "fsdp_config")
+    )
+    moved = [
+        name
+        for name in ("offload_optimizer_device", "offload_param_device")
+        if deepspeed.get(name) not in (None, "none")
+    ]
+    moved += ["fsdp_offload_params"] if fsdp.get("fsdp_offload_params") else []
+    skipped = [
+        f"{name}: what is moved to the CPU is counted as if it stayed on the GPU" for name in moved
+    ]
+    if "deepspeed_config_file" in deepspeed:
+        skipped.append("deepspeed_config_file: is not read; sharding none is assumed")
     return skipped
 
 
@@ -238,11 +275,10 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
     if report["gpu"] is None:
         line("fits", "unknown: no GPU was found; name one with --gpu 24gb")
     else:
-        fits = "yes" if report["fits"] else "no"
+        said = report["verdict"]
         text = f"{report['peak_gib']:.1f} of {report['gpu_gib']:.1f} GiB of {report['gpu']}"
-        out.print(
-            f"{'fits':<24}  {fits}: {visible(text)}", style="green" if fits == "yes" else "red"
-        )
+        text += "; the estimate may err by a quarter" if said == "tight" else ""
+        out.print(f"{'fits':<24}  {said}: {visible(text)}", style=_STYLES[said], soft_wrap=True)
     for number, knob in enumerate(report["knobs"], start=1):
         label = "to turn, in this order" if number == 1 else ""
         verdict = ", fits" if knob["fits"] else ""
@@ -286,6 +322,7 @@ def _knob_text(changes: Mapping[str, Any]) -> str:
     return ", ".join(shown)
 
 
+_STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 _LABELS = {
     "weights": "weights",
     "optimizer": "optimizer",

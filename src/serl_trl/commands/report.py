@@ -28,15 +28,23 @@ def run(argv: Sequence[str], out: Console) -> int:
     parser.add_argument(
         "--output", metavar="FOLDER", help="write there; default: _serl in the (first) run's folder"
     )
+    parser.add_argument(
+        "--evaluation",
+        metavar="FOLDER",
+        help="where serl eval --compare wrote about this run's model: its figures before and after",
+    )
     try:
         args = parser.parse_args(argv)
         if len(args.run) > 2:
             raise ValueError(f"{len(args.run)} runs are given; a report has one or two.")
+        if args.evaluation and len(args.run) > 1:
+            raise ValueError("evaluation goes with one run; a comparison of two takes none.")
         if not is_main_process():
             return OK
         folders = [Path(folder).expanduser() for folder in args.run]
         target = Path(args.output).expanduser() if args.output else None
-        files = write_reports(folders, target)
+        measured = Path(args.evaluation).expanduser() if args.evaluation else None
+        files = write_reports(folders, target, evaluation=measured)
     except (ValueError, OSError) as error:
         return report_problems("report", [str(error)])
     for file in files:

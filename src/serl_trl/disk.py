@@ -1,0 +1,37 @@
+"""A full disk: how it is recognised, and what is said about it."""
+
+import errno
+from pathlib import Path
+
+
+class DiskFullError(OSError):
+    """Something that a run writes found no room on the disk; the message begins "disk full"."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether `error` comes from a full disk, which torch and safetensors wrap in others."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    text = str(error)
+    return (
+        isinstance(error, DiskFullError)
+        or (isinstance(error, OSError) and error.errno in full)
+        or "No space left on device" in text
+        or "PytorchStreamWriter failed" in text
+        or ("inline_container" in text and "unexpected pos" in text)
+    )
+
+
+def describe_full_disk(path: Path, *, needed: int, free: int) -> str:
+    """Return "disk full: need X, have Y" with the folder that `path` lies in."""
+    return (
+        f"disk full: need {_size(needed)}, have {_size(free)} in {path.parent}; free some space, "
+        "or lower save_total_limit."
+    )
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"
