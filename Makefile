@@ -15,7 +15,7 @@ TORCH_INSTALL ?= $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .NOTPARALLEL:
-.PHONY: demo install unpack test check format lint types unit integration test-slow test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
+.PHONY: demo install unpack test check format lint types unit integration test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
 
 demo: install
 	$(BIN)/serl demo
@@ -57,6 +57,10 @@ integration:
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# Needs Chromium, and is skipped without; SCREENSHOTS=folder keeps the pictures.
+test-browser: install
+	$(BIN)/python -m pytest tests/browser
 
 # Where torch, transformers, accelerate and peft are installed and nothing can be downloaded:
 #   make test-gpu GPU_PYTHON=python3 WHEELS=folder

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -14,6 +14,7 @@ from trl import ModelConfig, TrlParser
 
 from serl_trl.config import PRESETS, SeRLConfig
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
+from serl_trl.options import option
 from serl_trl.preflight import (
     LATEST,
     find_config_problems,
@@ -32,58 +33,54 @@ class SeRLConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-def _option(default: Any, help_text: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"help": help_text, **metadata})
-
-
 @dataclass
 class RunArguments:
     """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
 
-    preset: str | None = _option(
+    preset: str | None = option(
         None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
     )
-    seed_set: str | None = _option(
+    seed_set: str | None = option(
         None,
         "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
         "the Hub, or `sandbox`.",
     )
-    seed_split: str = _option("train", "Split of a seed set on the Hub, such as train[:500].")
-    seed_config: str | None = _option(None, "Configuration of a seed set on the Hub.")
-    instruction_column: str | None = _option(
+    seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
+    seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")
+    instruction_column: str | None = option(
         None,
         "Column of the instructions; by default the first of problem, question, instruction, "
         "prompt and text.",
     )
-    answer_column: str | None = _option(
+    answer_column: str | None = option(
         None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
     )
-    max_bad_rows: int = _option(0, "How many unusable rows of a seed or probe set to pass over.")
-    probe_set: str | None = _option(
+    max_bad_rows: int = option(0, "How many unusable rows of a seed or probe set to pass over.")
+    probe_set: str | None = option(
         None,
         "Problems with answers to measure during training: as seed_set, with an answer column.",
     )
-    probe_split: str = _option("test", "Split of a probe set on the Hub.")
-    probe_config: str | None = _option(None, "Configuration of a probe set on the Hub.")
-    probe_column: str | None = _option(None, "Column of the probe set's instructions.")
-    probe_answer_column: str | None = _option(None, "Column of the probe set's answers.")
-    evaluation_sets: list[str] | None = _option(
+    probe_split: str = option("test", "Split of a probe set on the Hub.")
+    probe_config: str | None = option(None, "Configuration of a probe set on the Hub.")
+    probe_column: str | None = option(None, "Column of the probe set's instructions.")
+    probe_answer_column: str | None = option(None, "Column of the probe set's answers.")
+    evaluation_sets: list[str] | None = option(
         None,
         "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
         "like the probe set, nothing that overlaps them is trained on.",
     )
-    reward_funcs: list[str] | None = _option(
+    reward_funcs: list[str] | None = option(
         None, "Dotted paths of further reward functions, weighted by reward_weights."
     )
-    resume: str | None = _option(
+    resume: str | None = option(
         None,
         "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
         "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
     )
-    overwrite: bool = _option(
+    overwrite: bool = option(
         False, "Move a run that is in output_dir aside, to a numbered folder beside it."
     )
-    json: str | None = _option(None, "Write the command's numbers to this file, as JSON.")
+    json: str | None = option(None, "Write the command's numbers to this file, as JSON.")
 
 
 @dataclass(frozen=True)

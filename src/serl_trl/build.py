@@ -15,10 +15,10 @@ from serl_trl.answers import get_kind
 from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.checkpoint import hold, is_finished
-from serl_trl.data import SeedSet, check_seed_set, load_seed_set, make_seed_set
+from serl_trl.data import SeedSet, check_seed_set, gold_problem, load_seed_set, make_seed_set
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_shapes import SHAPES
-from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path
+from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.prompts import Messages
 from serl_trl.saving import in_first
 from serl_trl.tables import HubUnreachableError, SeedSetError
@@ -207,9 +207,7 @@ def model_path(args: Arguments) -> str:
     """Return the folder or Hub id of the model."""
     name = args.model.model_name_or_path
     assert name is not None, "its absence is a problem that the parser names"
-    if name == SANDBOX:
-        return str(sandbox.MODEL_PATH)
-    return str(Path(name).expanduser()) if is_local_path(name) else name
+    return model_location(name)
 
 
 def output_folder(args: Arguments) -> Path:
@@ -529,18 +527,9 @@ def _check_seeds(inputs: Inputs, args: Arguments) -> list[str]:
             f"{config.prompts_per_batch} prompts of one generation batch, so that no step would be "
             "made; add rows or lower per_device_train_batch_size."
         )
-    if config.label_reward == "gold" and not config.gold_oracle:
-        missing = sum(answer is None for answer in seed_set.answers)
-        if proposes:
-            problems.append(
-                "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers "
-                "new instructions; give one, or set prompt_source to given."
-            )
-        elif missing:
-            problems.append(
-                f"label_reward=gold needs an answer in every row; {seed_set.source} lacks "
-                f"{missing} of {len(seed_set)}. Name the column by answer_column."
-            )
+    unlabelled = config.label_reward == "gold" and not config.gold_oracle
+    if unlabelled and (problem := gold_problem(seed_set, proposes=proposes)):
+        problems.append(problem + ("" if proposes else " Name the column by answer_column."))
     return problems
 
 

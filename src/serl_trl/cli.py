@@ -16,7 +16,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serl_trl import __version__
+from serl_trl import __version__, sandbox
 from serl_trl.checkpoint import (
     NEWEST_OR_NONE,
     CheckpointError,
@@ -46,6 +46,7 @@ from serl_trl.console import (
 )
 from serl_trl.disk import DiskFullError
 from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.options import option
 from serl_trl.processes import is_main_process
 from serl_trl.run_facts import public_name
 from serl_trl.run_files import EVALUATION, evaluation_record
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
 
 NUM_SAMPLES = 16
 FIGURES = ("pass@1", f"maj@{NUM_SAMPLES}", f"pass@{NUM_SAMPLES}", "greedy")
-SANDBOX_CONFIG = Path(__file__).parent / "sandbox" / "sandbox_cpu.yaml"
 
 USAGE = """\
 usage: serl COMMAND [--config FILE] [--option value ...]
@@ -85,10 +85,8 @@ serl COMMAND --help lists the options of a command. serl --version prints the ve
 class ProposeOptions:
     """What `serl propose` takes beside the options of a run."""
 
-    num: int = field(default=20, metadata={"help": "How many proposals.", "aliases": ["-n"]})
-    output: str | None = field(
-        default=None, metadata={"help": "Write one JSON object per proposal to this file."}
-    )
+    num: int = option(20, "How many proposals.", aliases=["-n"])
+    output: str | None = option(None, "Write one JSON object per proposal to this file.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,7 +223,7 @@ def demo(argv: Sequence[str], out: Console) -> int:
     if not any(text.split("=")[0] in taken for text in argv):
         # A second demo must not fail because of the first.
         argv = ["--overwrite", "true", *argv]
-    args = _parse("demo", argv, default_config=str(SANDBOX_CONFIG))
+    args = _parse("demo", argv, default_config=str(sandbox.CONFIG_PATH))
     if args.run.probe_set is None:
         return report_problems("demo", ["probe_set is missing; the demo measures on it."])
     started = time.perf_counter()

@@ -11,10 +11,10 @@ from serl_trl import __version__
 from serl_trl.benchmarks import BENCHMARKS
 from serl_trl.evaluate import Evaluated, differing, read_summary, write_whole
 from serl_trl.evaluation import Interval, Measurement, bootstrap, majority_right
+from serl_trl.release import RESULTS_FOLDER
 from serl_trl.texts import visible
 
 LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
-RESULTS_FOLDER = ".eval_results"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class Comparison:
     other_settings: tuple[str, ...]
 
 
-def compare(
-    base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated], *, seed: int = 0
-) -> list[Comparison]:
+def compare(base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated]) -> list[Comparison]:
     """Compare what both sides measured, in the order of `trained`.
 
     Raises `ValueError` naming everything that forbids it: no common benchmark, other problems,
@@ -88,7 +86,7 @@ def compare(
             )
     if problems:
         raise ValueError("\n".join(problems))
-    return [_compared(base[name], trained[name], seed) for name in common]
+    return [_compared(base[name], trained[name]) for name in common]
 
 
 def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
@@ -108,7 +106,7 @@ def _asked(evaluated: Evaluated) -> list[tuple[str, str]]:
     return [(each.instruction, each.gold) for each in evaluated.measurement.problems]
 
 
-def _compared(base: Evaluated, trained: Evaluated, seed: int) -> Comparison:
+def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
     left, right = base.measurement, trained.measurement
     before, after = left.values(), right.values()
     differences = []
@@ -120,9 +118,9 @@ def _compared(base: Evaluated, trained: Evaluated, seed: int) -> Comparison:
                 figure=figure,
                 base=fmean(before[figure]),
                 trained=fmean(after[figure]),
-                base_interval=bootstrap(before[figure], seed=seed),
-                trained_interval=bootstrap(after[figure], seed=seed),
-                difference=bootstrap(gaps, seed=seed),
+                base_interval=bootstrap(before[figure]),
+                trained_interval=bootstrap(after[figure]),
+                difference=bootstrap(gaps),
                 wins=sum(sign * gap > 0 for gap in gaps),
                 losses=sum(sign * gap < 0 for gap in gaps),
                 ties=sum(gap == 0 for gap in gaps),

@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from accelerate import PartialState
 from trl import GRPOConfig
 
 from serl_trl.config_file import is_secret
+from serl_trl.options import option
 from serl_trl.prompts import PromptStyle
 from serl_trl.texts import holds_secret, redacted
 
@@ -53,10 +54,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _option(default: Any, help_text: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"help": help_text, **metadata})
-
-
 @dataclass(repr=False)
 class SeRLConfig(GRPOConfig):
     """TRL's `GRPOConfig` plus the options of self-play; each field's help says unit, range, source.
@@ -69,217 +66,215 @@ class SeRLConfig(GRPOConfig):
     """
 
     # TRL's own options, with other defaults.
-    per_device_train_batch_size: int = _option(
+    per_device_train_batch_size: int = option(
         16, "Rollouts in one forward and backward pass of one process."
     )
-    gradient_accumulation_steps: int = _option(
+    gradient_accumulation_steps: int = option(
         16,
         "Passes per optimizer step. With the default batch size, one process and 16 votes a step "
         "trains on 16 prompts x 16 completions. Source: SeRL.",
     )
     # TRL allows None, which no run of ours can mean.
-    num_generations: int = _option(  # ty: ignore[incompatible-mutable-override]
+    num_generations: int = option(  # ty: ignore[incompatible-mutable-override]
         16, "Completions (votes) per prompt, at least 2. Source: SeRL uses 16."
     )
-    max_completion_length: int = _option(  # ty: ignore[incompatible-mutable-override]
+    max_completion_length: int = option(  # ty: ignore[incompatible-mutable-override]
         1024, "Longest completion in tokens; a longer one is cut off and has no vote. Source: SeRL."
     )
-    beta: float = _option(
+    beta: float = option(
         1e-3,
         "Weight of the KL term to the reference model; 0 loads no reference. Departs from TRL's 0.",
     )
-    epsilon_high: float | None = _option(
+    epsilon_high: float | None = option(
         0.28, "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476."
     )
-    logging_steps: float = _option(1, "Log every this many optimizer steps.")
-    logging_nan_inf_filter: bool = _option(
+    logging_steps: float = option(1, "Log every this many optimizer steps.")
+    logging_nan_inf_filter: bool = option(
         False,
         "True would log an invented loss for one that is not finite; see max_nonfinite_steps.",
     )
-    hub_private_repo: bool | None = _option(
+    hub_private_repo: bool | None = option(
         True, "Make what push_to_hub creates private; only false makes it public."
     )
     # TRL also takes its own names, which mean pushes during training.
-    hub_strategy: str = _option(
+    hub_strategy: str = option(
         "end", "Only end: what is pushed is pushed once, when training is over."
     )
 
     # Where prompts and labels come from.
-    use_selfplay: bool = _option(
+    use_selfplay: bool = option(
         True,
         "False leaves everything to TRL: its own data iterator over the seed set, no vote, no "
         "band. With label_reward none and advantage grpo it is GRPOTrainer bit for bit.",
     )
-    prompt_source: str = _option(
+    prompt_source: str = option(
         "self_play",
         "self_play: the policy writes new instructions from the seed set. given: the rows of the "
         "seed set themselves are trained on, in order or shuffled by `shuffle_dataset`.",
         choices=PROMPT_SOURCES,
     )
-    label_reward: str = _option(
+    label_reward: str = option(
         "vote",
         "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
         "gold answer. random: a fair coin, the control. none: only the given reward functions.",
         choices=LABEL_REWARDS,
     )
-    answer_kind: str = _option(
+    answer_kind: str = option(
         "math", "Kind of the final answer, or a dotted path to your own kind; see docs/answers.md."
     )
-    gold_oracle: str | None = _option(
+    gold_oracle: str | None = option(
         None,
         "Dotted path of a function from instruction to its gold answer or None. Used to log label "
         "accuracy, and as the label only when label_reward is gold.",
     )
 
     # The proposer.
-    num_requests: int = _option(4, "Few-shot requests in one round, at least 1. Source: SeRL.")
-    num_shots: int = _option(8, "Examples shown in a request, at least 1. Source: SeRL.")
-    num_pool_shots: int = _option(
+    num_requests: int = option(4, "Few-shot requests in one round, at least 1. Source: SeRL.")
+    num_shots: int = option(8, "Examples shown in a request, at least 1. Source: SeRL.")
+    num_pool_shots: int = option(
         2, "How many of the shots may be accepted proposals, in [0, num_shots]. Source: SeRL."
     )
-    prefer_least_used_seeds: bool = _option(
+    prefer_least_used_seeds: bool = option(
         False, "Draw the seeds that were shown least often first, instead of uniformly."
     )
-    proposer_temperature: float = _option(0.8, "Sampling temperature of proposals. Source: SeRL.")
-    proposer_top_p: float = _option(0.95, "Nucleus of proposals, in (0, 1]. Source: SeRL.")
-    proposer_presence_penalty: float = _option(
+    proposer_temperature: float = option(0.8, "Sampling temperature of proposals. Source: SeRL.")
+    proposer_top_p: float = option(0.95, "Nucleus of proposals, in (0, 1]. Source: SeRL.")
+    proposer_presence_penalty: float = option(
         2.0, "Presence penalty of proposals, in [-2, 2]; vLLM only. Source: SeRL."
     )
-    proposer_max_tokens: int = _option(
-        1024, "Longest answer to a request, in tokens. Source: SeRL."
-    )
-    proposer_stop: list[str] | None = _option(
+    proposer_max_tokens: int = option(1024, "Longest answer to a request, in tokens. Source: SeRL.")
+    proposer_stop: list[str] | None = option(
         None, "Texts at which the answer to a request ends, such as its 21st number; vLLM only."
     )
 
     # The filters.
-    proposal_filters: str = _option(
+    proposal_filters: str = option(
         "default", "default, paper, or a comma-separated list of filter names and dotted paths."
     )
-    min_words: int = _option(4, "Fewest words of an instruction. Source: SeRL.")
-    max_words: int = _option(150, "Most words of an instruction. Source: SeRL.")
-    max_instruction_tokens: int = _option(
+    min_words: int = option(4, "Fewest words of an instruction. Source: SeRL.")
+    max_words: int = option(150, "Most words of an instruction. Source: SeRL.")
+    max_instruction_tokens: int = option(
         512, "Most tokens of an instruction, for seeds (an error) and proposals (refused)."
     )
-    max_rouge_l: float = _option(
+    max_rouge_l: float = option(
         0.7, "Refuse proposals above this ROUGE-L F1 to anything known, in (0, 1]. Source: SeRL."
     )
-    novelty: str = _option(
+    novelty: str = option(
         "math",
         "math: also exact duplicates, operators and number-masked templates. plain: ROUGE-L alone.",
         choices=NOVELTY_RULES,
     )
-    novelty_scope: str = _option(
+    novelty_scope: str = option(
         "pool",
         "pool: everything ever accepted in the run. seeds_and_pending: the paper's, which lets a "
         "run repeat itself.",
         choices=NOVELTY_SCOPES,
     )
-    max_per_template: int = _option(
+    max_per_template: int = option(
         3, "Most accepted instructions that are alike but for their numbers; 0 sets no cap."
     )
 
-    embedding_model: str | None = _option(
+    embedding_model: str | None = option(
         None,
         "Path or Hub id of a sentence-transformers model (extra `embeddings`); proposals too near "
         "in meaning to a known instruction are then refused. None: off.",
     )
-    max_cosine: float = _option(
+    max_cosine: float = option(
         0.92, "Refuse proposals above this cosine to anything known, in (0, 1]; needs the model."
     )
-    contamination_ngram: int = _option(
+    contamination_ngram: int = option(
         13, "Refuse proposals that share this many tokens in a row with an evaluation problem."
     )
-    max_contamination_rouge_l: float = _option(
+    max_contamination_rouge_l: float = option(
         0.7,
         "Refuse proposals above this ROUGE-L F1 to a problem of the probe set or of another named "
         "evaluation set, in (0, 1]; 1 leaves it to n-grams and copies.",
     )
 
     # The vote, the band, the refill.
-    use_band: bool = _option(True, "Keep only groups inside the difficulty band.")
-    difficulty_low: float = _option(
+    use_band: bool = option(True, "Keep only groups inside the difficulty band.")
+    difficulty_low: float = option(
         0.2, "Lower end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
     )
-    difficulty_high: float = _option(
+    difficulty_high: float = option(
         0.8, "Upper end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
     )
-    max_staleness: int = _option(
+    max_staleness: int = option(
         0,
         "Optimizer steps for which a kept group that found no place may wait; 0 drops it. Above 0 "
         "the log-probs of the sampling policy are stored and used in the ratio.",
     )
-    max_refill_rounds: int = _option(
+    max_refill_rounds: int = option(
         16, "Most propose-and-roll-out rounds for one generation batch, at least 1."
     )
-    max_refill_rollouts: int = _option(
+    max_refill_rollouts: int = option(
         8, "Most prompts rolled out for one generation batch, as a multiple of its prompts."
     )
-    max_refill_s: float = _option(
+    max_refill_s: float = option(
         3600.0,
         "Most seconds for one generation batch. A decision by the clock is written to the ledger.",
     )
-    max_empty_refills: int = _option(
+    max_empty_refills: int = option(
         5, "Refills in a row that find no group at all before the run stops with a diagnosis."
     )
 
-    max_rollouts: int = _option(
+    max_rollouts: int = option(
         0,
         "Most completions sampled for groups in the whole run, whose last step is the one made of "
         "them; 0 sets no bound. The learning-rate schedule still follows max_steps.",
     )
 
     # The update.
-    advantage: str = _option(
+    advantage: str = option(
         "rloo",
         "grpo, rloo, reinforce_pp (KL in the return, normalised over the batch) or "
         "reinforce_pp_baseline; see docs/method.md.",
         choices=ADVANTAGES,
     )
 
-    warn_logprob_gap: float = _option(
+    warn_logprob_gap: float = option(
         0.05,
         "With vLLM: warn when the log-probs of engine and trainer differ by more than this, in "
         "nats per token, mean over a generation batch. Rounding in bfloat16 explains about 0.01.",
     )
-    max_logprob_gap: float = _option(
+    max_logprob_gap: float = option(
         0.3, "With vLLM: stop the run before it learns from a batch with a larger gap than this."
     )
 
-    max_nonfinite_steps: int = _option(
+    max_nonfinite_steps: int = option(
         3,
         "Steps with a NaN or infinite loss or gradient that are skipped, their batch written to "
         "_serl/nonfinite, before the next one stops the run. Counted from the last start.",
     )
 
     # Iterations.
-    instructions_per_iteration: int = _option(
+    instructions_per_iteration: int = option(
         2000, "Instructions trained on in one iteration. Source: SeRL."
     )
-    num_selfplay_iterations: int = _option(1, "Iterations in the run. Source: SeRL uses 3.")
-    reset_optimizer: bool = _option(True, "Start an iteration with a fresh optimizer.")
-    reset_schedule: bool = _option(True, "Start an iteration with a fresh learning-rate schedule.")
-    reset_reference: bool = _option(True, "Start an iteration with its policy as KL reference.")
-    reset_pool: bool = _option(True, "Start an iteration with an empty proposal pool.")
+    num_selfplay_iterations: int = option(1, "Iterations in the run. Source: SeRL uses 3.")
+    reset_optimizer: bool = option(True, "Start an iteration with a fresh optimizer.")
+    reset_schedule: bool = option(True, "Start an iteration with a fresh learning-rate schedule.")
+    reset_reference: bool = option(True, "Start an iteration with its policy as KL reference.")
+    reset_pool: bool = option(True, "Start an iteration with an empty proposal pool.")
 
     # Prompt texts.
-    domain: str = _option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
-    proposer_system: str = _option(_STYLE.proposer_system, "System message of a request.")
-    proposer_request: str = _option(_STYLE.proposer_request, "Line before the numbered list.")
-    rollout_system: str = _option(
+    domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
+    proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
+    proposer_request: str = option(_STYLE.proposer_request, "Line before the numbered list.")
+    rollout_system: str = option(
         _STYLE.rollout_system, "System message of a rollout; may be empty."
     )
-    answer_instruction: str = _option(
+    answer_instruction: str = option(
         _STYLE.answer_instruction, "Line after the instruction that fixes the answer's format."
     )
 
     # Saving and resuming.
-    allow_changes: bool = _option(
+    allow_changes: bool = option(
         False,
         "Resume although options or the number of processes differ from the checkpoint's. The "
         "rollouts of a half-used generation batch are then dropped.",
     )
-    on_full_disk: str = _option(
+    on_full_disk: str = option(
         "stop",
         "What to do when a checkpoint finds no room: stop the run, or continue it without that "
         "checkpoint. Earlier checkpoints stay whole either way.",
@@ -287,20 +282,20 @@ class SeRLConfig(GRPOConfig):
     )
 
     # Watching.
-    probe_steps: int = _option(
+    probe_steps: int = option(
         0, "Measure the probe set every this many steps; 0 measures nothing during training."
     )
-    probe_samples: int | None = _option(
+    probe_samples: int | None = option(
         None,
         "Completions per problem of the probe set; not set: num_generations. With another number "
         "the label accuracy of kept groups is not estimated.",
     )
-    sample_steps: int = _option(
+    sample_steps: int = option(
         0,
         "Show some proposals with their fate and one group with its votes every this many steps; 0 "
         "never does.",
     )
-    show_steps: int = _option(
+    show_steps: int = option(
         0, "Print the run's table every this many steps; 0 follows logging_steps."
     )
 
@@ -360,6 +355,14 @@ class SeRLConfig(GRPOConfig):
         return min(steps, self.max_steps) if self.max_steps > 0 else steps
 
     @property
+    def not_applied(self) -> list[str]:
+        """What is set and has no effect, as name=value: only vLLM knows it, and is not used."""
+        names = ("proposer_presence_penalty", "proposer_stop")
+        given = {} if self.use_vllm else {name: getattr(self, name) for name in names}
+        shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in given.items() if v}
+        return [f"{name}={text}" for name, text in shown.items()]
+
+    @property
     def style(self) -> PromptStyle:
         """The prompt texts of this run."""
         return PromptStyle(**{f.name: getattr(self, f.name) for f in fields(PromptStyle)})
@@ -377,13 +380,7 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
         for name, value in values.items()
         if name != "hub_token" and (what := _secret_in(value))
     ]
-    for name, (low, high, hint) in _RANGES.items():
-        value = values.get(name)
-        if value is None or isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if not low <= value <= high:
-            upper = "" if high == math.inf else f" and at most {high:g}"
-            problems.append(f"{name}={value:g} must be at least {low:g}{upper}; {hint}.")
+    problems += out_of_range(values, _RANGES)
     for name, choices in _CHOICES.items():
         value = values.get(name)
         if value is not None and value not in choices:
@@ -393,8 +390,37 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
     return problems + _bad_combinations(values)
 
 
-def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
+def out_of_range(
+    values: Mapping[str, Any], ranges: Mapping[str, tuple[float, float, str]]
+) -> list[str]:
+    """Return one line per number outside its range, each of which is (low, high, hint)."""
     problems = []
+    for name, (low, high, hint) in ranges.items():
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not low <= value <= high:
+            upper = "" if high == math.inf else f" and at most {high:g}"
+            problems.append(f"{name}={value:g} must be at least {low:g}{upper}; {hint}.")
+    return problems
+
+
+_PROMPT_TEXTS = ("domain", "proposer_system", "proposer_request", "rollout_system")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _bad_texts(values: Mapping[str, Any]) -> list[str]:
+    """Return one line per prompt text with a control character: "\\b" of YAML's double quotes."""
+    return [
+        f"{name} holds the control character {found.group()!r}; between double quotes of YAML a "
+        "backslash is written twice, between single quotes once."
+        for name in (*_PROMPT_TEXTS, "answer_instruction")
+        if isinstance(text := values.get(name), str) and (found := _CONTROL.search(text))
+    ]
+
+
+def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
+    problems = _bad_texts(values)
     low, high = values.get("difficulty_low"), values.get("difficulty_high")
     votes = values.get("num_generations")
     if low is not None and high is not None and low >= high:
@@ -517,7 +543,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "max_words": (1, math.inf, "the paper uses 150"),
     "max_instruction_tokens": (4, math.inf, "512 leaves room for the completion"),
     "max_rouge_l": (1e-6, 1, "the paper uses 0.7"),
-    "max_cosine": (1e-6, 1, "0.9 to 0.95 is usual"),
+    "max_cosine": (1e-6, 1, "0.85 to 0.95 is usual"),
     "contamination_ngram": (4, 1000, "13 is usual"),
     "max_contamination_rouge_l": (1e-6, 1, "1 leaves it to n-grams and copies"),
     "max_per_template": (0, math.inf, "0 sets no cap"),

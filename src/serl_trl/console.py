@@ -1,9 +1,10 @@
 """What the commands share: exit codes, plain lines, problems to stderr, JSON to a file."""
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -11,6 +12,18 @@ from serl_trl.processes import is_main_process
 from serl_trl.texts import count_of, redacted, visible
 
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
+
+
+class UsageError(ValueError):
+    """Flags that cannot be read."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `UsageError` instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of ending the process."""
+        raise UsageError(message)
 
 
 def say(out: Console, text: str) -> None:

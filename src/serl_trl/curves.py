@@ -1,6 +1,5 @@
-"""A few small pictures of a run for its card, drawn where matplotlib is installed."""
+"""A few small pictures of a run for its card."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 def draw_curves(run: Run, folder: Path) -> dict[str, str]:
     """Draw what was logged at two steps or more; return what each file in `folder` shows.
 
-    Nothing is drawn without matplotlib, and what lies in `folder` from earlier is replaced.
+    What lies in `folder` from earlier is replaced.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        return {}
     drawn = {}
     for file, what, lines in FIGURES:
         series = [(label, run.series(metric)) for metric, label in lines]
@@ -59,6 +56,7 @@ def draw_curves(run: Run, folder: Path) -> dict[str, str]:
 
 
 def _draw(series: list[tuple[str, list[tuple[float, float]]]], path: Path) -> None:
+    # Imported here: a trainer imports this file, and draws nothing before its end.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

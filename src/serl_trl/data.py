@@ -221,6 +221,22 @@ def _find_answer_column(table: Table, named: str | None, *, required: bool) -> s
     )
 
 
+def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:
+    """Return why gold answers cannot reward a run without an oracle, or nothing."""
+    if proposes:
+        return (
+            "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers new "
+            "instructions; give one, or set prompt_source to given."
+        )
+    missing = sum(answer is None for answer in seeds.answers)
+    if not missing:
+        return ""
+    return (
+        f"label_reward=gold needs an answer in every row; {seeds.source} lacks {missing} of "
+        f"{len(seeds)}."
+    )
+
+
 def _seed_set(entries: Sequence[_Entry], source: str, warnings: Sequence[str]) -> SeedSet:
     digest = hashlib.sha256()
     for entry in entries:

@@ -1,6 +1,5 @@
 """What a checked config means in numbers, and what the machine holds; for people and for JSON."""
 
-import importlib.metadata
 import platform
 from typing import Any
 
@@ -9,6 +8,7 @@ from serl_trl.arguments import Arguments
 from serl_trl.build import Inputs
 from serl_trl.processes import num_processes
 from serl_trl.prompts import proposer_messages, rollout_messages
+from serl_trl.run_facts import installed
 from serl_trl.texts import count_of
 from serl_trl.voting import in_band
 
@@ -68,7 +68,7 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
         report["max_completion_tokens"] = config.max_completion_length
         report["longest_request_tokens"] = inputs.count_prompt_tokens(request, **kwargs)
         report["max_proposer_tokens"] = config.proposer_max_tokens
-    report["not_applied"] = _not_applied(args)
+    report["not_applied"] = [f"{each}: only vLLM knows it" for each in config.not_applied]
     report["missing_here"] = list(args.machine)
     report["skipped"] = list(inputs.skipped)
     read = [each for each in (seeds, probe) if each is not None]
@@ -85,18 +85,6 @@ def _kept_ratios(args: Arguments) -> str:
     return f"{inside[0]}/{votes} to {inside[-1]}/{votes}" if inside else "none"
 
 
-def _not_applied(args: Arguments) -> list[str]:
-    config = args.config
-    listed = []
-    if not config.use_vllm and config.proposer_presence_penalty:
-        listed.append(
-            f"proposer_presence_penalty={config.proposer_presence_penalty:g}: only vLLM knows it"
-        )
-    if not config.use_vllm and config.proposer_stop:
-        listed.append("proposer_stop: only vLLM knows it")
-    return listed
-
-
 def describe_environment() -> dict[str, str]:
     """Return names and versions, `not installed` for what is not there."""
     import torch
@@ -109,12 +97,6 @@ def describe_environment() -> dict[str, str]:
         "platform": platform.platform(),
         "devices": ", ".join(devices) or "CPU only",
         "CUDA": torch.version.cuda or "none",
-        **{name: _version_of(name) for name in PACKAGES},
+        **dict.fromkeys(PACKAGES, "not installed"),
+        **installed(PACKAGES),
     }
-
-
-def _version_of(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -90,14 +90,14 @@ def reliability_curve(labels: Sequence[CheckedLabel], *, num_bins: int = 10) -> 
     return [_bin(members[number]) for number in sorted(members)]
 
 
-def calibration_error(labels: Sequence[CheckedLabel], *, num_bins: int = 10) -> float:
+def calibration_error(labels: Sequence[CheckedLabel]) -> float:
     """Return the expected calibration error of the majority ratio read as a confidence, in [0, 1].
 
     The mean over the labels of the distance of their bin's accuracy to its mean ratio; 0.0 for no
     labels. Chance alone keeps it above 0, the more so the fewer labels there are.
     Source: Guo et al. 2017, arXiv 1706.04599.
     """
-    bins = reliability_curve(labels, num_bins=num_bins)
+    bins = reliability_curve(labels)
     gaps = [b.num_labels * abs(b.accuracy - b.majority_ratio) for b in bins]
     return math.fsum(gaps) / len(labels) if labels else 0.0
 

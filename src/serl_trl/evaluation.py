@@ -265,6 +265,6 @@ class Measurement:
         """Return the mean of each figure over the problems; rates are fractions in [0, 1]."""
         return {name: fmean(values) for name, values in self.values().items() if values}
 
-    def intervals(self, *, seed: int = 0) -> dict[str, Interval]:
+    def intervals(self) -> dict[str, Interval]:
         """Return each figure with its 95 % bootstrap interval over problems."""
-        return {name: bootstrap(values, seed=seed) for name, values in self.values().items()}
+        return {name: bootstrap(values) for name, values in self.values().items()}

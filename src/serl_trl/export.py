@@ -3,10 +3,8 @@
 The ledger is streamed: what is remembered is a few numbers per record, and the accepted texts.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,14 +71,9 @@ class Tallies:
     ratios: tuple[int, ...]
     examples: dict[str, list[str]]
 
-    @property
-    def num_refused(self) -> int:
-        """Proposals that a filter refused."""
-        return self.num_proposals - self.num_accepted
 
-
-def tally(ledger: LedgerIndex, *, num_examples: int = NUM_EXAMPLES) -> Tallies:
-    """Add up a ledger, and find the first `num_examples` texts of each split."""
+def tally(ledger: LedgerIndex) -> Tallies:
+    """Add up a ledger, and find the first `NUM_EXAMPLES` texts of each split."""
     proposals, groups = ledger.proposals, ledger.groups
     refused, group_refused = proposals.reasons(), groups.reasons()
     bins = Counter(min(int(ratio * NUM_BINS), NUM_BINS - 1) for ratio in groups.ratios)
@@ -92,7 +85,7 @@ def tally(ledger: LedgerIndex, *, num_examples: int = NUM_EXAMPLES) -> Tallies:
         num_kept=len(groups) - group_refused.total(),
         group_refused=group_refused,
         ratios=tuple(bins[number] for number in range(NUM_BINS)),
-        examples=_examples(ledger, num_examples),
+        examples=_examples(ledger),
     )
 
 
@@ -128,23 +121,23 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
     starts = {row for _, row in run.ledger.iterations} if empties_pool else set()
     own_texts: set[str] = set()
     pool: list[int] = []
-    with _reader(run.ledger.path) as read:
-        for row, place in enumerate(proposals.places):
-            record = read(place)
-            number = proposals.ids[row]
-            if row in starts:
-                pool.clear()
-            group = read(group_places[number]) if number in group_places else None
-            withheld = withheld_because(record, own_texts)
-            columns = _proposal_columns(record, withheld)
-            columns["shots"] = [_shot_id(str(shot), pool) for shot in record.get("shots") or ()]
-            columns["policy_revision"] = f"{run_id}@{record.get('step')}"
-            columns["sampling"] = sampling
-            yield columns | _group_columns(group)
-            if record.get("keep"):
-                pool.append(number)
-                if withheld is None:
-                    own_texts.add(str(record.get("text", "")))
+    read = run.ledger.read
+    for row, place in enumerate(proposals.places):
+        record = read(place)
+        number = proposals.ids[row]
+        if row in starts:
+            pool.clear()
+        group = read(group_places[number]) if number in group_places else None
+        withheld = withheld_because(record, own_texts)
+        columns = _proposal_columns(record, withheld)
+        columns["shots"] = [_shot_id(str(shot), pool) for shot in record.get("shots") or ()]
+        columns["policy_revision"] = f"{run_id}@{record.get('step')}"
+        columns["sampling"] = sampling
+        yield columns | _group_columns(group)
+        if record.get("keep"):
+            pool.append(number)
+            if withheld is None:
+                own_texts.add(str(record.get("text", "")))
 
 
 def write_dataset(folder: Path, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
@@ -229,32 +222,20 @@ def _schema() -> Any:
     return pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
 
 
-@contextmanager
-def _reader(path: Path) -> Generator[Callable[[int], dict[str, Any]]]:
-    """Open a ledger once to read many of its records, each by its place."""
-    with path.open("rb") as file:
-
-        def read(place: int) -> dict[str, Any]:
-            file.seek(place)
-            return json.loads(file.readline())
-
-        yield read
-
-
-def _examples(ledger: LedgerIndex, number: int) -> dict[str, list[str]]:
+def _examples(ledger: LedgerIndex) -> dict[str, list[str]]:
     kept, refused = ledger.proposals.kept(), ledger.proposals.refused()
     found: dict[str, list[str]] = {name: [] for name in SPLITS}
     if not kept and not refused:
         return found
-    with _reader(ledger.path) as read:
-        records = {
-            "accepted": (read(ledger.proposals.places[row]) for row in kept),
-            # What it repeats is not looked for here, so that no seed can slip through.
-            "refused": (read(ledger.proposals.places[row]) for row in refused),
-        }
-        for name, split in records.items():
-            shown = (str(r.get("text", "")) for r in split if withheld_because(r, ()) is None)
-            found[name] += islice(shown, number)
+    read = ledger.read
+    records = {
+        "accepted": (read(ledger.proposals.places[row]) for row in kept),
+        # What it repeats is not looked for here, so that no seed can slip through.
+        "refused": (read(ledger.proposals.places[row]) for row in refused),
+    }
+    for name, split in records.items():
+        shown = (str(r.get("text", "")) for r in split if withheld_because(r, ()) is None)
+        found[name] += islice(shown, NUM_EXAMPLES)
     return found
 
 

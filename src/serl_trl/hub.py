@@ -115,12 +115,7 @@ def write_card(folder: Path, *, repo_id: str | None) -> None:
     write_model_card(folder, run, facts, repo_id=repo_id)
 
 
-def upload(
-    ready: Upload,
-    *,
-    attempts: int = ATTEMPTS,
-    wait: Callable[[float], None] = time.sleep,
-) -> str:
+def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
     """Send a prepared folder and return its address; tried again after passing failures.
 
     An existing public repository is not written to when `ready.private`. The folder is removed once
@@ -128,18 +123,18 @@ def upload(
     """
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-    for attempt in range(1, attempts + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             address = _send(ready)
         except OfflineModeIsEnabled as error:
             raise NotPushedError("HF_HUB_OFFLINE is set") from error
         except HfHubHTTPError as error:
             reason, status = _without_request(error), error.response.status_code
-            if status not in _PASSING or attempt == attempts:
+            if status not in _PASSING or attempt == ATTEMPTS:
                 raise NotPushedError(reason) from error
         except (HTTPError, OSError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {one_line(error)}"
-            if attempt == attempts or isinstance(error, NotPushedError):
+            if attempt == ATTEMPTS or isinstance(error, NotPushedError):
                 raise NotPushedError(reason) from error
         except ValueError as error:
             # Bad names and bad metadata, which huggingface_hub finds before anything is sent.
@@ -153,7 +148,7 @@ def upload(
             reason,
             seconds,
             attempt + 1,
-            attempts,
+            ATTEMPTS,
         )
         wait(seconds)
     raise AssertionError("the last attempt returns or raises")

@@ -197,9 +197,6 @@ class NoveltyRule:
         self._max_cosine = max_cosine
         self.clear()
 
-    def __len__(self) -> int:
-        return len(self._rouge)
-
     def clear(self) -> None:
         """Forget everything."""
         self._exact: set[bytes] = set()

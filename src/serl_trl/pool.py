@@ -21,24 +21,18 @@ class InstructionPool:
     def __init__(self, seeds: Sequence[str]) -> None:
         self.seeds = tuple(seeds)
         self.accepted: list[str] = []
-        self._known = set(self.seeds)
         self._uses: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self.seeds) + len(self.accepted)
 
-    def __contains__(self, text: object) -> bool:
-        return text in self._known
-
     def add(self, text: str) -> None:
         """Accept `text` into the pool."""
         self.accepted.append(text)
-        self._known.add(text)
 
     def reset(self) -> None:
         """Drop the accepted proposals and how often they were shown: a new iteration begins."""
         self.accepted = []
-        self._known = set(self.seeds)
         self._uses = Counter({k: n for k, n in self._uses.items() if k.startswith("seed:")})
 
     def draw_shots(
@@ -73,10 +67,6 @@ class InstructionPool:
     def mark_shown(self, shots: Shots) -> None:
         """Count one use of each of `shots`."""
         self._uses.update(shots.origins)
-
-    def num_uses(self, origin: str) -> int:
-        """Return how many requests have shown the text at `origin`."""
-        return self._uses[origin]
 
     @property
     def shown(self) -> frozenset[str]:

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from serl_trl import sandbox
 from serl_trl.benchmarks import BENCHMARKS
 from serl_trl.checkpoint import NEWEST, CheckpointError, choose
-from serl_trl.config import find_problems
+from serl_trl.config import find_problems, out_of_range
 from serl_trl.processes import is_main_process, num_processes
 from serl_trl.tables import file_problem, is_hub_id
 from serl_trl.texts import list_names, near_matches, visible
@@ -43,8 +44,7 @@ def find_run_problems(values: Mapping[str, Any], *, given: Collection[str]) -> l
 
 def find_config_problems(values: Mapping[str, Any], *, given: Collection[str]) -> list[str]:
     """Return what is wrong with a config wherever it is going to run."""
-    problems = find_problems(values)
-    problems += _out_of_range(values)
+    problems = find_problems(values) + out_of_range(values, _RANGES)
     for check in (_model, _sets, _quantisation, _trackers):
         problems += check(values)
     return problems + list(_run_length(values, given))
@@ -68,6 +68,13 @@ def is_local_path(model: str) -> bool:
     return not is_hub_id(model) or Path(model).expanduser().is_dir()
 
 
+def model_location(name: str) -> str:
+    """Return the folder or Hub id that a model name means."""
+    if name == SANDBOX:
+        return str(sandbox.MODEL_PATH)
+    return str(Path(name).expanduser()) if is_local_path(name) else name
+
+
 def holds_run(folder: Path) -> list[str]:
     """Return what in `folder` shows that a run wrote it; empty when none did."""
     signs = ("_serl", "checkpoint-*", "*.safetensors", "trainer_state.json")
@@ -79,14 +86,6 @@ def missing_extra(package: str, extra: str) -> str:
     if importlib.util.find_spec(package):
         return ""
     return f"{package} is not installed; run: pip install 'serl-trl[{extra}]'"
-
-
-def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, (low, high, hint) in _RANGES.items():
-        value = values.get(name)
-        if isinstance(value, int | float) and not low <= value <= high:
-            upper = "" if high == math.inf else f" and at most {high:g}"
-            yield f"{name}={value:g} must be at least {low:g}{upper}; {hint}."
 
 
 def _model(values: Mapping[str, Any]) -> Iterator[str]:

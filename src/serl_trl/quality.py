@@ -53,7 +53,6 @@ def check_special_tokens(text: str, *, special_tokens: Sequence[str]) -> Verdict
 
 _LANGUAGE = r"(?:python|java|javascript|c\+\+|c#|matlab|mathematica|haskell|sql|fortran|bash|perl)"
 _CODED = r"(?:python|javascript|c\+\+|c#|matlab|haskell|sql)(?![\w])"
-_CODE = r"(?:programs?|scripts?|pseudo-?codes?|subroutines?|source code|code(?! \w{1,20}))"
 _PROGRAM = re.compile(
     rf"{_START}(?:write|implement|develop|create|design|code|build|give|provide) "
     rf"(?:an? |the |some |me )?(?:\w{{1,20}} ){{0,2}}?"

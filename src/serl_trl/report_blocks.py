@@ -5,7 +5,6 @@ Whoever builds a report writes strings; whoever renders one escapes every string
 """
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CHARS = 600
@@ -125,17 +124,6 @@ def written(text: object, *, max_chars: int = MAX_CHARS) -> Written:
     cut = len(whole) > max_chars or len(lines) > MAX_LINES
     ending = f" \u2026 ({len(whole):,} characters in all)" if cut else ""
     return Written("\n".join(lines[:MAX_LINES]) + ending)
-
-
-def charts_of(blocks: Sequence[Block]) -> list[Chart]:
-    """Return all charts among `blocks`, in their order."""
-    found: list[Chart] = []
-    for block in blocks:
-        if isinstance(block, Chart):
-            found.append(block)
-        elif isinstance(block, SideBySide):
-            found += [chart for _, column in block.columns for chart in charts_of(column)]
-    return found
 
 
 def one_line(text: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from serl_trl.answers import AnswerKind, extract_answer, get_kind
-from serl_trl.verifier import Verifier
 from serl_trl.voting import Vote, vote_groups
 
 # One completion as it travels between processes: a digest of its prompt, and its answer.
@@ -30,7 +29,6 @@ class MajorityVoteReward:
         num_generations: int | None = None,
         kind: str | AnswerKind = "math",
         eos_token_id: int | Collection[int] | None = None,
-        verifier: Verifier | None = None,
     ) -> None:
         """Take the group size and the kind of answer; see `serl_trl.answers.get_kind`.
 
@@ -47,7 +45,6 @@ class MajorityVoteReward:
         self.eos_token_ids = (
             {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())
         )
-        self.verifier = verifier
 
     def __call__(
         self,
@@ -71,7 +68,7 @@ class MajorityVoteReward:
         groups = self._split(entries)
         votes: list[Vote] = []
         if rank == 0:
-            votes = vote_groups(groups, kind=self.kind, verifier=self.verifier)
+            votes = vote_groups(groups, kind=self.kind)
         votes = _broadcast(votes)
         if log_metric is not None and votes:
             for name, value in _summary(votes, len(entries)).items():

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -176,8 +176,13 @@ def public_name(source: str) -> str | None:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what it is built on."""
-    found = {"serl-trl": __version__, "Python": platform.python_version()}
-    for package in PACKAGES:
+    return {"serl-trl": __version__, "Python": platform.python_version(), **installed(PACKAGES)}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -93,7 +93,7 @@ class Records:
         self._codes.append(self._known[reason])
 
     def drop_from(self, step: int) -> None:
-        """Drop the records of `step` and later: the run was resumed there, and wrote them anew."""
+        """Drop the records of `step` and later."""
         first = bisect_left(self.steps, step)
         for column in (self.places, self.ids, self.steps, self.ratios, self.proposals):
             del column[first:]
@@ -107,8 +107,8 @@ class LedgerIndex:
 
     `iterations` pairs the step at which an iteration began with the number of proposals before it;
     `answers` are the latest majority answers with their steps; `spent` is the step at which the run
-    ended because its `max_rollouts` were made; `num_bad_lines` could not be read; `num_resumed`
-    counts how often work was thrown away and done again.
+    ended because its `max_rollouts` were made; `num_resumed` counts how often work was put aside
+    and done again.
     """
 
     path: Path
@@ -121,7 +121,6 @@ class LedgerIndex:
     starved: tuple[int, str] | None = None
     spent: int | None = None
     num_seed_overlaps: int = 0
-    num_bad_lines: int = 0
     num_resumed: int = 0
 
     def read(self, place: int) -> dict[str, Any]:
@@ -134,9 +133,9 @@ class LedgerIndex:
         step = _whole(record.get("step"), 0)
         match record.get("type"):
             case "proposal":
-                self._add_to(self.proposals, place, record, step)
+                self.proposals.add(place, record)
             case "group":
-                self._add_to(self.groups, place, record, step)
+                self.groups.add(place, record)
                 if isinstance(answer := record.get("majority_answer"), str):
                     self.answers.append((step, answer[:_MAX_ANSWER]))
             case "leftover":
@@ -151,27 +150,6 @@ class LedgerIndex:
                 self.spent = step
             case "seed_overlap":
                 self.num_seed_overlaps += 1
-
-    def _add_to(self, rows: Records, place: int, record: dict[str, Any], step: int) -> None:
-        # An id that is not larger than the last one: the run was resumed from an earlier state.
-        if rows and _whole(record.get("id"), len(rows)) <= rows.ids[-1]:
-            self._resume_at(step)
-        rows.add(place, record)
-
-    def _resume_at(self, step: int) -> None:
-        self.num_resumed += 1
-        self.proposals.drop_from(step)
-        self.groups.drop_from(step)
-        self.leftovers_used = Counter({s: n for s, n in self.leftovers_used.items() if s < step})
-        self.bounds = {s: bound for s, bound in self.bounds.items() if s < step}
-        # An iteration begins before the checkpoint of its step is written.
-        self.iterations = [start for start in self.iterations if start[0] <= step]
-        kept = [(s, answer) for s, answer in self.answers if s < step]
-        self.answers = deque(kept, maxlen=RECENT_ANSWERS)
-        if self.starved is not None and self.starved[0] >= step:
-            self.starved = None
-        if self.spent is not None and self.spent >= step:
-            self.spent = None
 
 
 @dataclass(frozen=True)
@@ -248,7 +226,7 @@ def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
     measured = _read_mapping(private / EVALUATION, notes, needed=False)
     comparison = {} if evaluation is None else _read_comparison(evaluation)
     # Resuming cuts the files back: what was done twice lies there, once per time.
-    ledger.num_resumed += sum(path.is_dir() for path in (private / "cut").glob("after-step-*"))
+    ledger.num_resumed = sum(path.is_dir() for path in (private / "cut").glob("after-step-*"))
     name = folder.resolve().name
     return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
 
@@ -363,15 +341,11 @@ def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
         return []
     bad: Counter[str] = Counter()
     rows: dict[int, dict[str, float]] = {}
-    last = -1
     for _, record in _lines(path, bad):
         step = _whole(record.get("step"), -1)
         if step < 0:
             bad["lines"] += 1
             continue
-        if step < last:  # resumed from an earlier checkpoint
-            rows = {known: row for known, row in rows.items() if known < step}
-        last = step
         values = {key: number_in(record, key) for key in record}
         found = {key: value for key, value in values.items() if value is not None}
         rows[step] = rows.get(step, {}) | found
@@ -389,7 +363,6 @@ def _read_ledger(path: Path, notes: list[str]) -> LedgerIndex:
     bad: Counter[str] = Counter()
     for place, record in _lines(path, bad):
         index._add(place, record)
-    index.num_bad_lines = bad.total()
     _note_damage(path.name, bad, notes)
     return index
 

@@ -6,7 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from serl_trl import checkpoint
 from serl_trl.checkpoint import CheckpointError, Facts
 from serl_trl.disk import DiskFullError, describe_full_disk, is_disk_full
 from serl_trl.processes import is_main_process
+from serl_trl.run_facts import installed
 from serl_trl.verifier import default_verifier
 
 if TYPE_CHECKING:
@@ -196,8 +197,7 @@ class Saving:
                 checkpoint.reached("state")
                 torch.save(self._process_state(), folder / self._process_file)
                 checkpoint.reached("processes")
-                if self._is_main and self._reference_moved() and not self._is_sharded:
-                    torch.save(self._reference().state_dict(), folder / REFERENCE_FILE)
+                self._save_reference(folder)
             write()
             self._correct_best(target)
             checkpoint.reached("trainer")
@@ -342,15 +342,8 @@ class Saving:
         trainer.iteration = saved["iteration"]
         trainer.nonfinite.num_skipped = saved["num_skipped"]
         default_verifier().load_state_dict(saved["verifier"])
-        if (folder / REFERENCE_FILE).is_file():
-            reference = torch.load(folder / REFERENCE_FILE, map_location="cpu", weights_only=True)
-            self._reference().load_state_dict(reference)
-        elif self._reference_moved():
-            raise CheckpointError(
-                f"resume={folder} lacks the KL reference of its iteration, which is not saved "
-                "where models are sharded; start a new run from its weights with "
-                "model_name_or_path."
-            )
+        if self._reference_moved():
+            self._load_reference(folder / REFERENCE_FILE)
         if self._fresh_cycle:
             trainer._step, trainer._buffered_inputs = 0, None
             return
@@ -392,6 +385,38 @@ class Saving:
         reset = trainer.args.reset_reference and trainer.iteration > 1
         return trainer.ref_model is not None and (reset or trainer.args.sync_ref_model)
 
+    def _save_reference(self, folder: Path) -> None:
+        """Save the KL reference if it moved; not under FSDP, where its parts are not collected."""
+        if not self._reference_moved() or self._trainer.is_fsdp_enabled:
+            return
+        reference = self._reference()
+        # Under ZeRO-3 every process holds a part; all collect it, one writes it.
+        with self._collected(reference):
+            if self._is_main:
+                torch.save(reference.state_dict(), folder / REFERENCE_FILE)
+
+    def _load_reference(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"resume={path.parent} lacks the KL reference of its iteration, which is not saved "
+                "under FSDP; start a new run from its weights with model_name_or_path."
+            )
+        reference = self._reference()
+        # Under ZeRO-3 what the first process loads is divided among all.
+        with self._collected(reference, modifier_rank=0):
+            if self._is_main or not self._is_divided:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                reference.load_state_dict(state)
+
+    def _collected(self, model: Any, **options: Any) -> AbstractContextManager[None]:
+        """Collect the parts of a model's weights where ZeRO-3 divides them."""
+        if not self._is_divided:
+            return nullcontext()
+        # accelerate's wrapper collects nothing where the model was divided after loading.
+        import deepspeed  # ty: ignore[import-not-found]
+
+        return deepspeed.zero.GatheredParameters(list(model.parameters()), **options)
+
     def _reference(self) -> Any:
         return self._trainer.accelerator.unwrap_model(self._trainer.ref_model)
 
@@ -420,7 +445,7 @@ class Saving:
                 "evaluation_sets": checkpoint.fingerprint(_listed(trainer.evaluation_sets)),
             },
             num_processes=trainer.accelerator.num_processes,
-            versions={"python": platform.python_version(), **_versions()},
+            versions={"python": platform.python_version(), **installed(_LIBRARIES)},
         )
 
     def _checkpoint_bytes(self) -> int:
@@ -445,9 +470,10 @@ class Saving:
         return self._trainer.is_world_process_zero()
 
     @property
-    def _is_sharded(self) -> bool:
+    def _is_divided(self) -> bool:
+        """Whether ZeRO-3 gives every process a part of each weight."""
         plugin = self._trainer.accelerator.state.deepspeed_plugin
-        return self._trainer.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+        return plugin is not None and plugin.zero_stage == 3
 
     @property
     def _process_file(self) -> str:
@@ -489,13 +515,3 @@ def _plain(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         return str(value)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # an extra that is not installed
-    return found

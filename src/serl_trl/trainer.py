@@ -4,9 +4,10 @@ import functools
 import logging
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from serl_trl.advantages import (
 from serl_trl.answers import extract_answer, same_answer
 from serl_trl.checkpoint import hold
 from serl_trl.config import SeRLConfig
-from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, make_seed_set
+from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, gold_problem, make_seed_set
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
@@ -105,21 +106,6 @@ class SeRLTrainer(GRPOTrainer):
     """
 
     _tag_names = ["trl", "serl", "self-play", "self-instruct", "reinforcement-learning"]
-    _name = "SeRL"
-    _paper = {
-        "title": (
-            "SeRL: Self-Play Reinforcement Learning for Large Language Models with Limited Data"
-        ),
-        "id": "2505.20347",
-        "citation": (
-            "@article{serl2025,\n"
-            "    title  = {{SeRL: Self-Play Reinforcement Learning for Large Language Models with "
-            "Limited Data}},\n"
-            "    year   = 2025,\n"
-            "    eprint = {arXiv:2505.20347},\n"
-            "}"
-        ),
-    }
 
     # Narrowed once: the base classes declare these as optional.
     args: SeRLConfig
@@ -193,15 +179,8 @@ class SeRLTrainer(GRPOTrainer):
         self.add_callback(self.stopping)
         self.add_callback(Probe(self))
         self.add_callback(MetricsFile(self.written["metrics.jsonl"]))
-        if main and not args.use_vllm and args.proposer_presence_penalty:
-            logger.warning(
-                "proposer_presence_penalty=%s is not applied: only vLLM knows it.",
-                args.proposer_presence_penalty,
-            )
-        if main and not args.use_vllm and args.proposer_stop:
-            logger.warning(
-                "proposer_stop=%s is not applied: only vLLM knows it.", args.proposer_stop
-            )
+        for option in args.not_applied if main else ():
+            logger.warning("%s is not applied: only vLLM knows it.", option)
         if main and self.accelerator.num_processes > 1:
             self._note_long_votes()
 
@@ -411,7 +390,7 @@ class SeRLTrainer(GRPOTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """TRL's loss; with REINFORCE++ its own KL term is off, because the return holds the KL."""
-        with self._without_kl_loss() if self.args.advantage == "reinforce_pp" else _nothing():
+        with self._without_kl_loss() if self.args.advantage == "reinforce_pp" else nullcontext():
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.model.training:
             self.nonfinite.note(inputs, loss)
@@ -665,7 +644,9 @@ class SeRLTrainer(GRPOTrainer):
         args, seeds = self.args, self.seed_set.instructions
         values = {f.name: getattr(args, f.name) for f in fields(Options) if hasattr(args, f.name)}
         options = Options(**values, max_request_tokens=self._request_budget())
-        oracle = _resolve(args.gold_oracle) if args.gold_oracle else None
+        oracle = (
+            resolve_name(":".join(args.gold_oracle.rsplit(".", 1))) if args.gold_oracle else None
+        )
         return SelfPlay(
             options,
             pool=InstructionPool(seeds),
@@ -825,16 +806,9 @@ def _read_seeds(seed_set: Sequence[str] | Dataset | SeedSet) -> SeedSet:
 def _check_gold(seeds: SeedSet, args: SeRLConfig) -> None:
     if args.label_reward != "gold" or args.gold_oracle:
         return
-    if args.use_selfplay and args.prompt_source == "self_play":
-        raise ValueError(
-            "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers new "
-            "instructions; give one, or set prompt_source to given."
-        )
-    if missing := sum(answer is None for answer in seeds.answers):
-        raise ValueError(
-            f"label_reward=gold needs an answer for every row; seed_set lacks {missing} of "
-            f"{len(seeds)}."
-        )
+    proposes = args.use_selfplay and args.prompt_source == "self_play"
+    if problem := gold_problem(seeds, proposes=proposes):
+        raise ValueError(problem)
 
 
 def _rows_dataset(
@@ -884,24 +858,12 @@ def _visible(messages: Any) -> Any:
     return visible(messages) if isinstance(messages, str) else messages
 
 
-def _resolve(path: str) -> Callable[..., Any]:
-    import importlib
-
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
 def _repeating(schedule: Callable[[int], float], period: int) -> Callable[[int], float]:
     @functools.wraps(schedule)
     def repeated(step: int) -> float:
         return schedule(step % period)
 
     return repeated
-
-
-@contextmanager
-def _nothing() -> Generator[None]:
-    yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing is wider than the screen, and nothing is asked of a network.
+"""The report in a real browser: it is no wider than the screen, and asks nothing of a network.
 
 Skipped where there is no Chromium. `make test-browser SCREENSHOTS=folder` keeps the pictures.
 """
@@ -27,7 +27,7 @@ hostile = _report.hostile
 
 
 class Browser:
-    """Chromium without a window, spoken to through its debugging pipe; a script of ours never runs."""
+    """Chromium without a window, asked through its debugging pipe; no script runs in a page."""
 
     def __init__(self, profile: Path) -> None:
         (read, self._write), (self._read, write) = os.pipe(), os.pipe()
@@ -54,7 +54,8 @@ class Browser:
 
     def _next(self):
         while b"\0" not in self._rest:
-            assert (more := os.read(self._read, 1 << 20)), "the browser has ended"
+            more = os.read(self._read, 1 << 20)
+            assert more, "the browser has ended"
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\0")
         return json.loads(line)

@@ -19,8 +19,10 @@ pytest.importorskip("deepspeed", reason="DeepSpeed is not installed; run: make t
 
 ROOT = Path(__file__).parents[2]
 LAYOUTS = {"ddp": "cpu2", "zero2": "zero2", "zero3": "zero3"}
-# The sandbox as it ships is float32; the KL term needs a reference that is divided as well.
-FLAGS = ["--max_steps", "4", "--save_steps", "2", "--beta", "0.001", "--num_generations", "8"]
+# The sandbox as it ships is float32; the KL term needs a reference that is divided as well, and the
+# second of two iterations of two steps moves it and empties the optimizer.
+FLAGS = ["--max_steps", "4", "--save_steps", "3", "--beta", "0.1", "--num_generations", "8"]
+FLAGS += ["--num_selfplay_iterations", "2", "--instructions_per_iteration", "8"]
 FLAGS += ["--per_device_train_batch_size", "8", "--gradient_accumulation_steps", "2"]
 FLAGS += ["--probe_steps", "0", "--ddp_backend", "gloo"]
 
@@ -75,8 +77,8 @@ def test_zero_ends_with_the_weights_of_plain_data_parallel(
     # DeepSpeed also writes the output layer that is tied to the embeddings.
     assert plain.keys() <= divided.keys()
     for name, weights in plain.items():
-        # Sums in another order; a step of Adam moves a weight by 5e-5.
-        assert (weights - divided[name]).abs().max() < 2e-6, name
+        # Sums in another order; a step of Adam moves a weight by 5e-5 or more.
+        assert (weights - divided[name]).abs().max() < 1e-5, name
 
 
 @pytest.mark.parametrize("layout", ["zero2", "zero3"])
@@ -86,7 +88,7 @@ def test_a_resumed_zero_run_ends_bit_identical(
     resumed = tmp_path / "resumed"
     shutil.copytree(runs[layout], resumed)
     (resumed / "model.safetensors").unlink()
-    train(layout, resumed, "--resume", str(resumed / "checkpoint-2"))
+    train(layout, resumed, "--resume", str(resumed / "checkpoint-3"))
     assert weights_hash(resumed) == weights_hash(runs[layout])
     ours, theirs = (folder / "_serl" / "ledger.jsonl" for folder in (resumed, runs[layout]))
     assert ours.read_bytes() == theirs.read_bytes()

@@ -43,7 +43,7 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 def config(name: str = "run.yaml", **values) -> str:
     """Write the sandbox's config with SMALL and `values` to a file; None takes a key out."""
-    content = {**yaml.safe_load(cli.SANDBOX_CONFIG.read_text()), **SMALL, **values}
+    content = {**yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text()), **SMALL, **values}
     content = {key: value for key, value in content.items() if value is not None}
     Path(name).write_text(yaml.safe_dump(content), encoding="utf-8")
     return name

@@ -42,6 +42,7 @@ def test_an_unknown_preset_names_the_known_ones():
     [
         ({"difficulty_low": 0.8, "difficulty_high": 0.2}, "difficulty_low=0.8 must be below"),
         ({"difficulty_low": 0.3, "difficulty_high": 0.4, "num_generations": 4}, "keep no group"),
+        ({"answer_instruction": "In \boxed{}."}, r"the control character '\\x08'; between double"),
         ({"num_shots": 2, "num_pool_shots": 3}, "num_pool_shots=3 must not exceed num_shots=2"),
         ({"min_words": 9, "max_words": 3}, "min_words=9 must not exceed max_words=3"),
         ({"temperature": 0.0}, "temperature=0 must be at least"),

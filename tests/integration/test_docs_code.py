@@ -135,6 +135,8 @@ def test_yaml_is_a_config(text, readers_folder):
     read = SeRLParser().read_values(["--config", config_file("block.yaml", given)])
 
     assert {name: read[name] for name in values} == values
+    # "\boxed" in double quotes begins with a backspace.
+    assert all(str(value).isprintable() for value in values.values())
 
 
 def commands_in(text: str) -> list[list[str]]:

@@ -114,7 +114,7 @@ def test_the_data_set_reads_back_with_all_columns_and_counts(trained, fake_hub, 
 def test_a_push_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
     more = {"output_dir": "runs/x", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
     Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
 
@@ -136,7 +136,7 @@ def test_a_finished_run_makes_up_for_the_push_that_failed_and_then_changes_nothi
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
     more = {"output_dir": "mine", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
     Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
     command = ["train", "--config", "run.yaml", "--resume", "auto"]
@@ -179,7 +179,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_a_push_that_outlasts_ddp_timeout_ends_well_in_two_processes(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(SLOW_PUSH)
-    content = yaml.safe_load(cli.SANDBOX_CONFIG.read_text())
+    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
     more = {"probe_steps": 0, "save_strategy": "no", "push_to_hub": True, "ddp_timeout": 6}
     more |= {"output_dir": str(tmp_path / "mine"), "use_band": False, "prompt_source": "given"}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))

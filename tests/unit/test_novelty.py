@@ -236,7 +236,6 @@ def test_an_unknown_kind_is_refused():
 def test_clear_forgets_everything():
     rule = make_rule(["Compute 1 + 2."], max_rouge_l=0.1, max_per_template=1)
     rule.clear()
-    assert len(rule) == 0
     assert rule.judge("Compute 1 + 2.").keep
 
 

@@ -19,7 +19,7 @@ from serl_trl.diagnostics import CheckedLabel, probe_metrics
 from serl_trl.evaluate import Evaluated
 from serl_trl.evaluation import Measurement, grade
 from serl_trl.report import build_report, report_after_training, write_reports
-from serl_trl.report_blocks import Excerpt, Report, Table, Written, charts_of, written
+from serl_trl.report_blocks import Chart, Excerpt, Report, SideBySide, Table, Written, written
 from serl_trl.report_charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
 from serl_trl.report_collapse import collapse, signs_of_collapse
 from serl_trl.report_findings import (
@@ -170,6 +170,16 @@ def hostile(tmp_path_factory) -> Path:
 
 def read(folder: Path, name: str = "report.html") -> str:
     return (folder / "_serl" / name).read_text(encoding="utf-8")
+
+
+def charts_of(blocks) -> list[Chart]:
+    found = []
+    for block in blocks:
+        if isinstance(block, Chart):
+            found.append(block)
+        elif isinstance(block, SideBySide):
+            found += [chart for _, column in block.columns for chart in charts_of(column)]
+    return found
 
 
 def test_the_page_runs_nothing_and_asks_for_nothing(hostile):

@@ -133,24 +133,6 @@ def test_records_of_wrong_types_become_harmless_ones(folder):
     assert run.ledger.groups.ratios[0] == 0.0
 
 
-def test_what_a_resumed_run_did_twice_counts_once(folder):
-    first = [proposal(0, 0), group(0, 0), proposal(1, 1), group(1, 1), proposal(2, 2)]
-    stopped = [{"type": "starved", "step": 2, "diagnosis": "x"}]
-    again = [proposal(1, 1, keep=False), group(1, 1, answer="8"), proposal(2, 2)]
-    write(folder, "ledger.jsonl", first + stopped + again)
-    rows = [{"step": s, "a": s} for s in (1, 2, 3)] + [{"step": 2, "a": 20}]
-    write(folder, "metrics.jsonl", rows)
-
-    run = read_run(folder)
-
-    assert list(run.ledger.proposals.ids) == [0, 1, 2]
-    assert run.ledger.proposals.refused() == [1]
-    assert [answer for _, answer in run.ledger.answers] == ["7", "8"]
-    assert run.ledger.starved is None
-    assert run.ledger.num_resumed == 1
-    assert run.series("a") == [(1, 1), (2, 20)]
-
-
 def test_two_rows_of_one_step_are_one(folder):
     write(folder, "metrics.jsonl", [{"step": 1, "a": 1}, {"step": 1, "b": 2, "c": float("nan")}])
 

@@ -8,7 +8,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ from serl_trl.evaluate import (
     write_whole,
 )
 from serl_trl.evaluation import Measurement
+from serl_trl.options import option
 from serl_trl.preflight import SANDBOX, is_local_path
 from serl_trl.processes import is_main_process
 from serl_trl.prompts import rollout_messages
@@ -77,45 +78,30 @@ _FORCED = {
 class EvalOptions:
     """What `serl eval` takes beside the options of a run."""
 
-    benchmarks: str | None = field(
-        default=None,
-        metadata={"help": "Names with commas between them; docs/evaluation.md lists them."},
+    benchmarks: str | None = option(
+        None, "Names with commas between them; docs/evaluation.md lists them."
     )
-    benchmark_files: list[str] | None = field(
-        default=None,
-        metadata={"help": "name=FILE: read a benchmark from a file in place of the Hub."},
+    benchmark_files: list[str] | None = option(
+        None, "name=FILE: read a benchmark from a file in place of the Hub."
     )
-    num_samples: int = field(
-        default=16, metadata={"help": "Completions per problem, beside a greedy one; at least 1."}
+    num_samples: int = option(16, "Completions per problem, beside a greedy one; at least 1.")
+    k: list[int] | None = option(None, "Further k of pass@k and maj@k, in [1, num_samples].")
+    max_problems: int | None = option(None, "Measure only the first so many problems of each.")
+    chunk_size: int = option(
+        CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
     )
-    k: list[int] | None = field(
-        default=None,
-        metadata={"help": "Further k of pass@k and maj@k, in [1, num_samples]."},
+    prompt_style: str = option(
+        "chat",
+        "chat: the tokenizer's template. completion: the plain text, for base models.",
+        choices=["chat", "completion"],
     )
-    max_problems: int | None = field(
-        default=None, metadata={"help": "Measure only the first so many problems of each."}
+    compare: list[str] | None = option(
+        None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
     )
-    chunk_size: int = field(
-        default=CHUNK_SIZE,
-        metadata={"help": "Problems between two writes; an interrupted chunk is done again."},
-    )
-    prompt_style: str = field(
-        default="chat",
-        metadata={
-            "help": "chat: the tokenizer's template. completion: the plain text, for base models.",
-            "choices": ["chat", "completion"],
-        },
-    )
-    compare: list[str] | None = field(
-        default=None,
-        metadata={"help": "BASE TRAINED: two folders of serl eval, or models to evaluate first."},
-    )
-    via: str | None = field(
-        default=None,
-        metadata={
-            "help": "Print the command by which this tool measures about the same, and exit.",
-            "choices": ["lm-eval"],
-        },
+    via: str | None = option(
+        None,
+        "Print the command by which this tool measures about the same, and exit.",
+        choices=["lm-eval"],
     )
 
 

@@ -1,16 +1,16 @@
 """`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from serl_trl import sandbox
 from serl_trl.arguments import SeRLConfigError, SeRLParser
 from serl_trl.console import OK, say, write_json
 from serl_trl.model_shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.options import option
 from serl_trl.plan import (
     GIB,
     GPUS,
@@ -25,7 +25,7 @@ from serl_trl.plan import (
     rows_at_once,
     trained_parameters,
 )
-from serl_trl.preflight import SANDBOX, batch_problems, is_local_path
+from serl_trl.preflight import SANDBOX, batch_problems, is_local_path, model_location
 from serl_trl.processes import num_processes
 from serl_trl.texts import one_line, visible
 
@@ -34,30 +34,23 @@ from serl_trl.texts import one_line, visible
 class PlanOptions:
     """What `serl plan` takes beside the options of a run."""
 
-    gpu: str | None = field(
-        default=None,
-        metadata={
-            "help": f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
-            "GPU that is found."
-        },
+    gpu: str | None = option(
+        None,
+        f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
+        "GPU that is found.",
     )
-    num_gpus: int | None = field(
-        default=None,
-        metadata={"help": "GPUs that train, at least 1; by default those of accelerate_config."},
+    num_gpus: int | None = option(
+        None, "GPUs that train, at least 1; by default those of accelerate_config."
     )
-    accelerate_config: str | None = field(
-        default=None, metadata={"help": "File for accelerate launch, such as one in configs/."}
+    accelerate_config: str | None = option(
+        None, "File for accelerate launch, such as one in configs/."
     )
-    tokens_per_s: float | None = field(
-        default=None, metadata={"help": "Tokens that all GPUs together sample in a second."}
+    tokens_per_s: float | None = option(None, "Tokens that all GPUs together sample in a second.")
+    update_tokens_per_s: float | None = option(
+        None, "Tokens that all GPUs together train on in a second, both passes."
     )
-    update_tokens_per_s: float | None = field(
-        default=None,
-        metadata={"help": "Tokens that all GPUs together train on in a second, both passes."},
-    )
-    kept_ratio: float = field(
-        default=0.5,
-        metadata={"help": "Share of groups that the band keeps, in (0, 1]; a run logs its own."},
+    kept_ratio: float = option(
+        0.5, "Share of groups that the band keeps, in (0, 1]; a run logs its own."
     )
 
 
@@ -87,11 +80,10 @@ def find_shape(values: Mapping[str, Any]) -> ModelShape:
     name = values["model_name_or_path"]
     if name in SHAPES and not is_local_path(name):
         return SHAPES[name]
-    path = sandbox.MODEL_PATH if name == SANDBOX else Path(name).expanduser()
     try:
         return shape_of_config(
             AutoConfig.from_pretrained(
-                path if name == SANDBOX or is_local_path(name) else name,
+                model_location(name),
                 revision=values["model_revision"],
                 trust_remote_code=values["trust_remote_code"],
             )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from serl_trl.commands.push import push
 from serl_trl.hub import prepare_dataset
-from serl_trl.pushing import push
 
 
 def run(argv: Sequence[str], out: Console) -> int:

@@ -1,25 +1,18 @@
 """`serl report RUN [RUN_B]`: the report of a run, or of two side by side."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
-from serl_trl.console import OK, report_problems, say
+from serl_trl.console import OK, Parser, report_problems, say
 from serl_trl.processes import is_main_process
 from serl_trl.report import write_reports
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
 def run(argv: Sequence[str], out: Console) -> int:
     """Write `report.html` and `report.md`, or `comparison.*` for two runs, and say where."""
-    parser = _Parser(
+    parser = Parser(
         prog="serl report",
         description="Write one self-contained page, and the same as Markdown, about a run or two.",
         allow_abbrev=False,

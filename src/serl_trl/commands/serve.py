@@ -5,18 +5,17 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
 
-from serl_trl import sandbox
 from serl_trl.arguments import SeRLConfigError, SeRLParser
 from serl_trl.console import OK, say, write_json
-from serl_trl.preflight import SANDBOX, is_local_path, vllm_problem
+from serl_trl.options import option
+from serl_trl.preflight import model_location, vllm_problem
 from serl_trl.texts import visible
 
 LOOPBACK = "127.0.0.1"
@@ -28,21 +27,18 @@ VARIABLE = "VLLM_SERVER_DEV_MODE"
 class ServeOptions:
     """What `serl serve` takes beside the options of a run."""
 
-    host: str = field(
-        default=LOOPBACK,
-        metadata={
-            "help": "Address to listen on. The server takes weights from whoever reaches it: any "
-            "other than the loopback belongs into a private network."
-        },
+    host: str = option(
+        LOOPBACK,
+        "Address to listen on. The server takes weights from whoever reaches it: any "
+        "other than the loopback belongs into a private network.",
     )
-    port: int | None = field(
-        default=None,
-        metadata={"help": "Port in [1, 65535]; by default the one the config's run asks for."},
+    port: int | None = option(
+        None, "Port in [1, 65535]; by default the one the config's run asks for."
     )
-    gpu_memory_utilization: float = field(
-        default=0.9, metadata={"help": "Share of each GPU's memory the server takes, in (0, 1]."}
+    gpu_memory_utilization: float = option(
+        0.9, "Share of each GPU's memory the server takes, in (0, 1]."
     )
-    dry_run: bool = field(default=False, metadata={"help": "Print the command, start nothing."})
+    dry_run: bool = option(False, "Print the command, start nothing.")
 
 
 def run(argv: Sequence[str], out: Console) -> int:
@@ -69,11 +65,7 @@ def serve_command(values: Mapping[str, Any]) -> list[str]:
     """Return the command of the server, beginning with this Python."""
     from trl.scripts.vllm_serve import ScriptArguments, build_command
 
-    name = values["model_name_or_path"]
-    if name == SANDBOX:
-        name = str(sandbox.MODEL_PATH)
-    elif is_local_path(name):
-        name = str(Path(name).expanduser())
+    name = model_location(values["model_name_or_path"])
     dtype = values["dtype"]
     return build_command(
         ScriptArguments(

@@ -165,14 +165,11 @@ def draw_proposals(
     seeds: Sequence[str],
     *,
     num_requests: int,
-    num_shots: int = 8,
     seed: int,
 ) -> list[str]:
-    """Ask for new problems with shots from `seeds` at T 0.8, top_p 0.95; returns the list items."""
+    """Ask for problems with 8 shots from `seeds` at T 0.8, top_p 0.95; returns the list items."""
     rng = random.Random(seed)
-    requests = [
-        proposer_messages(rng.sample(list(seeds), num_shots), STYLE) for _ in range(num_requests)
-    ]
+    requests = [proposer_messages(rng.sample(list(seeds), 8), STYLE) for _ in range(num_requests)]
     samples = sample(
         model,
         tokenizer,

@@ -22,6 +22,8 @@ from pathlib import Path
 import tokenizers
 import torch
 import transformers
+from rich.console import Console
+from rich.progress import Progress
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -217,16 +219,21 @@ def pretrain(recipe: Recipe) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
         model = build_model(recipe, tokenizer)
     optimizers = _build_optimizers(model, recipe)
     model.train()
-    progress = Progress(recipe.num_steps)
-    for step, batches in enumerate(draw_batches(recipe, tokenizer, rng), start=1):
-        losses = _step_losses(model, batches, recipe)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * _rate_at(step, recipe)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        progress.show(step, ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
+    on_terminal = sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=not on_terminal) as bar:
+        task = bar.add_task("", total=recipe.num_steps)
+        for step, batches in enumerate(draw_batches(recipe, tokenizer, rng), start=1):
+            losses = _step_losses(model, batches, recipe)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak_lr"] * _rate_at(step, recipe)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            bar.update(task, completed=step, description=shown)
+            if not on_terminal and (step % 100 == 0 or step == recipe.num_steps):
+                logger.info("%d/%d %s", step, recipe.num_steps, shown)
     return model.eval(), tokenizer
 
 
@@ -288,25 +295,6 @@ def _losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.
     )
     part = part[chosen]
     return losses[part == _PROMPT].mean(), losses[part == _COMPLETION].mean()
-
-
-class Progress:
-    """A progress bar on a terminal's error stream; elsewhere a log line now and then."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._started = time.monotonic()
-
-    def show(self, done: int, text: str) -> None:
-        """Show that `done` of the steps are made, with `text` behind."""
-        spent_s = time.monotonic() - self._started
-        left_s = spent_s / done * (self._total - done)
-        line = f"{done}/{self._total} {text}, {spent_s:.0f} s, {left_s:.0f} s left"
-        if sys.stderr.isatty():
-            bar = "#" * (30 * done // self._total)
-            sys.stderr.write(f"\r[{bar:<30}] {line} " + ("\n" if done == self._total else ""))
-        elif done % 100 == 0 or done == self._total:
-            logger.info(line)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> str:
