@@ -32,7 +32,6 @@ FIGURES = ("pass@1", "maj@16", "pass@16", "greedy")
 # The two-sided 95 % quantile of Student's t, by degrees of freedom: an interval over few seeds.
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 PROBE_STEPS = 10
-EQUAL_COST = "no_band_equal_cost"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Arm:
     name: str
     what: str
     flags: tuple[str, ...] = ()
-    most_seeds: int = 1000
 
 
 ARMS = (
@@ -63,14 +61,6 @@ ARMS = (
         ("--novelty", "plain", "--max_rouge_l", "1"),
     ),
     Arm("seeds_16", "serl from 16 seeds instead of 64", ("--seed_set", "{sixteen}")),
-    # The band throws rollouts away; this arm may sample as many as serl did, and trains on all.
-    Arm(
-        EQUAL_COST,
-        "no band, as many sampled rollouts as serl",
-        ("--use_band", "false", "--max_steps", "1000", "--max_rollouts", "{serl_rollouts}"),
-        # Four times as many steps as the others.
-        most_seeds=2,
-    ),
 )
 QUICK = ("serl", "gold_generated", "random")
 
@@ -119,27 +109,17 @@ def run_all(
     options.work_dir.mkdir(parents=True, exist_ok=True)
     sixteen = options.work_dir / "seeds_16.jsonl"
     sixteen.write_text("".join(json.dumps({"problem": s}) + "\n" for s in seed_set()[:16]))
-    values = {"sixteen": str(sixteen)}
-    first = [arm for arm in arms if arm.name != EQUAL_COST]
-    runs: dict[str, list[dict[str, Any]]] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
-        for group in (first, [arm for arm in arms if arm.name == EQUAL_COST]):
-            # Seeds outermost: a study that is cut off has whole comparisons.
-            waiting = {
-                (arm.name, seed): pool.submit(run, arm, seed, options, dict(values))
-                for number, seed in enumerate(seeds)
-                for arm in group
-                if number < arm.most_seeds
-            }
-            for arm in group:
-                mine = seeds[: arm.most_seeds]
-                runs[arm.name] = [waiting[arm.name, seed].result() for seed in mine]
-            if "serl" in runs:
-                values["serl_rollouts"] = str(round(fmean(r["rollouts"] for r in runs["serl"])))
-    return runs
+        # Seeds outermost: a study that is cut off has whole comparisons.
+        waiting = {
+            (arm.name, seed): pool.submit(run, arm, seed, options, sixteen)
+            for seed in seeds
+            for arm in arms
+        }
+        return {arm.name: [waiting[arm.name, seed].result() for seed in seeds] for arm in arms}
 
 
-def run(arm: Arm, seed: int, options: argparse.Namespace, values: dict[str, str]) -> dict[str, Any]:
+def run(arm: Arm, seed: int, options: argparse.Namespace, sixteen: Path) -> dict[str, Any]:
     """Return the figures of one run; make it if it is not there yet."""
     folder = options.work_dir / f"{arm.name}-seed{seed}"
     report, made_by = (folder.with_name(folder.name + end) for end in (".json", ".command"))
@@ -147,7 +127,7 @@ def run(arm: Arm, seed: int, options: argparse.Namespace, values: dict[str, str]
     command += ["--max_steps", str(options.max_steps), "--save_steps", str(PROBE_STEPS)]
     command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
     command += ["--output_dir", str(folder), "--json", str(report), "--resume", "auto"]
-    command += [flag.format(**values) for flag in arm.flags]
+    command += [flag.format(sixteen=sixteen) for flag in arm.flags]
     if made_by.is_file() and made_by.read_text() != shlex.join(command):
         raise SystemExit(f"{folder} was made by other flags; move it away, or name a --work_dir")
     made_by.write_text(shlex.join(command))
@@ -366,7 +346,7 @@ def as_text(value: dict[str, Any] | None) -> str:
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
-    """Draw what changes over time, one line per arm, the equal-cost arm only to `max_steps`."""
+    """Draw what changes over time, one line per arm."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -410,7 +390,7 @@ def draw_arm(
         label=arm,
         color=colour,
         linewidth=2.5 if arm == "serl" else 1.2,
-        linestyle="--" if arm in ("random", EQUAL_COST) else "-",
+        linestyle="--" if arm == "random" else "-",
     )
     if (
         arm in ("serl", "gold_generated", "random")
