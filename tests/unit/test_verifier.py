@@ -336,6 +336,15 @@ def test_a_swollen_worker_is_replaced_without_a_loss(fake):
     assert verifier.stats()["worker_starts"] == 2
 
 
+def test_a_big_parent_does_not_make_its_worker_look_swollen():
+    ballast = b"x" * (600 * 2**20)
+    with Verifier() as verifier:
+        assert verifier.same([("\\sqrt{8}", "2\\sqrt{2}")]) == [True]
+        assert verifier.same([("\\sqrt{18}", "3\\sqrt{2}")]) == [True]
+        assert verifier.stats()["worker_starts"] == 1
+    assert len(ballast) > 0
+
+
 # What it leaves behind, and what it leaves alone
 
 
