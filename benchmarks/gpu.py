@@ -32,8 +32,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.overhead import SIZES, TEXTS, Recorded
-from serl_trl import SeRLConfig, extract_answer
+from benchmarks.overhead import SIZES, TEXTS, Recorded, right
+from serl_trl import SeRLConfig
 from serl_trl.prompts import rollout_messages
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set, solve
 from serl_trl.sandbox.pretrain import Recipe, build_model, draw_batches
@@ -219,10 +219,6 @@ def run_plain(
 ) -> Figures:
     """Measure TRL's own trainer on `prompts`, rewarded by the exact answer."""
     rows = [{"prompt": rollout_messages(text, STYLE), "gold": solve(text)} for text in prompts]
-
-    def right(completions: list[Any], gold: list[str | None], **_: Any) -> list[float]:
-        answers = [extract_answer(each[0]["content"]) for each in completions]
-        return [float(answer == truth) for answer, truth in zip(answers, gold, strict=True)]
 
     config = GRPOConfig(output_dir=f"{folder}/plain", shuffle_dataset=False, **sizes(options))
     trainer = MeasuredGRPO(

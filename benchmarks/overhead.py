@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -43,12 +43,7 @@ SIZES: dict[str, Any] = {
     "lr_scheduler_type": "constant",
     "beta": 0.0,
 }
-TEXTS = {
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
-}
+TEXTS = asdict(STYLE)
 
 
 @dataclass(frozen=True)
@@ -85,15 +80,17 @@ def main() -> None:
             file.write(table)
 
 
+def right(completions: list[Any], gold: list[str | None], **_: Any) -> list[float]:
+    """The reward of plain GRPO: whether the answer is the exact one."""
+    answers = [extract_answer(each[0]["content"]) for each in completions]
+    return [float(answer == truth) for answer, truth in zip(answers, gold, strict=True)]
+
+
 def plain(prompts: list[str], steps: int, *, seed: int) -> Cost:
     """Time TRL's own trainer on `prompts` in their order, rewarded by the exact answer."""
     rows = [
         {"prompt": rollout_messages(text, STYLE), "gold": solve(text) or ""} for text in prompts
     ]
-
-    def right(completions: list[Any], gold: list[str], **_: Any) -> list[float]:
-        answers = [extract_answer(each[0]["content"]) for each in completions]
-        return [float(answer == truth) for answer, truth in zip(answers, gold, strict=True)]
 
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(

@@ -38,10 +38,7 @@ def make_trainer(folder: Path, *, num_processes: int) -> SeRLTrainer:
         learning_rate=5e-5,
         beta=0.0,
         gold_oracle="serl_trl.sandbox.solve",
-        domain=STYLE.domain,
-        proposer_system=STYLE.proposer_system,
-        proposer_request=STYLE.proposer_request,
-        answer_instruction=STYLE.answer_instruction,
+        **asdict(STYLE),
     )
     return SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,7 @@ SMALL: dict[str, Any] = {
     "max_per_template": 0,
     "learning_rate": 5e-5,
     "beta": 0.0,
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
+    **asdict(STYLE),
 }
 
 

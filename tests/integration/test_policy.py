@@ -23,32 +23,10 @@ from serl_trl.policy import Sampling, pieces, swapped_sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
 from serl_trl.trainer import SeRLTrainer
 from tests.integration.replay import decisions, make_trainer, record
+from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("replay.py")
-SEEDS = [f"Tom has {i} apples and buys {i + 3} more. How many?" for i in range(12)]
-OPTIONS: dict[str, Any] = {
-    "use_cpu": True,
-    "bf16": False,
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "num_generations": 4,
-    "max_completion_length": 8,
-    "proposer_max_tokens": 16,
-    "max_steps": 2,
-    "report_to": "none",
-    "save_strategy": "no",
-    "gradient_checkpointing": False,
-    "disable_tqdm": True,
-    "prompt_source": "given",
-    "label_reward": "random",
-    "use_band": False,
-    "learning_rate": 1e-2,
-}
-CONTINUOUS = {
-    "use_transformers_continuous_batching": True,
-    "transformers_continuous_batching_config": {"num_blocks": 64, "max_batch_tokens": 256},
-}
 
 
 def build(model: str, folder: Path, **options: Any) -> SeRLTrainer:

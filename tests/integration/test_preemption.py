@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,7 @@ SMALL: dict[str, Any] = {
     "max_per_template": 0,
     "learning_rate": 1e-3,
     "beta": 0.0,
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
+    **asdict(STYLE),
 }
 
 TWO: dict[str, Any] = {

@@ -12,14 +12,9 @@ from transformers import BitsAndBytesConfig
 from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import MODEL_PATH
 from serl_trl.trainer import SeRLTrainer
+from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
 pytest.importorskip("bitsandbytes", reason="needs the extra `qlora`")
-
-SEEDS = [f"Tom has {i} apples and buys {i + 3} more. How many?" for i in range(12)]
-CONTINUOUS = {
-    "use_transformers_continuous_batching": True,
-    "transformers_continuous_batching_config": {"num_blocks": 64, "max_batch_tokens": 256},
-}
 
 
 def base_hash(model: Any) -> tuple[int, str]:
@@ -36,22 +31,7 @@ def base_hash(model: Any) -> tuple[int, str]:
 def test_two_steps_have_finite_gradients_and_leave_the_packed_base(tmp_path, backend):
     config = SeRLConfig(
         output_dir=str(tmp_path),
-        use_cpu=True,
-        bf16=False,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=1,
-        num_generations=4,
-        max_completion_length=8,
-        proposer_max_tokens=16,
-        max_steps=2,
-        report_to="none",
-        save_strategy="no",
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        prompt_source="given",
-        label_reward="random",
-        use_band=False,
-        learning_rate=1e-2,
+        **OPTIONS,
         beta=0.1,
         **backend,
     )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,7 @@ SMALL: dict[str, Any] = {
     "difficulty_high": 1.0,
     "learning_rate": 1e-3,
     "beta": 0.0,
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
+    **asdict(STYLE),
 }
 TIMES = ("serl/time/", "step_time", "train_runtime", "train_samples_per", "train_steps_per")
 

@@ -1,6 +1,7 @@
 """The whole loop on the sandbox: what it asks, trains, writes, saves, and how it stops."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,7 @@ SMALL: dict[str, Any] = {
     "max_per_template": 0,
     "learning_rate": 5e-5,
     "beta": 0.0,
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
+    **asdict(STYLE),
 }
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -33,10 +34,7 @@ def main(folder: Path) -> None:
         max_per_template=0,
         learning_rate=5e-5,
         beta=0.0,
-        domain=STYLE.domain,
-        proposer_system=STYLE.proposer_system,
-        proposer_request=STYLE.proposer_request,
-        answer_instruction=STYLE.answer_instruction,
+        **asdict(STYLE),
     )
     trainer = SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
     generated, batches = [], []

@@ -7,6 +7,7 @@ that keeps TRL's own state machine; see docs/backends.md for what a GPU has stil
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,7 @@ OPTIONS: dict[str, Any] = {
     "use_vllm": True,
     "vllm_mode": "colocate",
     "vllm_max_model_length": 512,
-    "domain": STYLE.domain,
-    "proposer_system": STYLE.proposer_system,
-    "proposer_request": STYLE.proposer_request,
-    "answer_instruction": STYLE.answer_instruction,
+    **asdict(STYLE),
 }
 
 
