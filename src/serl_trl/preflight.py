@@ -12,7 +12,7 @@ from typing import Any
 from serl_trl import sandbox
 from serl_trl.benchmarks import BENCHMARKS
 from serl_trl.checkpoint import NEWEST, CheckpointError, choose
-from serl_trl.config import find_problems, out_of_range
+from serl_trl.config_checks import find_problems, out_of_range
 from serl_trl.processes import is_main_process, num_processes
 from serl_trl.tables import file_problem, is_hub_id
 from serl_trl.texts import list_names, near_matches, visible

@@ -22,7 +22,7 @@ ROWS = (
     ("data", "evaluation"),
     ("ledger", "checkpoint"),
     ("hub",),
-    ("config", "arguments", "trainer"),
+    ("config_options", "config_checks", "config", "arguments", "trainer"),
     ("report",),
     ("build", "describe", "cli"),
 )
