@@ -1,6 +1,7 @@
 """The trained model as proposer and solver, over all processes and whatever backend generates."""
 
 import copy
+import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -304,21 +305,61 @@ def swapped_sampling(trainer: "SeRLTrainer", sampling: Sampling | None) -> Gener
 
 @contextmanager
 def kept_precision(trainer: "SeRLTrainer") -> Generator[None]:
-    """Keep TRL from casting the trained weights for continuous batching inside the block.
+    """Let continuous batching compute in the precision of the trained weights inside the block.
 
-    It casts them in place to the type of `bf16` or `fp16` and never back, so that the float32
-    weights that the optimizer updates would be lost at the first rollout.
+    TRL casts them in place to the type of `bf16` or `fp16` and never back, so that the float32
+    weights that the optimizer updates would be lost at the first rollout. With the weights left
+    alone, Accelerate's autocast must not stay on `forward` either: its half-precision keys and
+    values would not fit the paged cache, which has the type of the weights.
+
+    Inside the block a request that fails raises `RuntimeError` with the backend's own error;
+    transformers returns it as a completion without tokens.
     """
-    args: Any = trainer.args
     if not trainer.use_transformers_continuous_batching:
         yield
         return
-    saved = args.bf16, args.fp16
-    args.bf16 = args.fp16 = False
+    args: Any = trainer.args
+    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    changes = [(args, "bf16", False), (args, "fp16", False)]
+    changes += [(model, "generate_batch", _checked(model.generate_batch))]
+    # It would fetch other kernels than those that score, and they refuse float32.
+    if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
+        changes += [(trainer.continuous_batching_config, "auto_switch_to_flash", False)]
+    if "_original_forward" in vars(model):
+        changes += [(model, "forward", model._original_forward)]
+    saved = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in changes]
     try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
         yield
     finally:
-        args.bf16, args.fp16 = saved
+        for owner, name, value in saved:
+            if value is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+_ABSENT = object()
+
+
+def _checked(generate_batch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return `generate_batch` that raises where a request failed or has no token."""
+
+    @functools.wraps(generate_batch)
+    def checked(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        outputs = generate_batch(*args, **kwargs)
+        failed = [
+            output for output in outputs.values() if output.error or not output.generated_tokens
+        ]
+        if failed:
+            raise RuntimeError(
+                f"continuous batching failed on {len(failed)} of {len(outputs)} requests: "
+                f"{failed[0].error or 'it returned no token and no error'}"
+            )
+        return outputs
+
+    return checked
 
 
 def context_tokens(trainer: "SeRLTrainer") -> int | None:

@@ -83,6 +83,41 @@ def test_continuous_batching_leaves_the_precision_of_the_trained_weights(tiny_mo
     assert trainer.args.bf16
 
 
+def test_continuous_batching_completes_inside_training_under_autocast(tmp_path, monkeypatch):
+    trainer = build(str(MODEL_PATH), tmp_path, **CONTINUOUS, bf16=True)
+    rolled_out: list[list[int]] = []
+    roll_out = trainer.policy.roll_out
+
+    def note(instructions):
+        groups = roll_out(instructions)
+        rolled_out.extend(c.token_ids for group in groups for c in group)
+        return groups
+
+    monkeypatch.setattr(trainer.policy, "roll_out", note)
+    for max_steps in (2, 4):
+        # Training again wraps the model again.
+        trainer.args.max_steps = max_steps
+        trainer.train()
+        assert len(rolled_out) == 8 * max_steps
+        assert min(map(len, rolled_out)) > 1
+        rolled_out.clear()
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    assert "generate_batch" not in vars(trainer.model)
+
+
+def test_a_failed_request_raises_the_backends_own_error(tiny_model, tmp_path, monkeypatch):
+    trainer = build(tiny_model, tmp_path, **CONTINUOUS)
+
+    def refuse(*args, **kwargs):
+        raise ZeroDivisionError("no such kernel")
+
+    monkeypatch.setattr(trainer.model, "forward", refuse)
+    with pytest.raises(RuntimeError, match="failed on 8 of 8 requests: no such kernel"):
+        trainer.policy.roll_out(SEEDS[:2])
+    monkeypatch.undo()
+    assert all(c.token_ids for group in trainer.policy.roll_out(SEEDS[:2]) for c in group)
+
+
 def test_a_backend_that_loses_prompts_is_an_error(tiny_model, tmp_path, monkeypatch):
     trainer = build(tiny_model, tmp_path)
     complete = trainer._generate_single_turn
