@@ -8,13 +8,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from trl import ModelConfig, TrlParser
 
-from serl_trl.config import PRESETS, SeRLConfig
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
-from serl_trl.options import option
+from serl_trl.config_options import PRESETS, RunArguments
+from serl_trl.errors import SeRLConfigError
 from serl_trl.preflight import (
     LATEST,
     find_config_problems,
@@ -22,65 +31,12 @@ from serl_trl.preflight import (
     find_run_problems,
     find_start_problems,
 )
-from serl_trl.texts import holds_secret, near_matches, one_line, redacted, visible
+from serl_trl.startup import defer_heavy_imports
+from serl_trl.texts import holds_secret, near_matches, one_line, visible
+from serl_trl.usage import HELP_ALL, run_sections
 
-
-class SeRLConfigError(ValueError):
-    """Bad input to a run; `problems` holds one text for each thing that is wrong."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(redacted(problem) for problem in problems)
-        super().__init__("\n".join(self.problems))
-
-
-@dataclass
-class RunArguments:
-    """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
-
-    preset: str | None = option(
-        None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
-    )
-    seed_set: str | None = option(
-        None,
-        "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
-        "the Hub, or `sandbox`.",
-    )
-    seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
-    seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")
-    instruction_column: str | None = option(
-        None,
-        "Column of the instructions; by default the first of problem, question, instruction, "
-        "prompt and text.",
-    )
-    answer_column: str | None = option(
-        None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
-    )
-    max_bad_rows: int = option(0, "How many unusable rows of a seed or probe set to pass over.")
-    probe_set: str | None = option(
-        None,
-        "Problems with answers to measure during training: as seed_set, with an answer column.",
-    )
-    probe_split: str = option("test", "Split of a probe set on the Hub.")
-    probe_config: str | None = option(None, "Configuration of a probe set on the Hub.")
-    probe_column: str | None = option(None, "Column of the probe set's instructions.")
-    probe_answer_column: str | None = option(None, "Column of the probe set's answers.")
-    evaluation_sets: list[str] | None = option(
-        None,
-        "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
-        "like the probe set, nothing that overlaps them is trained on.",
-    )
-    reward_funcs: list[str] | None = option(
-        None, "Dotted paths of further reward functions, weighted by reward_weights."
-    )
-    resume: str | None = option(
-        None,
-        "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
-        "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
-    )
-    overwrite: bool = option(
-        False, "Move a run that is in output_dir aside, to a numbered folder beside it."
-    )
-    json: str | None = option(None, "Write the command's numbers to this file, as JSON.")
+if TYPE_CHECKING:
+    from serl_trl.config import SeRLConfig
 
 
 @dataclass(frozen=True)
@@ -91,7 +47,7 @@ class Arguments:
     """
 
     run: RunArguments
-    config: SeRLConfig
+    config: "SeRLConfig"
     model: ModelConfig
     extra: Any = None
     machine: tuple[str, ...] = ()
@@ -101,6 +57,10 @@ class SeRLParser(TrlParser):
     """TRL's parser with every value checked: type, range, choice, spelling, and all at once."""
 
     def __init__(self, *, prog: str | None = None, extra: Any = None) -> None:
+        # Imported here: TRL's config takes seconds, which the messages before it should not.
+        defer_heavy_imports()
+        from serl_trl.config import SeRLConfig
+
         self._types: list[Any] = [
             RunArguments,
             SeRLConfig,
@@ -114,11 +74,30 @@ class SeRLParser(TrlParser):
             usage="%(prog)s --config FILE [--option value ...]",
         )
         self.add_argument("--config", metavar="FILE", help="YAML file with any of the options.")
+        self.add_argument(*HELP_ALL, action="help", help="Show this page.")
+        self._extra = extra
         self._options = {
             option.name: option for type_ in self._types for option in _options_of(type_)
         }
         for action in self._actions:
             _defer_checks(action)
+
+    def format_help(self) -> str:
+        """Return the whole page: the command's own options, those of self-play, then TRL's."""
+        own = list(fields(self._extra)) if self._extra else []
+        sections = {"Options of this command": own, **run_sections()}
+        titles = {item.name: title for title, items in sections.items() for item in items}
+        last = "TRL and transformers"
+        actions: dict[str, list[argparse.Action]] = {title: [] for title in [*sections, last]}
+        for action in self._actions:
+            actions[titles.get(action.dest, last)].append(action)
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, ())
+        for title, those in actions.items():  # argparse leaves out a section that is empty
+            formatter.start_section(title)
+            formatter.add_arguments(those)
+            formatter.end_section()
+        return formatter.format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise `SeRLConfigError` instead of ending the process."""

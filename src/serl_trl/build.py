@@ -20,7 +20,6 @@ from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_shapes import SHAPES
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.prompts import Messages
-from serl_trl.saving import in_first
 from serl_trl.tables import HubUnreachableError, SeedSetError
 from serl_trl.texts import count_of, examples, one_line, visible
 from serl_trl.tokens import count_tokens, special_tokens_of
@@ -195,6 +194,8 @@ def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
     args = SeRLParser(prog="serl").parse(argv, nulls=nulls)
     inputs = load_inputs(args)
     if args.run.overwrite:
+        from serl_trl.saving import in_first
+
         in_first(lambda: set_aside(output_folder(args)))
     return build_trainer(args, inputs)
 
@@ -255,12 +256,14 @@ def set_aside(folder: Path) -> Path | None:
 
 def adapter_config(args: Arguments) -> "PeftConfig | None":
     """Return the configuration of the adapter that the model is, or `None`: it is none."""
-    from peft import PeftConfig
     from transformers.utils.peft_utils import find_adapter_config_file
 
     path, revision = model_path(args), args.model.model_revision
     if find_adapter_config_file(path, revision=revision) is None:
         return None
+    # Imported late: it takes seconds, and most models are no adapter.
+    from peft import PeftConfig
+
     try:
         adapter = PeftConfig.from_pretrained(path, revision=revision)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The `serl` command; `USAGE` lists what it does.
+"""The `serl` command; `usage.py` lists what it does.
 
 Exit codes: 0 the command did what it should, 1 the disk is full, a number is not finite, or the
 engine samples from other weights (earlier checkpoints are whole), 2 bad input (all problems are
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -45,12 +45,22 @@ from serl_trl.console import (
     write_text,
 )
 from serl_trl.disk import DiskFullError
+from serl_trl.errors import LogProbGapError, NonFiniteError, SeRLConfigError
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.options import option
 from serl_trl.processes import is_main_process
 from serl_trl.run_facts import public_name
 from serl_trl.run_files import EVALUATION, evaluation_record
 from serl_trl.texts import count_of, near_matches, visible
+from serl_trl.usage import (
+    COMMANDS,
+    HELP,
+    HELP_ALL,
+    USAGE,
+    own_options,
+    short_help,
+    takes_run_options,
+)
 
 if TYPE_CHECKING:
     from serl_trl.arguments import Arguments
@@ -61,24 +71,6 @@ if TYPE_CHECKING:
 
 NUM_SAMPLES = 16
 FIGURES = ("pass@1", f"maj@{NUM_SAMPLES}", f"pass@{NUM_SAMPLES}", "greedy")
-
-USAGE = """\
-usage: serl COMMAND [--config FILE] [--option value ...]
-
-  train     train a model by self-play; the same as train.py under accelerate launch
-  check     run every check of a config without loading weights, and say what it means
-  plan      estimate memory, tokens and time of a config, and what to turn when it does not fit
-  propose   write proposals with the untrained model, each with its fate, to look at first
-  demo      train the built-in sandbox on the CPU and show it before and after
-  eval      measure a model on benchmarks, or compare two: serl eval MODEL --benchmarks gsm8k
-  serve     start the vLLM server that a config with vllm_mode: server samples from
-  env       print versions, to copy into a report
-  report    write one page about a run, or about two side by side: serl report RUN [RUN_B]
-  push      send the model of a run with its card to the Hub: serl push RUN --dry_run
-  push-dataset  send the instructions that a run wrote, with their fates: serl push-dataset RUN
-
-serl COMMAND --help lists the options of a command. serl --version prints the version.
-"""
 
 
 @dataclass
@@ -99,18 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in ("-V", "--version"):
         say(out, f"serl-trl {__version__}")
         return OK
-    known = [*_COMMANDS, *_FILES]
-    if command not in known:
+    if command not in COMMANDS:
         return report_problems(
-            command, [f"unknown command {visible(command)!r}.{near_matches(command, known)}"]
+            command, [f"unknown command {visible(command)!r}.{near_matches(command, COMMANDS)}"]
         )
+    if not {*HELP}.isdisjoint(rest):
+        _show_help(command, out, whole=not {*HELP_ALL}.isdisjoint(rest))
     # TRL's own default sets off transformers' notice about a name that changes in version 6.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
-    # Imported here: TRL and torch take seconds, and the messages above should take none.
-    from serl_trl.arguments import SeRLConfigError
-    from serl_trl.engine import LogProbGapError
-    from serl_trl.guards import NonFiniteError
-
     try:
         return _find(command)(rest, out)
     except SeRLConfigError as error:
@@ -123,6 +111,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
         return INTERRUPTED
+
+
+def _show_help(command: str, out: Console, *, whole: bool) -> NoReturn:
+    """Print the help of `command` and leave; `whole` adds the options of TRL and transformers."""
+    if not takes_run_options(command):
+        _find(command)(["--help"], out)
+    elif whole:
+        from serl_trl.arguments import SeRLParser
+
+        SeRLParser(prog=f"serl {command}", extra=own_options(command)).print_help()
+    else:
+        out.print(short_help(command), markup=False, highlight=False, soft_wrap=True, end="")
+    sys.exit(OK)
 
 
 def _find(command: str) -> Callable[[Sequence[str], Console], int]:
@@ -439,8 +440,7 @@ def _proposal_row(proposal: "JudgedProposal") -> dict[str, Any]:
     }
 
 
-# Commands with a file of their own under `commands/`, imported when one is asked for.
-_FILES: tuple[str, ...] = ("eval", "plan", "push", "push-dataset", "report", "serve")
+# The other commands have a file of their own under `commands/`, imported when one is asked for.
 _COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "train": train,
     "check": check,

@@ -45,6 +45,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     "rl_vote": {"prompt_source": "given", "label_reward": "vote"},
 }
 
+HEADINGS = {
+    "per_device_train_batch_size": "Options of TRL with another default",
+    "use_selfplay": "Prompts and labels",
+    "num_requests": "The proposer",
+    "proposal_filters": "The filters",
+    "use_band": "The vote, the band, the refill",
+    "advantage": "The update",
+    "instructions_per_iteration": "Iterations",
+    "domain": "Prompt texts",
+    "allow_changes": "Saving and resuming",
+    "probe_steps": "Watching",
+}
+"""Titles for `--help`, each with the first option below it."""
+
 
 @dataclass
 class SelfPlayOptions:
@@ -282,3 +296,53 @@ class SelfPlayOptions:
     show_steps: int = option(
         0, "Print the run's table every this many steps; 0 follows logging_steps."
     )
+
+
+@dataclass
+class RunArguments:
+    """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
+
+    preset: str | None = option(
+        None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
+    )
+    seed_set: str | None = option(
+        None,
+        "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
+        "the Hub, or `sandbox`.",
+    )
+    seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
+    seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")
+    instruction_column: str | None = option(
+        None,
+        "Column of the instructions; by default the first of problem, question, instruction, "
+        "prompt and text.",
+    )
+    answer_column: str | None = option(
+        None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
+    )
+    max_bad_rows: int = option(0, "How many unusable rows of a seed or probe set to pass over.")
+    probe_set: str | None = option(
+        None,
+        "Problems with answers to measure during training: as seed_set, with an answer column.",
+    )
+    probe_split: str = option("test", "Split of a probe set on the Hub.")
+    probe_config: str | None = option(None, "Configuration of a probe set on the Hub.")
+    probe_column: str | None = option(None, "Column of the probe set's instructions.")
+    probe_answer_column: str | None = option(None, "Column of the probe set's answers.")
+    evaluation_sets: list[str] | None = option(
+        None,
+        "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
+        "like the probe set, nothing that overlaps them is trained on.",
+    )
+    reward_funcs: list[str] | None = option(
+        None, "Dotted paths of further reward functions, weighted by reward_weights."
+    )
+    resume: str | None = option(
+        None,
+        "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
+        "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
+    )
+    overwrite: bool = option(
+        False, "Move a run that is in output_dir aside, to a numbered folder beside it."
+    )
+    json: str | None = option(None, "Write the command's numbers to this file, as JSON.")

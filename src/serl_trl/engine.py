@@ -11,15 +11,12 @@ from accelerate.utils import is_peft_model
 
 from serl_trl.adapters import find_unmergeable, merged_weights
 from serl_trl.config import SeRLConfig
+from serl_trl.errors import LogProbGapError
 
 if TYPE_CHECKING:
     from serl_trl.trainer import SeRLTrainer
 
 logger = logging.getLogger(__name__)
-
-
-class LogProbGapError(RuntimeError):
-    """The engine samples from other weights than the trainer trains."""
 
 
 def refuse_quantised(model: Any, quantization_config: Any, args: SeRLConfig) -> None:

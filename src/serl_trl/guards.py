@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
+from serl_trl.errors import NonFiniteError
 from serl_trl.ledger import PRIVATE_FOLDER
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ _LOST = re.compile("timed out|timeout|(closed|reset) by peer|remote worker", re.
 
 class StopAskedError(Exception):
     """A refill is abandoned because the run was asked to stop; never leaves the trainer."""
-
-
-class NonFiniteError(RuntimeError):
-    """A loss, a gradient or a weight is NaN or infinite, and the run cannot go on with it."""
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,9 @@ def _device(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _trackers(values: Mapping[str, Any]) -> Iterator[str]:
+    if not _named_trackers(values):
+        return
+    # Imported late: it takes a second, and most runs that are only looked at name no tracker.
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     known = ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)]
@@ -254,6 +257,8 @@ def _trackers(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _missing_trackers(values: Mapping[str, Any]) -> Iterator[str]:
+    if not _named_trackers(values):
+        return
     from transformers.integrations import get_available_reporting_integrations
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
@@ -264,8 +269,10 @@ def _missing_trackers(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named_trackers(values: Mapping[str, Any]) -> list[str]:
+    """Return what `report_to` names beside none and all."""
     named = values.get("report_to") or []
-    return [named] if isinstance(named, str) else list(named)
+    names = [named] if isinstance(named, str) else list(named)
+    return [name for name in names if name not in ("none", "all")]
 
 
 def _run_length(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:

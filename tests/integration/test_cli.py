@@ -13,6 +13,7 @@ from serl_trl import build, cli
 from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
 from serl_trl.build import load_inputs, resume_from, set_aside, special_tokens_of
 from serl_trl.cli import main
+from serl_trl.usage import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 # A run of the sandbox that is over in seconds.
@@ -102,7 +103,7 @@ def test_env_names_versions(capsys):
 
 
 def test_every_command_has_a_help(capsys):
-    for command in (*cli._COMMANDS, *cli._FILES):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as caught:
             main([command, "--help"])
         assert caught.value.code == 0, command

@@ -1,0 +1,62 @@
+"""A faster start: two imports that transformers makes on the way to a config wait until needed.
+
+`trainer_utils` imports peft only to ask whether a model is one of its classes, and peft brings
+bitsandbytes and half of `torch.distributed`. `TrainingArguments` imports the code of all models and
+trackers only to read one variable of the environment. Together they are two thirds of the seconds
+that a config takes. Nothing breaks without this, but `serl check` then starts in 5 seconds in place
+of 2, and prints what bitsandbytes has to say.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Deferred(type):
+    """The type of a class that stands for one of peft's of the same name."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        # An object of a class of peft's exists only where peft is loaded.
+        peft = sys.modules.get("peft")
+        return peft is not None and isinstance(instance, getattr(peft, cls.__name__))
+
+
+def defer_heavy_imports() -> None:
+    """Let transformers' config load without peft and models, which are loaded when they are used.
+
+    What is loaded already stays as it is.
+    """
+    import transformers.integrations
+
+    if "transformers.integrations.integration_utils" not in sys.modules:
+        setattr(transformers.integrations, "is_kubeflow_available", _is_kubeflow_available)
+    if not {"peft", "transformers.trainer_utils"} & sys.modules.keys():
+        _load_trainer_utils()
+
+
+def _is_kubeflow_available() -> bool:
+    """Return what transformers' function of this name does, and import it only for a yes."""
+    if "KUBEFLOW_TRAINER_SERVER_URL" not in os.environ:
+        return False
+    from transformers.integrations.integration_utils import is_kubeflow_available
+
+    return is_kubeflow_available()
+
+
+def _load_trainer_utils() -> None:
+    """Import transformers' `trainer_utils` with a stand-in under the name peft."""
+    if importlib.util.find_spec("peft") is None:
+        return
+    stand_in = ModuleType("peft")
+    # transformers asks for the spec when it looks whether the package is there.
+    stand_in.__spec__ = importlib.machinery.ModuleSpec("peft", None)
+    for name in ("PeftModel", "PeftMixedModel"):
+        setattr(stand_in, name, _Deferred(name, (), {}))
+    sys.modules["peft"] = stand_in
+    try:
+        import transformers.trainer_utils  # noqa: F401  (for its effect)
+    finally:
+        del sys.modules["peft"]

@@ -1,0 +1,77 @@
+"""What a command that needs no weights does not import, and what it does not print."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG = CONFIGS / "sandbox_cpu.yaml"
+# Its model's sizes are in a table; of the sandbox a plan counts the parameters of each layer.
+KNOWN = CONFIGS / "qwen2.5_0.5b_1gpu_24gb.yaml"
+# More than half of the seconds that TRL's config takes, and all of the lines that are not ours.
+OF_WEIGHTS = ("peft", "bitsandbytes", "transformers.modeling_utils", "datasets", "vllm")
+
+
+def run_in_process(argv: list[str], forbidden: tuple[str, ...]) -> subprocess.CompletedProcess:
+    code = (
+        "import sys\n"
+        "from serl_trl.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        f"loaded = [name for name in {forbidden!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\n"
+        "sys.exit(code)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "forbidden"),
+    [
+        (["check", "--config", str(CONFIG)], OF_WEIGHTS),
+        (["plan", "--config", str(KNOWN), "--gpu", "24gb"], OF_WEIGHTS),
+        (["serve", "--config", str(CONFIG), "--dry_run"], OF_WEIGHTS),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_command_without_weights_loads_no_library_for_them_and_is_quiet(argv, forbidden):
+    done = run_in_process(argv, forbidden)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_a_report_loads_no_torch(tmp_path):
+    done = run_in_process(["report", str(tmp_path)], ("torch", "transformers", "trl"))
+
+    assert done.returncode == 2
+    assert "problem" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_deferred_classes_know_the_models_of_peft():
+    code = (
+        "import torch\n"
+        "from serl_trl.startup import defer_heavy_imports\n"
+        "defer_heavy_imports()\n"
+        "from transformers import trainer_utils\n"
+        "assert not trainer_utils._is_peft_model(torch.nn.Linear(1, 1))\n"
+        "import peft\n"
+        "inner = torch.nn.Sequential(torch.nn.Linear(1, 1))\n"
+        "model = peft.get_peft_model(inner, peft.LoraConfig(target_modules=['0']))\n"
+        "assert trainer_utils._is_peft_model(model)\n"
+        "assert not trainer_utils._is_peft_model(inner)\n"
+        "assert trainer_utils.unwrap_peft_model(model) is not model\n"
+        "from transformers import integrations\n"
+        "import os\n"
+        "assert not integrations.is_kubeflow_available()\n"
+        "os.environ['KUBEFLOW_TRAINER_SERVER_URL'] = 'here'\n"
+        "assert integrations.is_kubeflow_available()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
