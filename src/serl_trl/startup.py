@@ -32,7 +32,8 @@ def defer_heavy_imports() -> None:
     import transformers.integrations
 
     if "transformers.integrations.integration_utils" not in sys.modules:
-        setattr(transformers.integrations, "is_kubeflow_available", _is_kubeflow_available)
+        # Found by name at the first use, so that a name that stands there already is not loaded.
+        vars(transformers.integrations)["is_kubeflow_available"] = _is_kubeflow_available
     if not {"peft", "transformers.trainer_utils"} & sys.modules.keys():
         _load_trainer_utils()
 
