@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` shows the method on this machine, `make test` checks the code.
+# Two commands matter: `make demo` shows the method on this machine, `make test` runs the tests.
 # Both make what they need in .venv; nothing outside the folder is touched.
 
 PYTHON ?= python3
@@ -6,54 +6,75 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# The versions that the tests ran with. `make lock` writes the file, `make test-latest` leaves it out.
+LOCK := constraints.txt
+CONSTRAINTS ?= $(LOCK)
+
 # Without an NVIDIA GPU, a CPU build of torch comes first, or pip would fetch gigabytes of CUDA. A
 # `+cpu` build is taken where pip finds one; else pip gets TORCH_INSTALL, with PyTorch's own index.
-TORCH ?= torch==2.13.0
+TORCH ?= $(shell grep '^torch==' $(LOCK))
 TORCH_INSTALL ?= $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 
 # Options of pytest. One file stays in one process, so that its fixtures are made once.
 PYTEST_ARGS ?= -n 2 --dist loadfile
+TESTS ?= tests/unit tests/integration
 
 .NOTPARALLEL:
-.PHONY: demo install unpack test check format lint types unit integration test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
+.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
 
 demo: install
 	$(BIN)/serl demo
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if nvidia-smi -L >/dev/null 2>&1; then \
 	    echo "NVIDIA GPU found: pip chooses the build of torch"; \
-	elif $(BIN)/python -c "import torch" >/dev/null 2>&1; then \
-	    echo "torch is there already"; \
+	elif $(BIN)/python -m pip freeze | grep -qE '^$(TORCH)(\+|$$)'; then \
+	    echo "$(TORCH) is there already"; \
 	else \
 	    $(BIN)/python -m pip install "$(TORCH)+cpu" || $(BIN)/python -m pip install $(TORCH_INSTALL); \
 	fi
-	$(BIN)/python -m pip install -e '.[dev]'
+	$(BIN)/python -m pip install $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
 	touch $@
 
-test: install check
+# Every name that an install with the extra `dev` may bring, on every system and Python. torch stays
+# (TORCH=torch==... moves it); CUDA's packages follow from torch's own build and stay out.
+UV ?= uv==0.13.9
 
-check: lint types unit integration
+lock:
+	test -x build/lock/bin/python || $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet "$(UV)"
+	echo "$(TORCH)" | build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	    --extra dev --no-annotate --no-header --constraint - pyproject.toml > build/lock/all.txt
+	grep -vE '^(nvidia-|cuda-|triton==)' build/lock/all.txt > $(LOCK)
 
-format:
+test: install
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not gpu" $(TESTS)
+
+# All but torch as new as pyproject.toml allows, in an environment made anew.
+LATEST_VENV ?= .venv-latest
+
+test-latest:
+	rm -rf $(LATEST_VENV)
+	$(MAKE) install VENV=$(LATEST_VENV) CONSTRAINTS=
+	$(LATEST_VENV)/bin/python tools/test_latest.py $(LOCK) \
+	    $(PYTEST_ARGS) -m "not slow and not gpu" $(TESTS)
+
+# Tools at fixed versions; `make test` runs none of them.
+check: lint types test
+
+format: install
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-lint:
+lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 
-types:
+types: install
 	$(BIN)/ty check
-
-unit:
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not gpu" tests/unit
-
-integration:
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not gpu" tests/integration
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -89,8 +89,7 @@ def sample(
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
             batch = tokenizer([prompts[row] for row in rows], return_tensors="pt", padding=True)
-            # The model class does not satisfy the protocol that transformers states for `generate`.
-            output = model.generate(  # ty: ignore[invalid-argument-type]
+            output = model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
                 do_sample=True,
