@@ -1,9 +1,10 @@
 """Peak memory and seconds of a step on one GPU, beside what `serl plan` foretells.
 
 Models with random weights are made here: a Llama of 63 million parameters and Qwen2.5's 0.5 B and
-1.5 B. Every completion is sampled to its limit (with
-continuous batching random weights of a large vocabulary seldom end one), and the prompts are filled up to the length that the plan counts on: what is measured is the plan's own case. Each
-way of training runs two steps, because Adam's states exist from the second on.
+1.5 B. Every completion is sampled to its limit (with continuous batching random weights of a large
+vocabulary seldom end one), and the prompts are filled up to the length that the plan counts on:
+what is measured is the plan's own case. Each way of training runs two steps, because Adam's states
+exist from the second on.
 
     python -m benchmarks.gpu_memory --json benchmarks/results/gpu_memory.json
     python -m benchmarks.gpu_memory --device cpu
