@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-import unicodedata
-from typing import Literal
+
+from serl_trl.texts import compose
 
 _PLAIN = re.compile(r"[a-z0-9]+")
 
@@ -77,25 +77,6 @@ _NUMBER_WORDS = frozenset(
 
 _BRACKETS = frozenset("()[]{}")
 _LONE_GROUP = re.compile(r"\{\s*(\\[A-Za-z]+|\d+|[A-Za-z])\s*\}")
-
-
-_MAX_MARKS = 30  # combining marks in a row, as in Unicode's stream-safe format
-
-
-def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
-    """Return `text` in Unicode `form`, with at most 30 combining marks in a row.
-
-    Composition takes quadratic time in a run of marks, and no script needs runs as long.
-    """
-    if text.isascii():
-        return text
-    kept = []
-    num_marks = 0
-    for sign in text:
-        num_marks = num_marks + 1 if unicodedata.combining(sign) else 0
-        if num_marks <= _MAX_MARKS:
-            kept.append(sign)
-    return unicodedata.normalize(form, "".join(kept))
 
 
 def plain_tokens(text: str) -> list[str]:

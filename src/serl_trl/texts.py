@@ -2,11 +2,14 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 NUM_EXAMPLES = 5
 NUM_NAMES = 20
 _NEARLY_ALL = 0.75
+_MAX_MARKS = 30  # combining marks in a row, as in Unicode's stream-safe format
 
 # C0 and C1 controls but line feed and tab, and the marks that reverse the direction of text: in a
 # terminal or a report they show something else than what the model reads.
@@ -15,6 +18,22 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # What nobody but the user may read: name and password in an address, and a Hugging Face token.
 _PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
 _SECRET = re.compile(rf"{_PASSWORD.pattern}|hf_[A-Za-z0-9]{{20,}}")
+
+
+def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Return `text` in Unicode `form`, with at most 30 combining marks in a row.
+
+    Composition takes quadratic time in a run of marks, and no script needs runs as long.
+    """
+    if text.isascii():
+        return text
+    kept = []
+    num_marks = 0
+    for sign in text:
+        num_marks = num_marks + 1 if unicodedata.combining(sign) else 0
+        if num_marks <= _MAX_MARKS:
+            kept.append(sign)
+    return unicodedata.normalize(form, "".join(kept))
 
 
 def holds_secret(text: str) -> bool:

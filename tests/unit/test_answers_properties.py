@@ -70,7 +70,7 @@ def test_extraction_survives_boxing_again(text):
 
 @given(TEXTS)
 def test_what_stands_before_the_last_marker_does_not_matter(text):
-    assert extract_answer(text + "\n\\boxed{42}") == "42"
+    assert extract_answer(text + "\n\n\\boxed{42}") == "42"
 
 
 # Equality

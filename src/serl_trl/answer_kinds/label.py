@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from serl_trl.answer_kinds import latex, markers
 
+_MAX_CHARS = 2_000
+# The label may be explained behind one of these. "No.1" and "No. 1" name a number.
+_CLAUSE_END = re.compile(r"\.(?!\s?\d|\w)|[,;:!](?!\w)|\s-\s|[–—]")
+
 LABEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "yes_no": {"yes": ("y", "yeah", "true", "correct"), "no": ("n", "nope", "false", "incorrect")},
     "true_false": {"true": ("t", "yes", "correct"), "false": ("f", "no", "incorrect")},
@@ -37,7 +41,7 @@ class LabelKind:
                 f"labels={self.labels!r} is no known set; choose one of {sorted(LABEL_SETS)} or "
                 "give a mapping from label to aliases."
             )
-        names = [name for label, aliases in self._sets() for name in (label, *aliases)]
+        names = [name for label, aliases in self._sets() for name in {label, *aliases}]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"labels: {twice} would name two labels; every alias needs one label.")
@@ -54,10 +58,11 @@ class LabelKind:
 
     def canonical(self, answer: str) -> str | None:
         """Return the label; `None` when the answer is not one, or explains more than it names."""
-        text = latex.words(latex.clean(answer[:2_000]))
-        first = re.split(r"[.,;:!–—-]", latex.clean(answer[:2_000]), maxsplit=1)[0]
+        text = latex.clean(answer[:_MAX_CHARS])
         aliases = self._aliases()
-        return aliases.get(text) or aliases.get(latex.words(first))
+        return aliases.get(latex.words(text)) or aliases.get(
+            latex.words(_CLAUSE_END.split(text, maxsplit=1)[0])
+        )
 
     def equal(self, left: str, right: str) -> bool | None:
         """Different labels are different answers."""

@@ -13,6 +13,7 @@ from serl_trl.answer_kinds.vocabulary import (
     SIGNS,
     UNITS,
 )
+from serl_trl.texts import compose
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -113,7 +114,7 @@ def _to_ascii(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: f"^{{{m.group().translate(_SUPERSCRIPTS)}}}", text)
     text = re.sub("[₀-₉]+", lambda m: f"_{{{m.group().translate(_SUBSCRIPTS)}}}", text)
     text = re.sub("[¼-¾⅐-⅞]", _vulgar, text)
-    return unicodedata.normalize("NFKC", "".join(SIGNS.get(sign, sign) for sign in text))
+    return compose("".join(SIGNS.get(sign, sign) for sign in text), "NFKC")
 
 
 def _vulgar(match: re.Match[str]) -> str:

@@ -25,8 +25,8 @@ class MathKind:
     lenient: bool = False
 
     def extract(self, completion: str) -> str | None:
-        """Return the content of the last balanced `\\boxed{}` or `\\fbox{}`."""
-        found = markers.last_boxed(completion)
+        """Return what the last `\\boxed{}` or `\\fbox{}` holds, or several that are one answer."""
+        found = markers.last_boxes(completion, tuples=True)
         if found is None and self.lenient:
             for pattern in (_ANSWER_IS, _DOLLARS, _NUMBER):
                 matches = pattern.findall(completion)

@@ -9,7 +9,11 @@ from typing import Any
 from serl_trl.answer_kinds import latex, markers
 from serl_trl.answer_kinds.mathematics import read
 
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"(?P<indent>^[ \t]*+)?```(?P<language>\w*+)[ \t]*+$", re.MULTILINE)
+_BULLET = re.compile(r"\s*+(?:[-*•]\s++|and\s++)")
+_COUNTED = re.compile(r"\s*+\(?(\d{1,3})[.):]\s++")
+_GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})++(?![\d,]\d)")
+_AND = re.compile(r"\\text\s?\{\s*+and\s*+\}|(?<=\s)and(?=\s)")
 _MAX_CHARS = 20_000
 _MAX_TRIES = 200
 _EXACT = Context(prec=_MAX_CHARS, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -28,9 +32,7 @@ class JsonKind:
 
     def extract(self, completion: str) -> str | None:
         """Return the text of the last marker."""
-        fences = list(_FENCE.finditer(completion))
-        fenced = (fences[-1].start(1), fences[-1].group(1).strip()) if fences else None
-        found = markers.latest(markers.last_boxed(completion), fenced)
+        found = markers.latest(markers.last_boxed(completion), _last_fenced(completion))
         return _last_json(completion) if found is None and self.lenient else found
 
     def canonical(self, answer: str) -> str | None:
@@ -51,7 +53,8 @@ class JsonKind:
 class ListKind:
     """Lists of short answers: `[a, b]`, `a, b`, `a; b`, or one item a line.
 
-    Each item is read as in the kinds `math` and `text`: 0.5 and 1/2 are one item. Order counts only
+    A number or a bullet before each item does not count, nor do the commas of 1,000, 2,000. Each
+    item is read as in the kinds `math` and `text`: 0.5 and 1/2 are one item. Order counts only
     with `ordered`; without it (a set) repeats do not count either. With `lenient`, the last list in
     square brackets counts.
     """
@@ -62,7 +65,7 @@ class ListKind:
 
     def extract(self, completion: str) -> str | None:
         """Return the text of the last marker."""
-        boxed = markers.last_boxed(completion)
+        boxed = markers.last_boxes(completion)
         found = markers.latest(boxed, markers.last_answer_line(completion))
         if found is None and self.lenient:
             matches = re.findall(r"\[[^\[\]\n]{1,2000}\]", completion)
@@ -106,6 +109,22 @@ def _refuse(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+def _last_fenced(completion: str) -> markers.Found | None:
+    """The last closed code block without a language, or in JSON, that holds anything."""
+    best: markers.Found | None = None
+    start: int | None = None
+    language = ""
+    for fence in _FENCE.finditer(completion):
+        if start is not None and fence["indent"] is not None and not fence["language"]:
+            content = completion[start : fence.start()].strip()
+            if content and language in ("", "json"):
+                best = (start, content)
+            start = None
+        else:
+            start, language = fence.end(), fence["language"].lower()
+    return best
+
+
 def _last_json(completion: str) -> str | None:
     """The last balanced object or list that reads as JSON."""
     decoder = json.JSONDecoder()
@@ -124,13 +143,35 @@ def _last_json(completion: str) -> str | None:
 
 def _split(answer: str) -> list[str]:
     text = latex.clean(answer).replace("\\{", "{").replace("\\}", "}").strip()
-    if text[:1] + text[-1:] in ("[]", "()", "{}"):
+    if text[:1] + text[-1:] in ("[]", "()", "{}") and _closing(text) == len(text) - 1:
         text = text[1:-1]
+    if re.search(r"[,;]\s|;|\n", text):  # 1,000, 2,000: the commas inside are no separators
+        text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
+    items = _pieces(text)
+    items[-1:] = _pieces(_AND.sub(",", items[-1]))
+    items = [item[found.end() :] if (found := _BULLET.match(item)) else item for item in items]
+    counts = [_COUNTED.match(item) for item in items]
+    if len(items) > 1 and [c and int(c[1]) for c in counts] == list(range(1, len(items) + 1)):
+        return [item[count.end() :] for item, count in zip(items, counts, strict=True) if count]
+    return items
+
+
+def _pieces(text: str) -> list[str]:
+    """What commas, semicolons and line ends outside brackets separate."""
     depth, start, items = 0, 0, []
     for position, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")
         if depth <= 0 and sign in ",;\n":
             items.append(text[start:position])
             start = position + 1
-    items.append(text[start:])
-    return [re.sub(r"^\s*(?:[-*•]\s+|and\s+)", "", item) for item in items]
+    return [*items, text[start:]]
+
+
+def _closing(text: str) -> int:
+    """Where the bracket that `text` begins with is closed; -1 when it is not."""
+    depth = 0
+    for position, sign in enumerate(text):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth == 0:
+            return position
+    return -1
