@@ -6,6 +6,7 @@ All patterns have bounded repetitions, so that the time is linear in the length 
 import re
 
 from serl_trl.verdict import KEEP, Verdict
+from serl_trl.words import SPACED_ANSWER, UNSPACED_ANSWER, VERDICT_LABEL
 
 _I = re.IGNORECASE
 
@@ -26,14 +27,17 @@ _VALUE = (
     rf"|{_NUMBER_WORD}\b(?! of\b))"
 )
 _NOUN = r"(?:(?:final |correct |right )?(?:answers?|ans|result|solution))"
-_COLON = r"\s{0,2}[*_]{0,2}\s{0,2}[:=][*_]{0,2}\s{0,3}\S"
+_COLON = r"\s{0,2}[*_]{0,2}\s{0,2}[:：=][*_]{0,2}\s{0,3}\S"
 
 _MARKER = re.compile(
     r"\\f?boxed\s{0,3}\{\s{0,3}[^\s}]|\\boxed\s{1,3}\w|####"
     rf"|(?:^|[\s(\[*_])(?:final |correct )?(?:answers?|ans){_COLON}"
     # "A 40% salt solution: 3 liters" is a liquid, "all solutions: $x^2 = 9$" a task.
     rf"|(?:^|[\n(\[*_]|[.?!:;$)\]] {{1,3}}|(?=(?-i:S))\b)solutions?{_COLON}"
-    rf"|\(the {_NOUN} (?:is|=|:){_VALUE}",
+    rf"|\(the {_NOUN} (?:is|=|:){_VALUE}"
+    # The same in other languages, whose words for a solution may be a liquid as well.
+    rf"|(?:^|[\n(\[*_]|[.?!:;$)\]？؟] {{1,3}}|(?=(?-i:[A-ZÀ-ÞА-Я]))\b)(?:{SPACED_ANSWER}){_COLON}"
+    rf"|(?:^|[\s(\[【*_.?!。？！)])(?:{UNSPACED_ANSWER})[】\]]?{_COLON}",
     _I,
 )
 
@@ -112,11 +116,12 @@ _ARTICLES = re.compile(r" (?:the|an?|its|his|her|their)(?= )")
 def check_answer_leak(text: str) -> Verdict:
     """Refuse proposals that hold their own answer: a marker such as "Answer:", or a worked tail.
 
+    A label at the start ("Positive: ...") is a marker, and so are the words of other languages.
     The tail is what follows the last question mark outside quotation marks; an order there
     ("Express your answer as ...") or a remark is part of the problem. After the first order too a
     sentence that concludes ("Therefore"), or states what was asked for, is refused.
     """
-    found = _MARKER.search(text)
+    found = _MARKER.search(text) or VERDICT_LABEL.search(text)
     if found:
         return Verdict(False, "answer_leak", {"found": found.group().strip()})
     bare = QUOTED.sub(" ", text)

@@ -7,26 +7,36 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from serl_trl.leaks import CHOICE, QUOTED
 from serl_trl.mathtext import compose
+from serl_trl.parsing_chat import introduces
+from serl_trl.parsing_tags import known_tags
 from serl_trl.verdict import KEEP, Verdict
+from serl_trl.words import ASKS, FUNCTION_WORDS, START, UNSPACED
 
 _I = re.IGNORECASE
 
-# Where a clause begins: at the start, after punctuation or emphasis, after a linking word.
-_START = r"(?:^|[.?!:;,)\]}$\n*_\"'(] {0,3}|\b(?:then|please|also|now|can you|could you) )"
-_CLAUSE = rf"(?:{_START}|\b(?:and|or|to) )"
+_CLAUSE = rf"(?:{START}|\b(?:and|or|to) )"
 
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s.,;:?!'\"]|(?<=\d)!")  # "7!" is a factorial
+
+_HANGUL = re.compile("[가-힣]")
 
 
 def check_length(text: str, *, min_words: int, max_words: int) -> Verdict:
     """Refuse proposals of fewer than `min_words` words and signs, or more than `max_words` words.
 
+    Where a script puts no blanks between words, a sign counts as a word below, two as one above;
+    below, two signs of Korean, whose words are long, count as one.
+
     Departs from the paper: "Compute $\\sin 45^\\circ$." is two words, but a whole problem.
     """
-    fits = len(text.split()) <= max_words and len(_WORD_OR_SIGN.findall(text)) >= min_words
+    spaced, num_signs = UNSPACED.subn(" ", text)
+    fits = len(spaced.split()) + num_signs // 2 <= max_words
+    num_words = max(len(_WORD_OR_SIGN.findall(spaced)), len(_HANGUL.findall(text)) // 2)
+    fits = fits and num_words + num_signs >= min_words
     return KEEP if fits else Verdict(False, "length")
 
 
@@ -41,28 +51,42 @@ _CHAT_TOKEN = re.compile(
 )
 
 
+# What a parser should have taken off: a record of JSON or Python, and tags that name a part of it.
+_RECORD = re.compile(
+    r"^\s{0,9}(?:\[\s{0,9})?\{\s{0,9}[\"'“]?[\w ]{1,40}[\"'”]?\s{0,3}:\s{0,9}[\"'“\[{]"
+    r"|^\s{0,9}\[\s{0,9}[\"“][^\"“”\n]{0,2000}[\"”]\s{0,9}[\],]"
+)
+_WRAPPED = re.compile(
+    r"^\s{0,9}<(?P<name>[^\W\d_][\w:.-]{0,39})(?: [^<>\n]{0,80})?>.*</(?P=name)>\s{0,9}$"
+)
+
+
 def check_special_tokens(text: str, *, special_tokens: Sequence[str]) -> Verdict:
     """Refuse proposals that hold a chat template's token: the tokenizer's own, or a well-known one.
 
+    The syntax of a record and tags around or between the parts of an instruction count as such.
     Some tokenizers add runs of white space as tokens; those are no reason.
     """
     found = [token for token in special_tokens if token.strip() and token in text]
     found += _CHAT_TOKEN.findall(text)[:5]
+    found += known_tags(text)[:5] + [mark.group()[:20] for mark in _RECORD.finditer(text)]
+    if wrapped := _WRAPPED.search(text):
+        found.append(f"<{wrapped['name']}>")
     return Verdict(False, "special_token", {"found": found[:5]}) if found else KEEP
 
 
 _LANGUAGE = r"(?:python|java|javascript|c\+\+|c#|matlab|mathematica|haskell|sql|fortran|bash|perl)"
 _CODED = r"(?:python|javascript|c\+\+|c#|matlab|haskell|sql)(?![\w])"
 _PROGRAM = re.compile(
-    rf"{_START}(?:write|implement|develop|create|design|code|build|give|provide) "
+    rf"{START}(?:write|implement|develop|create|design|code|build|give|provide) "
     rf"(?:an? |the |some |me )?(?:\w{{1,20}} ){{0,2}}?"
     rf"(?:programs?|scripts?|pseudo-?code|source code|code (?:that|to|which|for|in))\b"
-    rf"|{_START}(?:write|implement|develop|create|design|use|using"
+    rf"|{START}(?:write|implement|develop|create|design|use|using"
     rf"|give)[^.?!\n]{{0,60}}\b{_LANGUAGE}"
     rf"(?![\w])"
     r"|\b(?:function|method|routine|class|solution|it) in (?:c|r|go|rust|ruby)\b(?= to\b|[.,?!]|$)"
     # "A function in Python takes 3 ms" is only about one.
-    rf"|{_START}in {_CODED}"
+    rf"|{START}in {_CODED}"
     rf"|{_CLAUSE}(?:find|compute|calculate|determine|evaluate|print|sort|return|solve|how|what"
     rf"|which)\b(?! (?:long|many|much|often|fast))[^.?!\n]{{0,80}}\bin {_CODED}"
     rf"|```|^#include\b|^\s{{0,8}}(?:def|class) \w{{1,40}} ?\(|^import \w",
@@ -98,6 +122,8 @@ def check_one_question(text: str) -> Verdict:
     bare = QUOTED.sub(" ", text)
     if bare.count("?") >= 2:
         return Verdict(False, "several_questions", {"found": "??"})
+    if labels := _lettered(bare):
+        return Verdict(False, "several_questions", {"found": labels})
     parts = [] if CHOICE.search(bare) else _asking_parts(bare)
     if len(parts) >= 2:
         return Verdict(False, "several_questions", {"found": " ".join(parts)})
@@ -105,6 +131,36 @@ def check_one_question(text: str) -> Verdict:
     if len(orders) >= 2:
         return Verdict(False, "several_questions", {"found": " / ".join(orders[:5])})
     return KEEP
+
+
+_LETTER = re.compile(r"(?:^|[\s*])\(?([A-Ha-h])[.)](?=\*{0,2} )")
+
+
+_MAX_CHOICE_WORDS = 12
+
+
+def _lettered(text: str) -> str:
+    """Return the labels of a lettered list that is no list of choices; nothing without one.
+
+    Choices stand behind a question, or before it. A list under no question is a list of tasks when
+    two of its parts ask, and of statements when three ask nothing.
+    """
+    marks = [
+        mark
+        for place, mark in enumerate(islice(_LETTER.finditer(text), 8))
+        if mark[1].lower() == "abcdefgh"[place]
+    ]
+    if len(marks) < 2 or ASKS.search(text, 0, marks[0].start()):
+        return ""
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    asking = [
+        ASKS.search(text[mark.end() : end].strip()) is not None
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+    is_short = len(text.split()) <= _MAX_CHOICE_WORDS * len(marks)
+    is_choice = is_short and not any(asking) and text[: marks[0].start()].strip() != ""
+    is_list = sum(asking) > 1 or (len(marks) > 2 and not any(asking) and not is_choice)
+    return " ".join(mark.group().strip() for mark in marks) if is_list else ""
 
 
 def _asking_parts(text: str) -> list[str]:
@@ -118,28 +174,21 @@ def _asking_parts(text: str) -> list[str]:
     ]
 
 
-_ASKS = re.compile(
-    r"[?？]|_{2,}|\\underline\b|=\s{0,3}\$?\s{0,3}$|\(A\)|\\textbf\{\(A\)"
-    r"|\b(?:how many|how much|how long|how far|what is|what are|which of|is it true)\b"
-    rf"|{_CLAUSE}(?:what|which|how|who|when|where)\b"
-    rf"|{_CLAUSE}(?:\w{{2,15}}ly )?(?:find|compute|calculate|determine|evaluate|simplify|solve"
-    rf"|express|factor|expand|write"
-    r"|give|state|enter|convert|list|count|estimate|round|add|subtract|multiply|divide|name"
-    r"|identify"
-    r"|choose|select|fill|complete|order|arrange|reduce|rationalize|prove|show|verify|tell|sum"
-    r"|square"
-    r"|approximate|differentiate|integrate|derive|describe|explain|prove|graph|draw|sketch|plot"
-    r"|work out"
-    r"|figure out|guess|decide|combine|compare|predict|use|put|rewrite|represent|construct"
-    r"|minimi[sz]e"
-    r"|maximi[sz]e|suppose|translate|check|answer)\b",
-    _I,
-)
+_MIN_UNREAD_WORDS = 3
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def check_question(text: str) -> Verdict:
-    """Refuse proposals that ask nothing: no question, no order to the solver, no blank to fill."""
-    return KEEP if _ASKS.search(text) else Verdict(False, "no_question")
+    """Refuse proposals that ask nothing: no question, no order to the solver, no blank to fill.
+
+    Questions and orders of many languages are known; a text in none of those languages is kept.
+    """
+    if ASKS.search(text):
+        return KEEP
+    words = _WORD.findall(text.lower())
+    is_read = len(words) < _MIN_UNREAD_WORDS or UNSPACED.search(text) is not None
+    known = is_read or not FUNCTION_WORDS.isdisjoint(words)
+    return Verdict(False, "no_question") if known else KEEP
 
 
 _SCRIPTS = ("LATIN", "GREEK")  # Greek letters are mathematics
@@ -187,7 +236,6 @@ _FOREIGN_ASK = re.compile(
     _I,
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 def check_language(text: str) -> Verdict:
@@ -223,12 +271,12 @@ _TALK = re.compile(
     r"|\b(?:previous|prior|earlier|old) (?:instructions?|prompts?) "
     r"(?:no|do|does|are|is|should|must)\b"
     r"|\bnew instructions? ?:|\banswer (?:every|all|each|any) (?:\w{1,20} )?questions? with\b"
-    rf"|{_START}(?:respond|reply)(?: only| just)? with\b|\b(?:respond|reply) only (?:with|by|in)\b"
+    rf"|{START}(?:respond|reply)(?: only| just)? with\b|\b(?:respond|reply) only (?:with|by|in)\b"
     r"|\byou (?:must|should|shall|will) (?:now |only |always |just )?(?:output|respond|reply)\b"
     r"|\bpretend (?:to be|that you(?: are|'re)|you(?: are|'re)) (?:an?|the|my|not|no)\b"
-    rf"|{_START}act as (?:an?|if you|though)\b"
+    rf"|{START}act as (?:an?|if you|though)\b"
     r"|\b(?:do not|don't|never) (?:solve|answer) (?:this|the|any) (?:problem|question|task)s?\b"
-    rf"|{_START}(?:write|create|generate|invent|make up|continue writing) (?:\w{{1,20}} ){{0,3}}"
+    rf"|{START}(?:write|create|generate|invent|make up|continue writing) (?:\w{{1,20}} ){{0,3}}"
     r"(?:problems?|questions?|exercises?)\b"
     r"|^\W{0,5}(?:assistant|user|system|human) ?:"
     r"|^\W{0,5}(?:sure|certainly|of course|absolutely|great|okay|ok|here (?:are|is|'s)|hello"
@@ -237,7 +285,7 @@ _TALK = re.compile(
     r"|\bi hope (?:this|these|that|you)\b|\blet me know\b|\bfeel free\b|\bhappy to help\b"
     r"|\b(?:would you like|do you want) (?:me|another|more|to (?:see|try|continue))\b"
     r"|\bi(?:'m| am) sorry\b|\bi (?:can(?:no|')t|cannot|will not|won't|can help)\b"
-    rf"|{_START}(?:always|only) (?:answer|respond|reply|output)\b"
+    rf"|{START}(?:always|only) (?:answer|respond|reply|output)\b"
     r"|\byour (?:response|reply|output|completion) (?:must|should|has to)\b"
     r"|\bhere are (?:some |\w{1,20} )?(?:more |new )?(?:problems|questions)\b",
     _I,
@@ -246,6 +294,8 @@ _TALK = re.compile(
 
 def check_model_talk(text: str) -> Verdict:
     """Refuse proposals that talk to the model, or as one, instead of stating a problem."""
+    if introduces(text):
+        return Verdict(False, "talks_to_model", {"found": text[:80]})
     found = _TALK.search(text)
     return Verdict(False, "talks_to_model", {"found": found.group().strip()}) if found else KEEP
 
