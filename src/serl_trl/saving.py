@@ -315,7 +315,8 @@ class Saving:
         loop = {
             "total_loss": trainer._total_loss_scalar,
             "last_logged": trainer._globalstep_last_logged,
-            "initial_step": trainer._initial_global_step,
+            # For transformers' own figures of speed; older releases (5.17) do without it.
+            "initial_step": getattr(trainer, "_initial_global_step", 0),
             "metrics": trainer._metrics["train"],
             "pending_metrics": trainer._pending_metrics,
             "seconds": self.seconds_before + time.time() - self._started,
