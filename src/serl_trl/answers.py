@@ -1,9 +1,7 @@
 """Completion text to answer, and which answers are equal: the one path of vote and evaluation."""
 
-import ast
-import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -16,12 +14,14 @@ from serl_trl.answer_kinds.number import NumberKind
 from serl_trl.answer_kinds.own import OwnKind
 from serl_trl.answer_kinds.structured import JsonKind, ListKind
 from serl_trl.answer_kinds.text import TextKind
+from serl_trl.plugin import Plugin, Role, find
 from serl_trl.verifier import Pair, Verifier, default_verifier
 
 __all__ = [
     "AnswerKind",
     "OwnKind",
     "extract_answer",
+    "find_kind",
     "get_kind",
     "group_answers",
     "group_many",
@@ -45,16 +45,29 @@ KINDS: dict[str, Callable[..., AnswerKind]] = {
     "set": _set_kind,
 }
 
+_ROLE = Role(
+    option="answer_kind",
+    takes="an answer kind (serl_trl.answers.AnswerKind)",
+    known=KINDS,
+    methods=("extract", "canonical", "equal"),
+    makes=True,
+)
 
-def get_kind(kind: str | AnswerKind) -> AnswerKind:
-    """Return an answer kind by name, or by the dotted path of the user's own.
+
+def get_kind(kind: str | AnswerKind, *, plugins: Collection[str] = ()) -> AnswerKind:
+    """Return an answer kind by name, or by the dotted path of one in a package of `plugins`.
 
     Options follow in brackets, as literals: `number(rel_tol=0.01)`, `math(lenient=True)`,
     `my_package.kinds.Fractions(strict=False)`. An object that is a kind comes back as it is.
 
     Raises `ValueError` for unknown names and options, and for a path without a kind behind it.
     """
-    return _kind_by_name(kind) if isinstance(kind, str) else kind
+    return _kind_by_name(kind, tuple(plugins)) if isinstance(kind, str) else kind
+
+
+def find_kind(text: str, plugins: Collection[str] = ()) -> Plugin:
+    """Return what `get_kind` would make, before it is made; raises `ValueError` as it does."""
+    return find(text, _ROLE, plugins)
 
 
 def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str | None:
@@ -167,52 +180,12 @@ def _join(forms: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=128)
-def _kind_by_name(text: str) -> AnswerKind:
-    name, bracket, _ = text.partition("(")
-    options = _options(text) if bracket else {}
-    if name in KINDS:
-        factory: Any = KINDS[name]
-    elif "." in name:
-        factory = _load(name)
-    else:
-        raise ValueError(
-            f"answer kind {name!r} is unknown; choose one of {sorted(KINDS)}, or give the dotted "
-            "path of your own."
-        )
-    is_kind = isinstance(factory, AnswerKind) and not isinstance(factory, type)
-    if is_kind and options:
-        raise ValueError(
-            f"answer kind {name!r} is an object; only a class or function has options."
-        )
-    try:
-        kind = factory if is_kind else factory(**options)
-    except TypeError as error:
-        raise ValueError(f"answer kind {text!r} cannot be made: {error}.") from error
+def _kind_by_name(text: str, plugins: tuple[str, ...]) -> AnswerKind:
+    kind = find_kind(text, plugins).make()
     if not isinstance(kind, AnswerKind):
-        raise ValueError(
-            f"answer kind {text!r} gives {type(kind).__name__}, which lacks name, extract, "
-            "canonical or equal; see serl_trl.answers.AnswerKind, or make one with OwnKind."
+        raise _ROLE.refuse(
+            text,
+            f"gives {type(kind).__name__}, which lacks name, extract, canonical or equal; see "
+            "serl_trl.answers.AnswerKind, or make one with OwnKind.",
         )
     return kind
-
-
-def _options(text: str) -> dict[str, Any]:
-    try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("not a call with named options")
-        return {item.arg or "": ast.literal_eval(item.value) for item in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"answer kind {text!r} is not of the form name(option=value) with literal values."
-        ) from error
-
-
-def _load(path: str) -> Any:
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"answer kind {path!r} cannot be imported ({error}); is its package installed?"
-        ) from error

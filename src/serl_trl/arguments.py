@@ -24,6 +24,7 @@ from trl import ModelConfig, TrlParser
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
 from serl_trl.config_options import PRESETS, RunArguments
 from serl_trl.errors import SeRLConfigError
+from serl_trl.plugin import installed_plugins, shown
 from serl_trl.preflight import (
     LATEST,
     find_config_problems,
@@ -158,6 +159,7 @@ class SeRLParser(TrlParser):
         spoilt = self._take_file(file, given, origins, problems)
         if flags is None or (file.problems and not file.values):
             raise SeRLConfigError(problems)
+        problems += _only_by_flag(file, flags)
         for name, value in flags.items():
             if isinstance(value, _Unparsed):
                 problems.append(f"{name}: expected {value.expected}, got {visible(value.text)!r}.")
@@ -285,6 +287,26 @@ class SeRLParser(TrlParser):
                 # What TRL, transformers and accelerate find out by themselves.
                 raise SeRLConfigError([f"{one_line(error)}."]) from error
         return Arguments(*built, machine=machine)
+
+
+def _only_by_flag(file: ConfigFile, flags: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a file asks for that has code run, which only whoever starts the run may allow."""
+    named = file.values.get("plugins") or []
+    if "plugins" not in flags and named:
+        named = [str(each) for each in (named if isinstance(named, list) else [named])]
+        unknown = sorted(set(named) - installed_plugins())
+        if unknown:
+            yield (
+                f"plugins={shown(', '.join(unknown))} would run code that a config file names "
+                f"({file.place_of('plugins')}). If you trust it, say --plugins "
+                f"{shown(' '.join(unknown))}."
+            )
+    if file.values.get("trust_remote_code") and "trust_remote_code" not in flags:
+        yield (
+            "trust_remote_code=True would run code from the model's repository, and a config file "
+            f"asks for it ({file.place_of('trust_remote_code')}). If you trust it, say "
+            "--trust_remote_code true."
+        )
 
 
 def _find_problems_elsewhere(values: Mapping[str, Any], *, given: Iterable[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """From checked options to a trainer: tokenizer, seed and probe set, functions, then the model."""
 
-import importlib
 import json
 import os
 import sys
@@ -11,15 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serl_trl import sandbox
-from serl_trl.answers import get_kind
+from serl_trl.answers import AnswerKind, find_kind
 from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.checkpoint import hold, is_finished
-from serl_trl.data import SeedSet, check_seed_set, gold_problem, load_seed_set, make_seed_set
+from serl_trl.data import (
+    SeedSet,
+    check_seed_set,
+    find_oracle,
+    gold_problem,
+    load_seed_set,
+    make_seed_set,
+)
+from serl_trl.filters import find_filters
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_shapes import SHAPES
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
+from serl_trl.plugin import shown
 from serl_trl.prompts import Messages
+from serl_trl.rewards import find_reward
 from serl_trl.tables import HubUnreachableError, SeedSetError
 from serl_trl.texts import count_of, examples, one_line, visible
 from serl_trl.tokens import count_tokens, special_tokens_of
@@ -64,15 +73,12 @@ class Inputs:
         return self.count_tokens(text)
 
 
-def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
+def load_inputs(args: Arguments, *, looking: bool = False) -> Inputs:
     """Load and check everything a run reads but the weights.
 
-    With `skip_unreachable`, what only the Hub could tell is passed over and named in `skipped`.
-    Raises `SeRLConfigError` with all problems.
+    With `looking` no code of a plug-in is called; that, and what only the Hub could tell, is passed
+    over and named in `skipped`. Raises `SeRLConfigError` with all problems.
     """
-    # Functions named by dotted path may lie beside the config; last, so that they shadow nothing.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     problems: list[str] = []
     skipped: list[str] = []
 
@@ -80,45 +86,87 @@ def load_inputs(args: Arguments, *, skip_unreachable: bool = False) -> Inputs:
         try:
             return work()
         except (HubUnreachableError, _UnreachableError) as error:
-            (skipped if skip_unreachable else problems).append(f"{what}: {error}")
+            (skipped if looking else problems).append(f"{what}: {error}")
         except (SeedSetError, _NotLoadedError) as error:
             problems.append(str(error))
         return None
 
-    run, config = args.run, args.config
+    run = args.run
+    named = _find_named(args, looking=looking)
+    skipped += named.skipped
     tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
     context = attempt(lambda: load_context(args), "model configuration")
     seed_set = attempt(lambda: _load_seeds(args), "seed set")
-    probe_set = attempt(lambda: _load_probe(args), "probe set") if run.probe_set else None
-    reward_funcs = [
-        attempt(lambda path=path: load_function(path, "reward_funcs"), "reward function")
-        for path in run.reward_funcs or ()
-    ]
-    named = {
+    probe_set = None
+    if run.probe_set:
+        probe_set = attempt(lambda: _load_probe(args, named.kind), "probe set")
+    evaluation_sets = {
         name: attempt(lambda name=name: _load_evaluation_set(name, args), "evaluation set")
         for name in run.evaluation_sets or ()
     }
-    if oracle := config.gold_oracle:
-        attempt(lambda: load_function(oracle, "gold_oracle"), "gold oracle")
-    try:
-        get_kind(config.answer_kind)
-    except (ValueError, ImportError, AttributeError) as error:
-        problems.append(f"answer_kind={visible(config.answer_kind)}: {one_line(error)}.")
-    if config.push_to_hub:
+    problems += named.problems
+    if args.config.push_to_hub:
         problems += _check_login()
     inputs = Inputs(
         tokenizer,
         context,
         seed_set,
         probe_set,
-        tuple(reward_funcs),
-        {name: read for name, read in named.items() if read is not None},
+        named.reward_funcs,
+        {name: read for name, read in evaluation_sets.items() if read is not None},
         tuple(skipped),
     )
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
     if problems:
         raise SeRLConfigError(list(dict.fromkeys(problems)))
     return inputs
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a config names by dotted path; `kind` is `None` when it is not made."""
+
+    kind: AnswerKind | None
+    reward_funcs: tuple[Callable[..., Any], ...]
+    problems: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def _find_named(args: Arguments, *, looking: bool) -> _Named:
+    """Find what is named, and make what the inputs need of it unless that calls a plug-in."""
+    config, plugins = args.config, args.config.plugins or ()
+    # A plug-in may lie in the working directory; last, so that it shadows nothing, and only where
+    # there is one, so that no other library finds a file there.
+    if plugins and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    problems: list[str] = []
+
+    def attempt(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except ValueError as error:
+            problems.append(str(error))
+            return None
+
+    found = [
+        attempt(lambda path=path: find_reward(path, plugins))
+        for path in args.run.reward_funcs or ()
+    ]
+    if oracle := config.gold_oracle:
+        attempt(lambda: find_oracle(oracle, plugins))
+    kind = attempt(lambda: find_kind(config.answer_kind, plugins))
+    attempt(lambda: find_filters(config.proposal_filters, plugins))
+    skipped = []
+    if kind and kind.foreign and looking:
+        kind = None
+        if args.run.probe_set:
+            skipped.append(
+                f"answers of the probe set: only code of answer_kind={shown(config.answer_kind)} "
+                "can read them, and a check calls none"
+            )
+    made = None if kind is None else attempt(kind.make)
+    rewards = () if looking else tuple(attempt(each.make) for each in found if each)
+    return _Named(made, rewards, tuple(problems), tuple(skipped))
 
 
 def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
@@ -319,21 +367,6 @@ def load_context(args: Arguments) -> int | None:
     return min((limit for limit in limits if limit), default=None)
 
 
-def load_function(path: str, option: str) -> Callable[..., Any]:
-    """Import the function of a dotted path, which `option` names."""
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise _NotLoadedError(
-            f"{option}={visible(path)} cannot be imported: {one_line(error)}. Give the dotted path "
-            "of a function that Python finds from here."
-        ) from error
-    if not callable(found):
-        raise _NotLoadedError(f"{option}={visible(path)} is no function.")
-    return found
-
-
 class _NotLoadedError(SeRLConfigError):
     """Why something that a config names cannot be loaded."""
 
@@ -403,7 +436,7 @@ def _load_seeds(args: Arguments) -> SeedSet:
     )
 
 
-def _load_probe(args: Arguments) -> SeedSet:
+def _load_probe(args: Arguments, kind: AnswerKind | None) -> SeedSet:
     run = args.run
     if run.probe_set == SANDBOX:
         return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
@@ -418,19 +451,16 @@ def _load_probe(args: Arguments) -> SeedSet:
         allow_duplicates=True,
         max_bad_rows=run.max_bad_rows,
     )
-    probe_set = _with_golds(probe_set, args)
+    if kind is not None:
+        probe_set = _with_golds(probe_set, kind, args)
     return replace(probe_set, warnings=(*probe_set.warnings, *_test_set_warning(run)))
 
 
-def _with_golds(probe_set: SeedSet, args: Arguments) -> SeedSet:
+def _with_golds(probe_set: SeedSet, kind: AnswerKind, args: Arguments) -> SeedSet:
     """Put final answers in the place of worked solutions; other texts are the answers as they are.
 
     Rows whose answer cannot be read are passed over as other bad rows are.
     """
-    try:
-        kind = get_kind(args.config.answer_kind)
-    except (ValueError, ImportError, AttributeError):
-        return probe_set  # The kind is named by itself.
     # A worked solution whose box cannot be read is no answer.
     golds = tuple(
         kind.extract(str(answer)) or ("" if "\\boxed" in str(answer) else answer)

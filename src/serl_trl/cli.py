@@ -164,7 +164,7 @@ def check(argv: Sequence[str], out: Console) -> int:
     from serl_trl.describe import describe_run
 
     args = _parse("check", argv, here=False)
-    inputs = load_inputs(args, skip_unreachable=True)
+    inputs = load_inputs(args, looking=True)
     report = describe_run(args, inputs)
     for name, value in report.items():
         lines = (value or ["none"]) if isinstance(value, list) else [str(value)]

@@ -15,6 +15,7 @@ from serl_trl.config_options import (
     NOVELTY_SCOPES,
     PROMPT_SOURCES,
 )
+from serl_trl.plugin import package_problems
 from serl_trl.texts import holds_secret
 
 
@@ -37,6 +38,7 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
             problems.append(
                 f"{name}={value} is unknown; choose one of {', '.join(map(str, choices))}."
             )
+    problems += package_problems(values.get("plugins") or ())
     return problems + _bad_combinations(values)
 
 

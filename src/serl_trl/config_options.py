@@ -118,7 +118,13 @@ class SelfPlayOptions:
         choices=LABEL_REWARDS,
     )
     answer_kind: str = option(
-        "math", "Kind of the final answer, or a dotted path to your own kind; see docs/answers.md."
+        "math",
+        "Kind of the final answer, or a dotted path to one in `plugins`; see docs/answers.md.",
+    )
+    plugins: list[str] | None = option(
+        None,
+        "Packages whose own answer kinds, filters, oracles and reward functions may be named by "
+        "dotted path. Only a flag or Python names one: a config file may come from somebody else.",
     )
     gold_oracle: str | None = option(
         None,
@@ -335,7 +341,7 @@ class RunArguments:
         "like the probe set, nothing that overlaps them is trained on.",
     )
     reward_funcs: list[str] | None = option(
-        None, "Dotted paths of further reward functions, weighted by reward_weights."
+        None, "Dotted paths of reward functions in `plugins`, weighted by reward_weights."
     )
     resume: str | None = option(
         None,

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serl_trl.plugin import Plugin, Role, find
 from serl_trl.tables import MAX_ROW_BYTES, Row, SeedSetError, Table, open_table
 from serl_trl.texts import CONTROL, count_of, examples, list_names, near_matches
 
@@ -219,6 +220,22 @@ def _find_answer_column(table: Table, named: str | None, *, required: bool) -> s
         f"{table.source} has no column {name!r} for the answers; it has "
         f"{list_names(table.columns)}.{near_matches(name, table.columns)}"
     )
+
+
+_ORACLE = Role(
+    option="gold_oracle",
+    takes="a function from an instruction to its gold answer or None",
+    arguments=("",),
+    returns=(str,),
+)
+
+
+def find_oracle(text: str, plugins: Collection[str] = ()) -> Plugin:
+    """Return the function that gives gold answers, at a dotted path in a package of `plugins`.
+
+    Raises `ValueError` when there is none.
+    """
+    return find(text, _ORACLE, plugins)
 
 
 def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:

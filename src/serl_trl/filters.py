@@ -1,11 +1,11 @@
 """Which proposals become instructions: quality first, then contamination, then novelty.
 
-A filter is a function from a text to a `Verdict`; filters are chosen by name, by dotted path, or
-handed over as functions. The order is that of the names, so the cheap ones come first.
+A filter is a function from a text to a `Verdict`; filters are chosen by name or handed over as
+functions, and `find_filters` reads the dotted paths of an option. The order is that of the names, so the cheap ones come first.
 """
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from serl_trl.contamination import ContaminationGuard
@@ -13,6 +13,7 @@ from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.figures import check_figure
 from serl_trl.leaks import check_answer_leak
 from serl_trl.novelty import NoveltyRule
+from serl_trl.plugin import Plugin, Role, find, split, split_list
 from serl_trl.quality import (
     check_language,
     check_length,
@@ -27,6 +28,7 @@ from serl_trl.quality import (
     check_special_tokens,
     check_tokens,
 )
+from serl_trl.texts import one_line
 from serl_trl.verdict import KEEP, Verdict
 
 __all__ = [
@@ -68,6 +70,14 @@ paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", 
 
 default_filters = tuple(name for name in _FILTERS if not name.startswith("paper_"))
 """Every filter that is not one of the paper's rules."""
+
+_ROLE = Role(
+    option="proposal_filters",
+    takes="a function from a text to a Verdict",
+    known=_FILTERS,
+    arguments=("",),
+    returns=(Verdict,),
+)
 
 
 def filter_names() -> tuple[str, ...]:
@@ -189,30 +199,35 @@ class ProposalFilter:
             self.admit(text)
 
 
+def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin]:
+    """Return the filters that an option names, those of the user before they are made.
+
+    `names` is "default", "paper" or a list with commas. Raises `ValueError` for a name that is
+    none, or a dotted path without a filter in one of the packages `plugins`.
+    """
+    presets = {"default": default_filters, "paper": paper_filters}
+    found: list[str | Plugin] = []
+    for text in presets.get(names) or split_list(names):
+        name, _ = split(text, _ROLE)
+        found.append(text if name in _FILTERS else find(text, _ROLE, plugins))
+    return found
+
+
 def _bind(
-    name: str | TextFilter, options: Mapping[str, dict[str, object] | None]
+    filter_: str | TextFilter, options: Mapping[str, dict[str, object] | None]
 ) -> TextFilter | None:
     """Return the filter of that name with its options; `None` when it has nothing to check."""
-    if not isinstance(name, str):
-        return name
-    if name in _FILTERS:
-        given = options.get(name, {})
-        return None if given is None else partial(_FILTERS[name], **given)
-    return load_filter(name)
-
-
-def load_filter(name: str) -> TextFilter:
-    """Return the user's filter behind a dotted path; raises `ValueError` when there is none."""
-    module, _, attribute = name.rpartition(".")
-    if not module:
-        raise ValueError(
-            f"proposal_filters={name} is unknown; choose from {', '.join(_FILTERS)}, or give the "
-            "dotted path of a function from a text to a Verdict."
-        )
+    if not isinstance(filter_, str):
+        return filter_
+    name, own = split(filter_, _ROLE)
+    if name not in _FILTERS:
+        return find(filter_, _ROLE).make()
+    given = options.get(name, {})
+    if given is None:
+        return None
+    bound = partial(_FILTERS[name], **{**given, **(own or {})})
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"proposal_filters={name} cannot be imported ({error}); it must be the dotted path of "
-            "a function from a text to a Verdict."
-        ) from error
+        inspect.signature(bound).bind("")
+    except TypeError as error:
+        raise _ROLE.refuse(filter_, f"cannot be made: {one_line(error)}.") from error
+    return bound

@@ -1,10 +1,11 @@
 """The vote as a reward function for TRL's own trainers."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from serl_trl.answers import AnswerKind, extract_answer, get_kind
+from serl_trl.plugin import Plugin, Role, find
 from serl_trl.voting import Vote, vote_groups
 
 # One completion as it travels between processes: a digest of its prompt, and its answer.
@@ -109,6 +110,23 @@ class MajorityVoteReward:
                 f"{self.num_generations}; give the trainer's own value."
             )
         return groups
+
+
+def find_reward(
+    text: str, plugins: Collection[str] = (), *, known: Mapping[str, Any] | None = None
+) -> Plugin:
+    """Return a reward function by its name in `known`, or a dotted path in a package of `plugins`.
+
+    Raises `ValueError` when there is none.
+    """
+    role = Role(
+        option="reward_funcs",
+        takes="a reward function as TRL calls it, with **kwargs",
+        known=known or {},
+        keywords=("prompts", "completions", "completion_ids", "trainer_state"),
+        returns=(list, tuple),
+    )
+    return find(text, role, plugins)
 
 
 def _digest(prompt: Any) -> str:

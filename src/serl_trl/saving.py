@@ -45,6 +45,7 @@ FREE_OPTIONS = frozenset(
         "max_nonfinite_steps",
         # What is shown, measured and kept, and where.
         "output_dir",
+        "plugins",
         "run_name",
         "project",
         "report_to",

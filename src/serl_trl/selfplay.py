@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
+from serl_trl.answers import AnswerKind
 from serl_trl.diagnostics import split_half
 from serl_trl.diversity import (
     distinct_ratio,
@@ -84,7 +85,7 @@ class Options:
 
     prompt_source: str
     label_reward: str
-    answer_kind: str
+    answer_kind: str | AnswerKind
     shuffle_dataset: bool
     num_requests: int
     num_shots: int

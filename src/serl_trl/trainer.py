@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -28,14 +27,21 @@ from serl_trl.advantages import (
     returns_with_kl,
     token_moments,
 )
-from serl_trl.answers import extract_answer, same_answer
+from serl_trl.answers import extract_answer, get_kind, same_answer
 from serl_trl.checkpoint import hold
 from serl_trl.config import SeRLConfig
-from serl_trl.data import INSTRUCTION_COLUMNS, SeedSet, check_seed_set, gold_problem, make_seed_set
+from serl_trl.data import (
+    INSTRUCTION_COLUMNS,
+    SeedSet,
+    check_seed_set,
+    find_oracle,
+    gold_problem,
+    make_seed_set,
+)
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
-from serl_trl.filters import ProposalFilter, TextFilter, filter_names, load_filter
+from serl_trl.filters import ProposalFilter, TextFilter, find_filters
 from serl_trl.groups import Group
 from serl_trl.guards import NonFiniteGuard, Stopping, name_lost_process, refuse_nonfinite_weights
 from serl_trl.hub import push_model, write_card
@@ -126,6 +132,7 @@ class SeRLTrainer(GRPOTrainer):
         quantization_config: Any = None,
         evaluation_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        self._read_plugins(args)
         self.seed_set = _read_seeds(seed_set)
         _check_gold(self.seed_set, args)
         refuse_quantised(model, quantization_config, args)
@@ -183,6 +190,16 @@ class SeRLTrainer(GRPOTrainer):
             logger.warning("%s is not applied: only vLLM knows it.", option)
         if main and self.accelerator.num_processes > 1:
             self._note_long_votes()
+
+    def _read_plugins(self, args: SeRLConfig) -> None:
+        """Make what the options name before anything is loaded."""
+        plugins = args.plugins or ()
+        self._kind = get_kind(args.answer_kind, plugins=plugins)
+        self._oracle = find_oracle(args.gold_oracle, plugins).make() if args.gold_oracle else None
+        self._own_filters = [
+            each if isinstance(each, str) else each.make()
+            for each in find_filters(args.proposal_filters, plugins)
+        ]
 
     # The data iterator.
 
@@ -296,7 +313,7 @@ class SeRLTrainer(GRPOTrainer):
 
     def _label_reward(self, args: SeRLConfig) -> Callable[..., list[float | None]]:
         """The label reward for TRL: the row's own in training, by gold in evaluation."""
-        kind = args.answer_kind
+        kind = self._kind
 
         def label_reward(
             completions: list[Any],
@@ -594,7 +611,7 @@ class SeRLTrainer(GRPOTrainer):
             greedy=greedy,
             seed=seed,
         )
-        graded = grade_attempts(attempts, kind=self.args.answer_kind)
+        graded = grade_attempts(attempts, kind=self._kind)
         return Measurement(tuple(graded), num_samples)
 
     def attempt(
@@ -643,10 +660,8 @@ class SeRLTrainer(GRPOTrainer):
     def _make_selfplay(self) -> SelfPlay:
         args, seeds = self.args, self.seed_set.instructions
         values = {f.name: getattr(args, f.name) for f in fields(Options) if hasattr(args, f.name)}
-        options = Options(**values, max_request_tokens=self._request_budget())
-        oracle = (
-            resolve_name(":".join(args.gold_oracle.rsplit(".", 1))) if args.gold_oracle else None
-        )
+        values |= {"answer_kind": self._kind, "max_request_tokens": self._request_budget()}
+        options = Options(**values)
         return SelfPlay(
             options,
             pool=InstructionPool(seeds),
@@ -672,7 +687,7 @@ class SeRLTrainer(GRPOTrainer):
             ledger=self.ledger,
             rng=random.Random(args.seed),
             golds=dict(zip(seeds, self.seed_set.answers, strict=True)),
-            oracle=oracle,
+            oracle=self._oracle,
             watch=self.watcher.waiting_for,
         )
 
@@ -682,10 +697,8 @@ class SeRLTrainer(GRPOTrainer):
         def asked_once(judge: TextFilter) -> TextFilter:
             return lambda text: self.policy.decide(lambda: judge(text))
 
-        names, known = _filter_names(self.args.proposal_filters), filter_names()
         return tuple(
-            asked_once(load_filter(name)) if "." in name and name not in known else name
-            for name in names
+            each if isinstance(each, str) else asked_once(each) for each in self._own_filters
         )
 
     def _encoder(self) -> Encoder | None:
@@ -840,13 +853,6 @@ def _evaluation_sets(
     if probe_set:
         sets["probe_set"] = [problem["instruction"] for problem in probe_set]
     return sets
-
-
-def _filter_names(names: str) -> tuple[str, ...]:
-    from serl_trl import filters
-
-    presets = {"default": filters.default_filters, "paper": filters.paper_filters}
-    return presets.get(names) or tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def _visible(messages: Any) -> Any:
