@@ -215,7 +215,7 @@ def soak_steps(options: argparse.Namespace) -> tuple[bool, str]:
     run = options.work_dir / "long"
     # Pools of 250 steps: in a pool that only grows, everything new is soon too much like the old.
     flags = {"instructions_per_iteration": 500, "logging_steps": 5, "save_steps": 50}
-    flags["reward_funcs"] = "benchmarks.soak.ask_worker"
+    flags |= {"reward_funcs": "benchmarks.soak.ask_worker", "plugins": "benchmarks"}
     started = time.perf_counter()
     process = start(run, max_steps=steps, seed=options.seed, **flags)
     samples: list[Sample] = []

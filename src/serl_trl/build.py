@@ -25,8 +25,8 @@ from serl_trl.data import (
 from serl_trl.filters import find_filters
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_shapes import SHAPES
-from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.plugin import shown
+from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.prompts import Messages
 from serl_trl.rewards import find_reward
 from serl_trl.tables import HubUnreachableError, SeedSetError

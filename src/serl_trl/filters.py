@@ -1,7 +1,8 @@
 """Which proposals become instructions: quality first, then contamination, then novelty.
 
 A filter is a function from a text to a `Verdict`; filters are chosen by name or handed over as
-functions, and `find_filters` reads the dotted paths of an option. The order is that of the names, so the cheap ones come first.
+functions, and `find_filters` reads the dotted paths of an option. The order is that of the names,
+so the cheap ones come first.
 """
 
 import inspect
@@ -225,9 +226,9 @@ def _bind(
     given = options.get(name, {})
     if given is None:
         return None
-    bound = partial(_FILTERS[name], **{**given, **(own or {})})
+    values = {**given, **(own or {})}
     try:
-        inspect.signature(bound).bind("")
+        inspect.signature(_FILTERS[name]).bind("", **values)
     except TypeError as error:
         raise _ROLE.refuse(filter_, f"cannot be made: {one_line(error)}.") from error
-    return bound
+    return partial(_FILTERS[name], **values)

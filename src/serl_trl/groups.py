@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serl_trl.answers import extract_answer, same_answers
+from serl_trl.answers import AnswerKind, extract_answer, same_answers
 from serl_trl.verdict import KEEP, Verdict
 from serl_trl.voting import Vote, in_band, vote_groups
 
@@ -71,7 +71,7 @@ class Ballot:
 
 
 def count_ballots(
-    groups: Sequence[Sequence[Completion]], golds: Sequence[str | None], *, kind: str
+    groups: Sequence[Sequence[Completion]], golds: Sequence[str | None], *, kind: str | AnswerKind
 ) -> list[Ballot]:
     """Extract, vote and compare with gold for many groups at once.
 

@@ -48,7 +48,7 @@ class Role:
     makes: bool = False
 
     def refuse(self, text: str, reason: str) -> ValueError:
-        """Return the error that a text is refused with."""
+        """Return the error with which a text is refused."""
         return ValueError(f"{self.option}={shown(text)} {reason}")
 
 
@@ -102,11 +102,11 @@ def split(text: str, role: Role) -> tuple[str, dict[str, Any] | None]:
 
     Raises `ValueError` for what is not of the form `name(option=value)` with literal values.
     """
+    if len(text) > _MAX_CHARS:
+        raise role.refuse(text, f"has {len(text):,} characters; {_MAX_CHARS:,} are the most.")
     if _PATH.fullmatch(text):
         return text, None
     try:
-        if len(text) > _MAX_CHARS:
-            raise ValueError("too long")
         call = ast.parse(text, mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("not a call with named options")

@@ -273,8 +273,9 @@ def test_inputs_are_checked_against_the_tokenizer_and_each_other():
 
     expected = [
         "probes.jsonl has no column 'answer' for the answers; it has question.",
-        "reward_funcs=nowhere.reward cannot be imported: No module named 'nowhere'.",
-        "reward_funcs=sys.path is no function.",
+        "reward_funcs=nowhere.reward would run code of nowhere, which is not a plug-in.",
+        "reward_funcs=json.dumps would run json of Python's standard library;",
+        "reward_funcs=sys.path would run sys of Python's standard library;",
         "gold_oracle=serl_trl.sandbox.nothing cannot be imported:",
         "answer_kind=colour: ",
         "max_instruction_tokens=512 + max_completion_length=900 leave no room in the model's 1024",
@@ -485,7 +486,9 @@ def test_own_functions_are_found_beside_the_config():
     )
     sys.modules.pop("my_own_rewards", None)
 
-    inputs = load_inputs(parse(reward_funcs=["my_own_rewards.short"]))
+    file = config(reward_funcs=["my_own_rewards.short"])
+    args = SeRLParser().parse(["--config", file, "--plugins", "my_own_rewards"])
+    inputs = load_inputs(args)
 
     assert inputs.reward_funcs[0](["a", "b"]) == [0.0, 0.0]
 

@@ -254,6 +254,7 @@ def test_the_last_word_of_a_stopped_run_knows_when_nothing_can_be_gone_on_from(
 ):
     monkeypatch.syspath_prepend(Path(__file__).parent)
     options = {**TWO, "output_dir": tmp_path / "run", "reward_funcs": "failing_rewards.asks"}
+    options["plugins"] = "failing_rewards"
     command = ["train", "--config", str(ROOT / "configs" / "sandbox_cpu.yaml")]
     for name, value in {**options, "save_only_model": True}.items():
         command += [f"--{name}", str(value)]
@@ -289,7 +290,7 @@ def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
     [("raises", True, 1), ("exits", False, 9)],
 )
 def test_a_process_that_fails_takes_the_other_with_it(pair, reward, says_why, code):
-    run = pair(reward_funcs=f"failing_rewards.{reward}", ddp_timeout=30)
+    run = pair(reward_funcs=f"failing_rewards.{reward}", plugins="failing_rewards", ddp_timeout=30)
     assert run.wait(1, 240) == code
     assert run.wait(0, 30) not in (0, None)
     # One that only exits says nothing; that it did stands in the other's output.
@@ -301,7 +302,7 @@ def test_a_process_that_fails_takes_the_other_with_it(pair, reward, says_why, co
 
 
 def test_a_process_that_hangs_is_given_up_after_ddp_timeout(pair):
-    run = pair(reward_funcs="failing_rewards.hangs", ddp_timeout=10)
+    run = pair(reward_funcs="failing_rewards.hangs", plugins="failing_rewards", ddp_timeout=10)
     assert run.wait(0, 240) not in (0, None)
     assert run.ranks[1].poll() is None
     assert "Timed out waiting 10000ms" in run.said(0)

@@ -333,7 +333,7 @@ def odd_seconds(_: str) -> Verdict:
 
 
 def test_a_filter_of_the_users_own_is_asked_in_one_process(tmp_path):
-    trainer = make(tmp_path, proposal_filters=f"length,{__name__}.odd_seconds")
+    trainer = make(tmp_path, proposal_filters=f"length,{__name__}.odd_seconds", plugins=[__name__])
     told = []
 
     def decide(work):

@@ -299,13 +299,15 @@ class WithOptions(Stub):
         self.size = size
 
 
-def test_a_kind_may_be_an_object_or_a_dotted_path(monkeypatch):
-    monkeypatch.setitem(sys.modules, "my_package", sys.modules[__name__])
+def test_a_kind_may_be_an_object_or_a_dotted_path():
+    def kind(name):
+        return get_kind(f"{__name__}.{name}", plugins=[__name__])
+
     assert get_kind(OWN) is OWN
-    assert get_kind("my_package.OWN") is OWN
-    assert get_kind("my_package.WithOptions").size == 1
-    assert get_kind("my_package.WithOptions(size=3)").size == 3
-    assert group_answers(["a", "b"], kind="my_package.OWN") == [0, 0]
+    assert kind("OWN") is OWN
+    assert kind("WithOptions").size == 1
+    assert kind("WithOptions(size=3)").size == 3
+    assert group_answers(["a", "b"], kind=kind("OWN")) == [0, 0]
 
 
 def test_a_kind_may_be_made_of_functions():
@@ -321,7 +323,7 @@ def test_a_kind_may_be_made_of_functions():
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("maths", "'maths' is unknown; choose one of"),
+        ("maths", "maths is unknown; choose one of"),
         ("math(unknown=1)", "cannot be made"),
         ("math(lenient=name)", "literal values"),
         ("math(True)", "option=value"),
@@ -330,10 +332,11 @@ def test_a_kind_may_be_made_of_functions():
         ("text(min_f1=2)", "must lie in"),
         ("label(labels='colours')", "no known set"),
         ("label(labels={'a': ('x',), 'b': ('x',)})", "would name two labels"),
-        ("no_such_package.kind", "cannot be imported"),
+        ("no_such_package.kind", "no_such_package, which is not a plug-in"),
         ("serl_trl.answers.nothing", "cannot be imported"),
-        ("serl_trl.voting.in_band", "cannot be made"),
-        ("builtins.dict", "lacks name, extract"),
+        ("serl_trl.voting.in_band", "is not annotated to return such an object"),
+        ("serl_trl.voting.Vote", "lacks extract, canonical, equal"),
+        ("builtins.dict", "of Python's standard library"),
     ],
 )
 def test_a_wrong_kind_is_refused_with_a_reason(kind, message):
