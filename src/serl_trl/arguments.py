@@ -159,7 +159,6 @@ class SeRLParser(TrlParser):
         spoilt = self._take_file(file, given, origins, problems)
         if flags is None or (file.problems and not file.values):
             raise SeRLConfigError(problems)
-        problems += _only_by_flag(file, flags)
         for name, value in flags.items():
             if isinstance(value, _Unparsed):
                 problems.append(f"{name}: expected {value.expected}, got {visible(value.text)!r}.")
@@ -270,6 +269,7 @@ class SeRLParser(TrlParser):
                 known = [str(choice) for choice in option.choices]
                 yield _located(_unknown_choice(name, value, known), origins)
                 spoilt.add(name)
+        yield from (_located(problem, origins) for problem in _only_by_flag(given, origins))
         for name in spoilt:
             values[name] = self._options[name].default
         for problem in check(values, given=given.keys()):
@@ -289,24 +289,53 @@ class SeRLParser(TrlParser):
         return Arguments(*built, machine=machine)
 
 
-def _only_by_flag(file: ConfigFile, flags: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a file asks for that has code run, which only whoever starts the run may allow."""
-    named = file.values.get("plugins") or []
-    if "plugins" not in flags and named:
-        named = [str(each) for each in (named if isinstance(named, list) else [named])]
-        unknown = sorted(set(named) - installed_plugins())
-        if unknown:
-            yield (
-                f"plugins={shown(', '.join(unknown))} would run code that a config file names "
-                f"({file.place_of('plugins')}). If you trust it, say --plugins "
-                f"{shown(' '.join(unknown))}."
-            )
-    if file.values.get("trust_remote_code") and "trust_remote_code" not in flags:
+def _only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a file asks for that runs code, which only whoever starts the run may allow."""
+    named = {
+        name: value for name, value in given.items() if not origins.get(name, "--").startswith("--")
+    }
+    if strange := sorted(set(named.get("plugins") or ()) - installed_plugins()):
+        packages = shown(" ".join(strange))
+        yield f"plugins={packages} would run that code. If you trust it, say --plugins {packages}."
+    if named.get("trust_remote_code"):
         yield (
-            "trust_remote_code=True would run code from the model's repository, and a config file "
-            f"asks for it ({file.place_of('trust_remote_code')}). If you trust it, say "
-            "--trust_remote_code true."
+            "trust_remote_code=True would run code from the model's repository. If you trust it, "
+            "say --trust_remote_code true."
         )
+    kwargs = named.get("model_init_kwargs")
+    kwargs = kwargs if isinstance(kwargs, dict) else {}
+    for name in kwargs:
+        if not _only_numbers(name, kwargs[name]):
+            yield (
+                f"model_init_kwargs={{{shown(str(name))}: ...}} may run code or read other files, "
+                "so a config file cannot say it. If you want it, give --model_init_kwargs as JSON."
+            )
+    for kernel in (named.get("attn_implementation"), kwargs.get("attn_implementation")):
+        if isinstance(kernel, str) and "/" in kernel:
+            yield (
+                f"attn_implementation={shown(kernel)} would run code from the Hub. If you trust "
+                "it, say it as a flag."
+            )
+
+
+def _only_numbers(name: Any, value: Any) -> bool:
+    """Return whether an argument of `from_pretrained` only changes numbers of the model."""
+    plain = value is None or isinstance(value, int | float)
+    return name in _LOADING or (plain and name not in _RUNS_CODE)
+
+
+# Texts of `from_pretrained` that choose among what is there, and switches that let code run.
+_LOADING = {
+    "attn_implementation",
+    "device_map",
+    "dtype",
+    "revision",
+    "rope_parameters",
+    "rope_scaling",
+    "torch_dtype",
+    "variant",
+}
+_RUNS_CODE = {"trust_remote_code", "use_kernels", "use_safetensors", "weights_only", "token"}
 
 
 def _find_problems_elsewhere(values: Mapping[str, Any], *, given: Iterable[str]) -> list[str]:

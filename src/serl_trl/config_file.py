@@ -8,12 +8,21 @@ from typing import Any
 
 import yaml
 
-from serl_trl.texts import holds_password, holds_secret, list_names, near_matches, one_line, visible
+from serl_trl.environment import HARMLESS
+from serl_trl.plain_yaml import MAX_CHARS, PlainLoader, RefusedYAMLError, check_yaml
+from serl_trl.texts import (
+    holds_password,
+    holds_secret,
+    list_names,
+    near_matches,
+    one_line,
+    redacted,
+    visible,
+)
 
-MAX_BYTES = 1_000_000
-MAX_ALIASES = 20
-MAX_DEPTH = 20
+MAX_BYTES = MAX_CHARS
 
+_MAX_VALUE = 1000
 _SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS"}
 
 
@@ -45,8 +54,8 @@ def read_config_file(path: str) -> ConfigFile:
     if problem:
         return ConfigFile(path, problems=(problem,))
     try:
-        _check_events(text, path)
-        loader = _Loader(text)
+        check_yaml(text)
+        loader = PlainLoader(text)
         try:
             return _read_root(loader, path, text)
         finally:
@@ -55,26 +64,14 @@ def read_config_file(path: str) -> ConfigFile:
         return ConfigFile(path, problems=(_syntax_problem(error, path),))
     except yaml.YAMLError as error:
         return ConfigFile(path, problems=(f"{path} is no YAML: {one_line(error)}.",))
-    except _RefusedError as error:
-        return ConfigFile(path, problems=(str(error),))
+    except RefusedYAMLError as error:
+        place = f"{path}:{error.line}" if error.line else path
+        return ConfigFile(path, problems=(f"{place}: {error}",))
 
 
 def is_secret(name: str) -> bool:
     """Return whether a setting of that name holds a secret: one of its words is TOKEN, KEY, ..."""
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^A-Z0-9]+", name.upper()))
-
-
-class _RefusedError(Exception):
-    """Why a file that is YAML is not read all the same."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader without dates: `run_name: 2026-01-31` is a text."""
-
-    yaml_implicit_resolvers = {
-        start: [(tag, form) for tag, form in rules if tag != "tag:yaml.org,2002:timestamp"]
-        for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 def _read_text(path: str) -> tuple[str, str]:
@@ -107,33 +104,15 @@ def _missing(file: Path) -> str:
     return f"{where}.{hint}" + (f" There is {list_names(names)}." if names and not hint else "")
 
 
-def _check_events(text: str, path: str) -> None:
-    """Refuse what would be costly or dangerous to build, before anything is built."""
-    depth = num_aliases = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        place = f"{path}:{event.start_mark.line + 1}"
-        if isinstance(event, yaml.AliasEvent):
-            num_aliases += 1
-            if num_aliases > MAX_ALIASES:
-                raise _RefusedError(f"{place}: more than {MAX_ALIASES} aliases (*name); write out.")
-        elif isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise _RefusedError(f"{place}: nested more than {MAX_DEPTH} levels deep.")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if getattr(event, "tag", None) is not None:
-            raise _RefusedError(f"{place}: tags such as {event.tag} are not read; give the value.")
-
-
-def _read_root(loader: _Loader, path: str, text: str) -> ConfigFile:
+def _read_root(loader: PlainLoader, path: str, text: str) -> ConfigFile:
     root = loader.get_single_node()
     if root is None:
-        raise _RefusedError(f"{path} holds nothing; it must map option names to values.")
+        problem = f"{path} holds nothing; it must map option names to values."
+        return ConfigFile(path, problems=(problem,))
     if not isinstance(root, yaml.MappingNode):
         found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
         line = root.start_mark.line + 1
-        raise _RefusedError(f"{path}:{line}: must map option names to values, but holds {found}.")
+        raise RefusedYAMLError(f"must map option names to values, but holds {found}.", line)
     problems = [*_repeated_keys(root, path), *_secret_values(text, path)]
     # Merge keys (`<<: *base`) are resolved, so that their values count as the mapping's own.
     loader.flatten_mapping(root)
@@ -173,7 +152,7 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
                     places.setdefault(key.value, []).append(key.start_mark.line + 1)
             for name, lines in places.items():
                 if len(lines) > 1 and name != "<<":
-                    at = " and ".join(str(line) for line in lines)
+                    at = " and ".join(str(line) for line in lines[:20])
                     times = "twice" if len(lines) == 2 else f"{len(lines)} times"
                     yield f"{visible(name)!r} is given {times} ({path}, lines {at}); keep one."
 
@@ -203,8 +182,26 @@ def _read_env(block: Any, place: str, problems: list[str]) -> dict[str, str]:
             )
         else:
             # As a shell would have it, not as Python prints it.
-            env[name] = str(value).lower() if isinstance(value, bool) else str(value)
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if name not in HARMLESS or not text.isprintable() or len(text) > _MAX_VALUE:
+                problems.append(_not_harmless(name, text, place))
+            env[name] = text
     return env
+
+
+def _not_harmless(name: str, value: str, place: str) -> str:
+    """Return why a config cannot set a variable; what looks like a secret is not shown."""
+    shown = visible(redacted(value[:60])) + ("..." if len(value) > 60 else "")
+    if name in HARMLESS:
+        return (
+            f"env: {name}={shown} must be at most {_MAX_VALUE} characters that can be printed "
+            f"({place})."
+        )
+    return (
+        f"env: {visible(name[:60])}={shown} is not among the variables that a config may set "
+        f"({place}), because a config may come from somebody else. If you want it, set it in the "
+        f"shell.{near_matches(name[:60], HARMLESS)}"
+    )
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, path: str) -> str:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serl_trl.config_file import is_secret
 from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.plain_yaml import read_yaml
 from serl_trl.run_facts import RunFacts, is_machine_path, without_paths
 from serl_trl.texts import one_line
 
@@ -138,8 +137,8 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
         )
     for path in sorted((evaluation / RESULTS_FOLDER).glob("*.yaml")):
         try:
-            parse_eval_result_entries(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            parse_eval_result_entries(read_yaml(path))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReleaseError(f"{path} is no evaluation-result file: {one_line(error)}.") from None
         (target / RESULTS_FOLDER).mkdir(exist_ok=True)
         shutil.copyfile(path, target / RESULTS_FOLDER / path.name)

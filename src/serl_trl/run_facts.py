@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from serl_trl import __version__
+from serl_trl.plain_yaml import MAX_CHARS, load_yaml
 from serl_trl.run_files import FACTS
 from serl_trl.tables import is_hub_id
 
@@ -192,14 +193,12 @@ def installed(packages: Iterable[str]) -> dict[str, str]:
 
 def read_license(card_text: str) -> str | None:
     """Return the licence that the front matter of a card names, or `None`."""
-    import yaml
-    from huggingface_hub import ModelCard
-
+    front = re.match(r"\s*---[ \t]*\r?\n(.*?)\r?\n---", card_text[:MAX_CHARS], re.DOTALL)
     try:
-        data = ModelCard(card_text, ignore_metadata_errors=True).data
-    except (ValueError, yaml.YAMLError):
+        data = load_yaml(front[1]) if front else None
+    except ValueError:
         return None
-    found = data.get("license")
+    found = data.get("license") if isinstance(data, dict) else None
     return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]{1,60}", found) else None
 
 
@@ -216,7 +215,10 @@ def _comparable(value: Any) -> Any:
 def _license_beside(folder: Path) -> str | None:
     card = folder / "README.md"
     try:
-        return read_license(card.read_text(encoding="utf-8")) if card.is_file() else None
+        if not card.is_file():
+            return None
+        with card.open(encoding="utf-8") as file:
+            return read_license(file.read(MAX_CHARS))
     except (OSError, UnicodeDecodeError):
         return None
 

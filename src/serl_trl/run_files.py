@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serl_trl.evaluation import Measurement, bootstrap
 from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.plain_yaml import load_yaml
 from serl_trl.processes import is_main_process
 from serl_trl.texts import count_of
 
@@ -292,8 +291,8 @@ def _read_mapping(path: Path, notes: list[str], *, needed: bool = True) -> dict[
         if path.stat().st_size > _MAX_SMALL_FILE:
             raise ValueError("it is too large")
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = json.loads(text) if path.suffix == ".json" else load_yaml(text)
+    except (OSError, ValueError, RecursionError):
         notes.append(f"{path.name} cannot be read and is left out.")
         return {}
     if not isinstance(content, dict):

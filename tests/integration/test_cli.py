@@ -277,7 +277,7 @@ def test_inputs_are_checked_against_the_tokenizer_and_each_other():
         "reward_funcs=json.dumps would run json of Python's standard library;",
         "reward_funcs=sys.path would run sys of Python's standard library;",
         "gold_oracle=serl_trl.sandbox.nothing cannot be imported:",
-        "answer_kind=colour: ",
+        "answer_kind=colour is unknown; choose one of choice, json,",
         "max_instruction_tokens=512 + max_completion_length=900 leave no room in the model's 1024",
         "proposer_max_tokens=1024 leaves no room for a request in the model's 1024 tokens",
         "seeds.jsonl has 2 instructions, fewer than num_shots=8; add seeds or lower num_shots.",

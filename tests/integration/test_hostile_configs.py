@@ -105,3 +105,65 @@ def test_what_lies_beside_a_config_shadows_no_library_that_is_missing():
 def test_a_file_cannot_ask_for_code_of_the_model(capsys):
     assert check(trust_remote_code=True, model_revision="0" * 40) == 2
     assert "say --trust_remote_code true" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_init_kwargs": {"trust_remote_code": True}},
+        {"model_init_kwargs": '{"trust_remote_code": true}'},
+        {"model_init_kwargs": {"weights_only": False, "use_safetensors": False}},
+        {"model_init_kwargs": {"use_kernels": True}},
+        {"model_init_kwargs": {"attn_implementation": "someone/kernel"}},
+        {"model_init_kwargs": {"config": "/elsewhere"}},
+        {"attn_implementation": "someone/kernel"},
+        {"attn_implementation": "paged|someone/kernel@main"},
+    ],
+)
+def test_what_lets_the_loader_run_code_is_a_flag(values, capsys):
+    assert check(**values) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "serl check: 1 problem" in said or "2 problems" in said
+    assert "Traceback" not in said
+
+
+def test_numbers_of_the_model_may_stand_in_a_file():
+    assert check(model_init_kwargs={"attention_dropout": 0.1, "dtype": "float32"}) == 0
+
+
+REFUSED = (
+    "LD_PRELOAD LD_LIBRARY_PATH PATH PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS HTTPS_PROXY "
+    "https_proxy ALL_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE "
+    "WANDB_BASE_URL HF_ENDPOINT HF_HOME MLFLOW_TRACKING_URI COMET_URL_OVERRIDE NCCL_NET_PLUGIN "
+    "NCCL_CONF_FILE NCCL_DEBUG_FILE NCCL_TOPO_DUMP_FILE VLLM_PLUGINS "
+    "VLLM_ALLOW_INSECURE_SERIALIZATION VLLM_SERVER_DEV_MODE MASTER_ADDR WORLD_SIZE CUDA_HOME CC "
+    "TRITON_CACHE_DIR HOME TMPDIR TORCH_EXTENSIONS_DIR GIT_SSH_COMMAND MY_OWN "
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    REFUSED.split(),
+)
+def test_a_file_sets_only_variables_that_can_do_no_harm(name, capsys, monkeypatch):
+    before = os.environ.get(name)
+
+    assert check(env={name: "a"}) == 2
+
+    assert os.environ.get(name) == before
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"env: {name}=a is not among the variables that a config may set (run.yaml:" in said
+    assert "set it in the shell" in said
+
+
+@pytest.mark.parametrize("value", ["a\0b", "a\nb", "x" * 1001])
+def test_values_of_variables_are_one_short_line(value, capsys):
+    assert check(env={"NCCL_DEBUG": value}) == 2
+    assert "at most 1000 characters that can be printed" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_the_value_of_a_refused_variable_is_hidden_when_it_is_a_secret(capsys):
+    assert check(env={"ALL_PROXY": "http://me:hunter2@host"}) == 2
+    assert "hunter2" not in capsys.readouterr().err

@@ -122,7 +122,7 @@ def test_a_missing_file_names_what_is_near(tmp_path, monkeypatch):
 def test_a_file_beyond_a_megabyte_is_refused(tmp_path):
     (problem,) = read(tmp_path, "a: " + "x" * config_file.MAX_BYTES).problems
 
-    assert problem.endswith("holds 1,000,003 bytes; a config of at most 1,000,000 is read.")
+    assert problem.endswith("holds 200,003 bytes; a config of at most 200,000 is read.")
 
 
 @pytest.mark.parametrize("name", ["hub_token", "WANDB_API_KEY", "my-secret", "password", "apikey"])
