@@ -24,7 +24,6 @@ from trl import ModelConfig, TrlParser
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
 from serl_trl.config_options import PRESETS, RunArguments
 from serl_trl.errors import SeRLConfigError
-from serl_trl.plugin import installed_plugins, shown
 from serl_trl.preflight import (
     LATEST,
     find_config_problems,
@@ -34,6 +33,7 @@ from serl_trl.preflight import (
 )
 from serl_trl.startup import defer_heavy_imports
 from serl_trl.texts import holds_secret, near_matches, one_line, visible
+from serl_trl.trust import only_by_flag
 from serl_trl.usage import HELP_ALL, run_sections
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class SeRLParser(TrlParser):
                 known = [str(choice) for choice in option.choices]
                 yield _located(_unknown_choice(name, value, known), origins)
                 spoilt.add(name)
-        yield from (_located(problem, origins) for problem in _only_by_flag(given, origins))
+        yield from (_located(problem, origins) for problem in only_by_flag(given, origins))
         for name in spoilt:
             values[name] = self._options[name].default
         for problem in check(values, given=given.keys()):
@@ -287,55 +287,6 @@ class SeRLParser(TrlParser):
                 # What TRL, transformers and accelerate find out by themselves.
                 raise SeRLConfigError([f"{one_line(error)}."]) from error
         return Arguments(*built, machine=machine)
-
-
-def _only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a file asks for that runs code, which only whoever starts the run may allow."""
-    named = {
-        name: value for name, value in given.items() if not origins.get(name, "--").startswith("--")
-    }
-    if strange := sorted(set(named.get("plugins") or ()) - installed_plugins()):
-        packages = shown(" ".join(strange))
-        yield f"plugins={packages} would run that code. If you trust it, say --plugins {packages}."
-    if named.get("trust_remote_code"):
-        yield (
-            "trust_remote_code=True would run code from the model's repository. If you trust it, "
-            "say --trust_remote_code true."
-        )
-    kwargs = named.get("model_init_kwargs")
-    kwargs = kwargs if isinstance(kwargs, dict) else {}
-    for name in kwargs:
-        if not _only_numbers(name, kwargs[name]):
-            yield (
-                f"model_init_kwargs={{{shown(str(name))}: ...}} may run code or read other files, "
-                "so a config file cannot say it. If you want it, give --model_init_kwargs as JSON."
-            )
-    for kernel in (named.get("attn_implementation"), kwargs.get("attn_implementation")):
-        if isinstance(kernel, str) and "/" in kernel:
-            yield (
-                f"attn_implementation={shown(kernel)} would run code from the Hub. If you trust "
-                "it, say it as a flag."
-            )
-
-
-def _only_numbers(name: Any, value: Any) -> bool:
-    """Return whether an argument of `from_pretrained` only changes numbers of the model."""
-    plain = value is None or isinstance(value, int | float)
-    return name in _LOADING or (plain and name not in _RUNS_CODE)
-
-
-# Texts of `from_pretrained` that choose among what is there, and switches that let code run.
-_LOADING = {
-    "attn_implementation",
-    "device_map",
-    "dtype",
-    "revision",
-    "rope_parameters",
-    "rope_scaling",
-    "torch_dtype",
-    "variant",
-}
-_RUNS_CODE = {"trust_remote_code", "use_kernels", "use_safetensors", "weights_only", "token"}
 
 
 def _find_problems_elsewhere(values: Mapping[str, Any], *, given: Iterable[str]) -> list[str]:
