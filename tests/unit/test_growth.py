@@ -1,0 +1,81 @@
+"""Whatever a model writes is read in time that grows no faster than its length."""
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from serl_trl import filters
+from serl_trl.answers import KINDS, get_kind
+from serl_trl.contamination import ContaminationGuard
+from serl_trl.novelty import NoveltyRule
+from serl_trl.report_blocks import Excerpt, Report, written
+from serl_trl.report_html import render_html
+from serl_trl.report_markdown import render_markdown
+from tests.unit.growth import Reader, faster_than_linear, read_by_functions
+
+# Every option of a kind, with a value that changes how it reads; "" stands for none.
+KIND_OPTIONS = {
+    "lenient": True,
+    "labels": "entailment",
+    "min_f1": 0.5,
+    "abs_tol": 0.1,
+    "rel_tol": 0.1,
+    "several": False,
+    "ordered": True,
+}
+BOUNDS: dict[str, Any] = {"max_words": 10**9, "max_tokens": 10**9, "count_tokens": len}
+KNOWN = [f"What is the sum of {n} apples and {n + 1} pears?" for n in range(8)]
+
+
+def options_of(name: str) -> list[str]:
+    fields = [field.name for field in dataclasses.fields(get_kind(name)) if field.name != "name"]
+    return [field for field in fields if name != "set" or field != "ordered"]
+
+
+def readers() -> dict[str, Reader]:
+    found = read_by_functions()
+    for name in KINDS:
+        for option in ["", *options_of(name)]:
+            text = f"{name}({option}={KIND_OPTIONS.get(option)!r})" if option else name
+            kind = get_kind(text)
+            if option in ("", "lenient"):
+                found[f"kind {text} extract"] = kind.extract
+            if option != "lenient":
+                found[f"kind {text} canonical"] = kind.canonical
+                found[f"kind {text} equal"] = lambda text, kind=kind: kind.equal(text, text + "1")
+    for name in filters.filter_names():
+        found[f"filter {name}"] = filters.ProposalFilter(
+            names=[name], novelty="plain", special_tokens=["<|end|>"], **BOUNDS
+        ).judge
+    found["contamination"] = ContaminationGuard({"test": KNOWN}, ngram=5, max_rouge_l=0.7).judge
+    for kind in ("math", "plain"):
+        rule = NoveltyRule(kind=kind, max_rouge_l=0.7, max_per_template=3)
+        rule.add(KNOWN)
+        found[f"novelty {kind}"] = rule.judge
+    for render in (render_markdown, render_html):
+        found[render.__name__] = lambda text, render=render: render(
+            Report(text, text, (Excerpt(written(text, max_chars=10**9), notes=(text,)),))
+        )
+    return found
+
+
+READERS = readers()
+
+
+def test_every_option_of_every_kind_is_tried():
+    assert {option for name in KINDS for option in options_of(name)} <= KIND_OPTIONS.keys()
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_time_grows_no_faster_than_the_text(name, monkeypatch):
+    # The chain refuses long texts unread; its filters must not need that.
+    monkeypatch.setattr(filters, "MAX_CHARS", 10**9)
+
+    assert faster_than_linear(READERS[name], boxed=name.startswith("kind")) == []
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", r"\s+$", "(?:a|aa)+b"])
+def test_a_bad_pattern_is_found(pattern):
+    assert faster_than_linear(re.compile(pattern).search)
