@@ -24,6 +24,15 @@ from serl_trl.data import (
 )
 from serl_trl.filters import find_filters
 from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.model_files import (
+    ELSEWHERE,
+    ModelFileError,
+    check_model,
+    find_model,
+    float16_problem,
+    refuse_bad_model,
+    tokenizer_problem,
+)
 from serl_trl.model_shapes import SHAPES
 from serl_trl.plugin import shown
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
@@ -73,11 +82,12 @@ class Inputs:
         return self.count_tokens(text)
 
 
-def load_inputs(args: Arguments, *, looking: bool = False) -> Inputs:
-    """Load and check everything a run reads but the weights.
+def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True) -> Inputs:
+    """Load and check everything a run reads but the weights, of which it reads the headers.
 
     With `looking` no code of a plug-in is called; that, and what only the Hub could tell, is passed
-    over and named in `skipped`. Raises `SeRLConfigError` with all problems.
+    over and named in `skipped`. Without `to_train` the model is only going to write. Raises
+    `SeRLConfigError` with all problems.
     """
     problems: list[str] = []
     skipped: list[str] = []
@@ -87,7 +97,7 @@ def load_inputs(args: Arguments, *, looking: bool = False) -> Inputs:
             return work()
         except (HubUnreachableError, _UnreachableError) as error:
             (skipped if looking else problems).append(f"{what}: {error}")
-        except (SeedSetError, _NotLoadedError) as error:
+        except (SeedSetError, ModelFileError, _NotLoadedError) as error:
             problems.append(str(error))
         return None
 
@@ -96,6 +106,7 @@ def load_inputs(args: Arguments, *, looking: bool = False) -> Inputs:
     skipped += named.skipped
     tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
     context = attempt(lambda: load_context(args), "model configuration")
+    rows = attempt(lambda: _check_weights(args), "weights") if context is not None else None
     seed_set = attempt(lambda: _load_seeds(args), "seed set")
     probe_set = None
     if run.probe_set:
@@ -116,6 +127,10 @@ def load_inputs(args: Arguments, *, looking: bool = False) -> Inputs:
         {name: read for name, read in evaluation_sets.items() if read is not None},
         tuple(skipped),
     )
+    if rows is not None and tokenizer is not None:
+        problems += filter(None, [tokenizer_problem(tokenizer, rows)])
+    if context is not None:
+        problems += _check_loading(args, to_train=to_train)
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
     if problems:
         raise SeRLConfigError(list(dict.fromkeys(problems)))
@@ -181,8 +196,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
     config, model, seed_set = args.config, args.model, inputs.seed_set
     adapter = adapter_config(args)
     assert seed_set is not None, "a run is built only when nothing was skipped"
-    init_kwargs = config.model_init_kwargs or {}
-    assert not isinstance(init_kwargs, str), "the config reads JSON"
+    init_kwargs = _init_kwargs(args)
     config.model_init_kwargs = {
         "revision": model.model_revision,
         "trust_remote_code": config.trust_remote_code,
@@ -190,17 +204,62 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         "dtype": model.dtype,
         **init_kwargs,
     }
-    return SeRLTrainer(
-        model=_load_adapter(args, adapter) if adapter else model_path(args),
-        args=config,
-        seed_set=seed_set,
-        eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
-        processing_class=inputs.tokenizer,
-        reward_funcs=list(inputs.reward_funcs) or None,
-        peft_config=None if adapter else get_peft_config(model),
-        quantization_config=None if adapter else get_quantization_config(model),
-        evaluation_sets=inputs.evaluation_sets,
+    try:
+        return SeRLTrainer(
+            model=_load_adapter(args, adapter) if adapter else model_path(args),
+            args=config,
+            seed_set=seed_set,
+            eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
+            processing_class=inputs.tokenizer,
+            reward_funcs=list(inputs.reward_funcs) or None,
+            peft_config=None if adapter else get_peft_config(model),
+            quantization_config=None if adapter else get_quantization_config(model),
+            evaluation_sets=inputs.evaluation_sets,
+        )
+    except ModelFileError as error:
+        raise SeRLConfigError([str(error)]) from error
+
+
+def _check_weights(args: Arguments) -> int | None:
+    """Check what is on the disk by its headers; return the number of rows of the embedding."""
+    from transformers import AutoConfig
+
+    if any(name in _init_kwargs(args) for name in ELSEWHERE):
+        return None
+    adapter = adapter_config(args)
+    base, found = find_model(
+        model_path(args), revision=args.model.model_revision, adapter=adapter, local_only=True
     )
+    if base is None or (adapter and found is None):
+        return None
+    return check_model(_from_pretrained(AutoConfig, args, adapter), base, found, adapter)
+
+
+def _check_loading(args: Arguments, *, to_train: bool) -> list[str]:
+    """Return what is wrong with how the weights are to be loaded."""
+    from transformers import AutoConfig
+
+    given = _init_kwargs(args)
+    problems = []
+    if given.get("weights_only") is False:
+        problems.append(
+            "model_init_kwargs: weights_only=False is refused: a pickled file could run anything; "
+            "leave it out, or store the model as safetensors."
+        )
+    if to_train:
+        adapter = adapter_config(args)
+        adapts = bool(args.model.use_peft) or adapter is not None
+        dtype = given.get("dtype", args.model.dtype)
+        if dtype == "auto":
+            dtype = _from_pretrained(AutoConfig, args, adapter).dtype
+        problems.append(float16_problem(dtype, adapts=adapts))
+    return [problem for problem in problems if problem]
+
+
+def _init_kwargs(args: Arguments) -> dict[str, Any]:
+    given = args.config.model_init_kwargs or {}
+    assert not isinstance(given, str), "the config reads JSON"
+    return given
 
 
 def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
@@ -210,9 +269,9 @@ def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path
 
-    config, given = args.config, args.config.model_init_kwargs
-    assert isinstance(given, dict), "filled in by `build_trainer`"
-    options: dict[str, Any] = {**given, "revision": adapter.revision}
+    config = args.config
+    options: dict[str, Any] = {**_init_kwargs(args), "revision": adapter.revision}
+    refuse_bad_model(model_path(args), config, revision=args.model.model_revision, adapter=adapter)
     config.model_init_kwargs = None
     if quantised := get_quantization_config(args.model):
         options["quantization_config"] = quantised
@@ -314,7 +373,7 @@ def adapter_config(args: Arguments) -> "PeftConfig | None":
 
     try:
         adapter = PeftConfig.from_pretrained(path, revision=revision)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:
         raise _NotLoadedError(
             f"model_name_or_path={visible(path)}: its adapter_config.json cannot be read: "
             f"{one_line(error)}."
@@ -394,13 +453,15 @@ def _from_pretrained(
             trust_remote_code=args.config.trust_remote_code,
             **options,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # Readers of tokenizers and configs raise nearly anything for a damaged file.
         if not is_local_path(path) and _hub_is_unreachable(error):
             raise _UnreachableError(
                 f"{subject} is no folder in {Path.cwd()}, and the Hub "
                 "cannot be reached; check the connection, or download the model beforehand."
             ) from error
-        raise _NotLoadedError(f"{subject} cannot be loaded: {one_line(error)}.") from error
+        what = "its tokenizer" if loader.__name__ == "AutoTokenizer" else "config.json"
+        raise _NotLoadedError(f"{subject} cannot be loaded: {what}: {one_line(error)}.") from error
 
 
 def _hub_is_unreachable(error: BaseException | None) -> bool:

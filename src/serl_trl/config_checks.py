@@ -57,6 +57,7 @@ def out_of_range(
     return problems
 
 
+_ONE_COMPLETION = ("num_return_sequences", "return_dict_in_generate", "n", "best_of")
 _PROMPT_TEXTS = ("domain", "proposer_system", "proposer_request", "rollout_system")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -119,6 +120,12 @@ def _bad_combinations(values: Mapping[str, Any]) -> list[str]:
             "what is not meant for others. `serl push RUN` pushes at any time."
         )
     kwargs = values.get("generation_kwargs")
+    problems += [
+        f"generation_kwargs: {name}={kwargs[name]} is refused: a prompt gets one completion at a "
+        "time, as bare tokens; num_generations says how many vote. Leave it out."
+        for name in _ONE_COMPLETION
+        if isinstance(kwargs, Mapping) and kwargs.get(name) not in (None, False, 1)
+    ]
     if values.get("use_vllm") and isinstance(kwargs, Mapping) and "seed" in kwargs:
         problems.append(
             f"generation_kwargs={{seed: ...}} with vllm_mode={values.get('vllm_mode')} makes all "

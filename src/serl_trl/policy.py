@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
+from transformers import GenerationConfig
 from trl.trainer.utils import pad
 
 from serl_trl.groups import Completion, Group
@@ -320,7 +321,7 @@ def kept_precision(trainer: "SeRLTrainer") -> Generator[None]:
         return
     args: Any = trainer.args
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    changes = [(args, "bf16", False), (args, "fp16", False)]
+    changes: list[tuple[Any, str, Any]] = [(args, "bf16", False), (args, "fp16", False)]
     changes += [(model, "generate_batch", _checked(model.generate_batch))]
     # It would fetch other kernels than those that score, and they refuse float32.
     if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
@@ -360,6 +361,53 @@ def _checked(generate_batch: Callable[..., dict[str, Any]]) -> Callable[..., dic
         return outputs
 
     return checked
+
+
+@contextmanager
+def own_sampling(trainer: "SeRLTrainer") -> Generator[None]:
+    """Keep the model's `generation_config.json` from changing how `trainer` generates in the block.
+
+    transformers fills in from it whatever TRL does not set: three completions per prompt, a ban on
+    repeated words. It is saved with the model as it was.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = model.get_base_model() if is_peft_model(model) else model
+    saved = model.generation_config
+    model.generation_config = GenerationConfig(
+        **{name: getattr(saved, name, None) for name in _KEPT_IN_GENERATION}
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = saved
+
+
+_KEPT_IN_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
+
+
+def note_foreign_sampling(trainer: "SeRLTrainer") -> None:
+    """Say what of the model's `generation_config.json` this run does not use.
+
+    Where transformers would refuse to save it, it is mended.
+    """
+    config = trainer.model.generation_config
+    # Those that TRL sets, and those without effect beside them.
+    known = {*getattr(trainer, "generation_kwargs", {}), *_KEPT_IN_GENERATION, *_WITHOUT_EFFECT}
+    foreign = {name: value for name, value in config.to_diff_dict().items() if name not in known}
+    if foreign and not trainer.use_vllm:
+        named = ", ".join(f"{name}={value}" for name, value in foreign.items())
+        logger.warning("generation_config.json sets %s; this run generates without.", named)
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        config.do_sample = True
+        logger.warning(
+            "generation_config.json contradicts itself (sampling values without do_sample); it "
+            "is saved with do_sample=True."
+        )
+
+
+_WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
 
 
 def context_tokens(trainer: "SeRLTrainer") -> int | None:

@@ -46,7 +46,19 @@ from serl_trl.groups import Group
 from serl_trl.guards import NonFiniteGuard, Stopping, name_lost_process, refuse_nonfinite_weights
 from serl_trl.hub import push_model, write_card
 from serl_trl.ledger import PRIVATE_FOLDER, JsonLines
-from serl_trl.policy import Sampling, TrainerPolicy, context_tokens
+from serl_trl.model_files import (
+    ModelFileError,
+    refuse_bad_model,
+    refuse_float16,
+    tokenizer_problem,
+)
+from serl_trl.policy import (
+    Sampling,
+    TrainerPolicy,
+    context_tokens,
+    note_foreign_sampling,
+    own_sampling,
+)
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
 from serl_trl.run_facts import gather_facts, write_facts
@@ -104,9 +116,12 @@ class SeRLTrainer(GRPOTrainer):
     added to it with `args.reward_weights` (whose first entry weighs the label reward). The other
     arguments are those of `GRPOTrainer`.
 
+    A model that is given by its name is looked at before it is loaded: each tensor must be there,
+    finite and of its shape. That reads the files once, about a second per GB.
+
     Raises `ValueError` when the seed set is empty, too small for a request, or lacks what the
-    label reward needs; `CheckpointError` when another process trains in the run's folder, which a
-    trainer keeps to itself for as long as it lives.
+    label reward needs, and when the model's files are bad; `CheckpointError` when another process
+    trains in the run's folder, which a trainer keeps to itself for as long as it lives.
 
     Source: SeRL, arXiv 2505.20347. Departures are listed in `docs/method.md`.
     """
@@ -146,6 +161,8 @@ class SeRLTrainer(GRPOTrainer):
         if args.label_reward == "none" and not extra:
             raise ValueError("label_reward=none needs at least one reward function; give one.")
         label = [] if args.label_reward == "none" else [self._label_reward(args)]
+        if isinstance(model, str):
+            refuse_bad_model(model, args)
         self._hold = in_first(lambda: hold(private_folder(args).parent))
         super().__init__(
             model=model,
@@ -159,7 +176,11 @@ class SeRLTrainer(GRPOTrainer):
             peft_config=peft_config,
         )
         keep_quantised_base(self.model)
+        rows = getattr(self.model.get_input_embeddings(), "num_embeddings", None)
+        if rows and (problem := tokenizer_problem(self._tokenizer, rows)):
+            raise ModelFileError(problem)
         prepare_engine(self)
+        note_foreign_sampling(self)
         if problems := self._seed_problems():
             raise ValueError("\n".join(problems))
         self.stopping = Stopping(self)
@@ -300,9 +321,10 @@ class SeRLTrainer(GRPOTrainer):
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         if self._handed_on is None:
-            return super()._generate_single_turn(
-                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-            )
+            with own_sampling(self):
+                return super()._generate_single_turn(
+                    prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+                )
         rollouts = self._handed_on
         logprobs = [rollout.logprobs for rollout in rollouts]
         return [rollout.token_ids for rollout in rollouts], (
@@ -486,6 +508,7 @@ class SeRLTrainer(GRPOTrainer):
         "auto" for that or else a fresh start. What the run wrote after it is moved aside. Raises
         `CheckpointError` when it is damaged or belongs to another configuration.
         """
+        refuse_float16(self.model, self.args)
         found = self.saving.start(resume_from_checkpoint)
         with self.stopping.listening(), name_lost_process(self.accelerator, self.args):
             return super().train(found, trial, ignore_keys_for_eval)
