@@ -185,7 +185,7 @@ def propose(argv: Sequence[str], out: Console) -> int:
     with tempfile.TemporaryDirectory() as folder:
         # The trainer needs a folder, and looking must not touch the run's own.
         args = _parse("propose", [*argv, "--output_dir", folder], extra=ProposeOptions)
-        inputs = load_inputs(args)
+        inputs = load_inputs(args, to_train=False)
         trainer = build_trainer(args, inputs)
         judged = trainer.propose(args.extra.num)
         trainer.end()

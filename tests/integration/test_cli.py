@@ -185,11 +185,17 @@ def test_train_py_is_serl_train():
 
 
 def test_check_says_what_a_config_means(capsys, monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("check loads weights")
+    from transformers import LlamaForCausalLM
 
-    monkeypatch.setattr("transformers.LlamaForCausalLM.from_pretrained", refuse)
-    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", refuse)
+    make = LlamaForCausalLM.from_pretrained
+
+    def without_weights(path, *args, **options):
+        # To compare shapes, a model without data is built.
+        assert path is None and options["device_map"] == "meta", "check loads weights"
+        return make(path, *args, **options)
+
+    monkeypatch.setattr("transformers.LlamaForCausalLM.from_pretrained", without_weights)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", without_weights)
     path = config(max_steps=None, instructions_per_iteration=10, num_selfplay_iterations=2)
 
     assert main(["check", "--config", path, "--json", "out.json"]) == 0
@@ -297,7 +303,7 @@ def test_a_tokenizer_without_template_or_end_is_named(tiny_model):
     tokenizer.chat_template = None
     tokenizer.eos_token = None
     tokenizer.save_pretrained("bare")
-    for name in ("config.json", "generation_config.json"):
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
         Path("bare", name).write_bytes(Path(tiny_model, name).read_bytes())
 
     found = problems_of(model_name_or_path="./bare")

@@ -226,6 +226,7 @@ def test_float16_is_refused_for_training_all_weights_only(model, tmp_path, capsy
     assert main(["check", *flags(model, "--dtype", dtype)]) == 2
     assert "dtype=float16 is refused" in capsys.readouterr().err
     assert main(["check", *flags(model, "--dtype", dtype, "--use_peft", "true")]) == 0
+    assert main(["propose", *flags(model, "--dtype", dtype, "--num", "1")]) == 0
     options = {**OPTIONS, "model_init_kwargs": {"dtype": dtype}}
     trainer = SeRLTrainer(str(model), SeRLConfig(output_dir=str(tmp_path), **options), SEEDS)
     with pytest.raises(ValueError, match="dtype=float16 is refused"):

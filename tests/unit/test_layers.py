@@ -39,6 +39,7 @@ HEAVY = {
     "describe",
     "engine",
     "guards",
+    "model_files",
     "policy",
     "preflight",
     "sandbox.measure",

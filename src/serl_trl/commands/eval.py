@@ -235,7 +235,7 @@ def _prepare(
         raise SeRLConfigError([*error.problems, *_rest_of(argv, first, scratch)]) from error
     sets, problems = _load_sets(args)
     try:
-        inputs = load_inputs(args)
+        inputs = load_inputs(args, to_train=False)
     except SeRLConfigError as error:
         raise SeRLConfigError([*problems, *error.problems]) from error
     problems += [text for each in sets for text in _too_long(each, args, inputs)]
