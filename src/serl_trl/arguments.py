@@ -1,21 +1,14 @@
 """Options of a run: flags beat the YAML file, which beats the preset, which beats the defaults."""
 
 import argparse
-import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from enum import Enum
-from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
-    Literal,
     NoReturn,
-    Union,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
@@ -24,6 +17,14 @@ from trl import ModelConfig, TrlParser
 from serl_trl.config_file import ConfigFile, is_secret, read_config_file
 from serl_trl.config_options import PRESETS, RunArguments
 from serl_trl.errors import SeRLConfigError
+from serl_trl.option_values import (
+    alternatives,
+    convert,
+    enum_values,
+    item_kinds,
+    read_json,
+    read_words,
+)
 from serl_trl.preflight import (
     LATEST,
     find_config_problems,
@@ -82,6 +83,7 @@ class SeRLParser(TrlParser):
         }
         for action in self._actions:
             _defer_checks(action)
+            _allow_words(action, self._options.get(action.dest))
 
     def format_help(self) -> str:
         """Return the whole page: the command's own options, those of self-play, then TRL's."""
@@ -160,11 +162,11 @@ class SeRLParser(TrlParser):
         if flags is None or (file.problems and not file.values):
             raise SeRLConfigError(problems)
         for name, value in flags.items():
-            if isinstance(value, _Unparsed):
-                problems.append(f"{name}: expected {value.expected}, got {visible(value.text)!r}.")
+            try:
+                given[name], origins[name] = self._read_flag(name, value), f"--{name}"
+            except TypeError as error:
+                problems.append(f"{name}: {error}.")
                 spoilt.add(name)
-            else:
-                given[name], origins[name] = value, f"--{name}"
         for name in nulls:
             if name not in self._options:
                 problems.append(self._unknown_name(name, f"'{name}'", "option", self._options))
@@ -188,11 +190,13 @@ class SeRLParser(TrlParser):
         unset = argparse.Namespace(**{action.dest: _UNSET for action in self._actions})
         parsed, unknown = self.parse_known_args(list(argv), unset)
         flags = {name: value for name, value in vars(parsed).items() if value is not _UNSET}
-        for name, value in flags.items():
-            if isinstance(value, list):
-                unparsed = [item for item in value if isinstance(item, _Unparsed)]
-                flags[name] = unparsed[0] if unparsed else value
         return flags, list(self._unknown_flags(unknown))
+
+    def _read_flag(self, name: str, value: Any) -> Any:
+        if isinstance(value, bool):
+            return value  # a flag that stands alone
+        words = [value] if isinstance(value, str) else value
+        return read_words(words, self._options[name].hint, name=name)
 
     def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[str]:
         follows_flag = False
@@ -233,13 +237,9 @@ class SeRLParser(TrlParser):
             if name != "hub_token" and holds_secret(str(value)):
                 spoilt.add(name)  # the file's problems name it already, with its line
             try:
-                given[name] = convert(value, option.hint)
+                given[name] = convert(value, option.hint, name=name)
                 origins[name] = place
             except TypeError as error:
-                takes_bool = name in ("scale_rewards", "resume", "resume_from_checkpoint")
-                if takes_bool and isinstance(value, bool):
-                    given[name], origins[name] = value, place
-                    continue
                 problems.append(f"{name}: {error} ({place}).")
                 spoilt.add(name)
         return spoilt
@@ -261,7 +261,7 @@ class SeRLParser(TrlParser):
         for name, value in given.items():
             option = self._options[name]
             try:
-                given[name] = values[name] = _read_json(value, option.hint)
+                given[name] = values[name] = read_json(value, option.hint)
             except ValueError as error:
                 yield _located(f"{name}={visible(value)} is no JSON: {one_line(error)}.", origins)
                 spoilt.add(name)
@@ -302,14 +302,6 @@ class _Option:
     choices: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class _Unparsed:
-    """The text of a flag that is no value of its type."""
-
-    text: str
-    expected: str
-
-
 class _Unset:
     """A flag that was not given."""
 
@@ -317,120 +309,43 @@ class _Unset:
 _UNSET = _Unset()
 
 
+# Their hints say text, and TRL and we take a truth value too.
+_TAKE_BOOL = ("scale_rewards", "resume", "resume_from_checkpoint")
+
+
 def _options_of(type_: Any) -> list[_Option]:
     hints = get_type_hints(type_)
     options = []
     for item in fields(type_):
         hint = hints[item.name]
+        if item.name in _TAKE_BOOL:
+            hint = hint | bool
         default = item.default
         if item.default_factory is not MISSING:
             default = item.default_factory()
-        choices = item.metadata.get("choices") or _enum_values(hint)
+        choices = item.metadata.get("choices") or enum_values(alternatives(hint))
         options.append(_Option(item.name, hint, default, tuple(choices)))
     return options
 
 
-def _enum_values(hint: Any) -> list[Any]:
-    kinds = [kind for kind in _alternatives(hint) if isinstance(kind, type)]
-    return [member.value for kind in kinds if issubclass(kind, Enum) for member in kind]
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _allow_words(action: argparse.Action, option: _Option | None) -> None:
+    """Let a flag be followed by what its type allows: nothing where that means true, or a list."""
+    if option is None or action.nargs == 0:
+        return
+    kinds = alternatives(option.hint)
+    if item_kinds(kinds):
+        action.nargs = "+"
+    elif bool in kinds and str not in kinds:
+        action.nargs, action.const = "?", True
 
 
 def _defer_checks(action: argparse.Action) -> None:
-    """Keep a value that does not fit, so that all problems can be named together."""
+    """Keep the words of a flag as they are, so that all problems can be named together."""
     if action.choices is not None:
         if action.metavar is None:
             action.metavar = "{" + ",".join(str(choice) for choice in action.choices) + "}"
         action.choices = None
-    if action.type is not None:
-        action.type = _lenient(action.type)
-
-
-def _lenient(parse: Any) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except (ValueError, TypeError, argparse.ArgumentTypeError):
-            truth = "true or false"
-            expected = {"string_to_bool": truth, "bool": truth}.get(parse.__name__, parse.__name__)
-            return _Unparsed(text, expected)
-
-    return read
-
-
-def convert(value: Any, hint: Any) -> Any:
-    """Return a YAML value as the type that `hint` says.
-
-    A whole number is a float too, a text that spells a number is one (YAML reads 1e-6 as text), a
-    single text is a list of one, and `no` is the choice "no". Nothing else is changed.
-
-    Raises `TypeError` saying what was expected.
-    """
-    kinds = _alternatives(hint)
-    for kind in kinds:
-        if _is_a(value, kind):
-            return value
-    if any(kind is float for kind in kinds) and isinstance(value, int | str):
-        try:
-            if not isinstance(value, bool):
-                return float(value)
-        except (ValueError, OverflowError):
-            pass  # reported below, like any other value of the wrong type
-    if isinstance(value, str) and any(kind == list[str] for kind in kinds):
-        return [value]
-    if value is False and "no" in _enum_values(hint):
-        return "no"
-    raise TypeError(f"expected {_describe(kinds)}, got {_shown(value)}")
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    origin = get_origin(kind)
-    if kind is int:
-        # Bounded, so that no later arithmetic or message grows without end.
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    if kind is float:
-        return isinstance(value, float)
-    if origin is Literal:
-        return any(value is choice for choice in get_args(kind))
-    if origin is list:
-        item = get_args(kind)[0]
-        return isinstance(value, list) and all(_is_a(each, item) for each in value)
-    if origin is dict or kind is dict:
-        return isinstance(value, dict)
-    return isinstance(kind, type) and isinstance(value, kind)
-
-
-def _describe(kinds: Sequence[Any]) -> str:
-    names = {NoneType: "null", bool: "true or false", str: "text", dict: "a mapping"}
-    described = []
-    for kind in kinds:
-        if get_origin(kind) is list:
-            described.append(f"a list of {_describe(get_args(kind)[:1])}")
-        elif get_origin(kind) is dict:
-            described.append("a mapping")
-        elif get_origin(kind) is Literal:
-            described += [str(choice).lower() for choice in get_args(kind)]
-        elif not (isinstance(kind, type) and issubclass(kind, Enum)):
-            described.append(names.get(kind, kind.__name__))
-    return " or ".join(dict.fromkeys(described))
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    kind = {str: "text", dict: "mapping", list: "list"}.get(type(value), type(value).__name__)
-    text = visible(repr(value) if isinstance(value, str) else str(value))
-    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _read_json(value: Any, hint: Any) -> Any:
-    takes_mapping = any(kind is dict or get_origin(kind) is dict for kind in _alternatives(hint))
-    if takes_mapping and isinstance(value, str) and value.lstrip().startswith("{"):
-        return json.loads(value)
-    return value
+    action.type = None
 
 
 def _take_resume(given: dict[str, Any], origins: dict[str, str]) -> Iterator[str]:
