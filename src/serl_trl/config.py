@@ -36,6 +36,8 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
             # would be waited for half an hour.
             timeout = timedelta(seconds=self.ddp_timeout)
             PartialState(cpu=True, backend=self.ddp_backend, timeout=timeout)
+        if self.report_to is None:
+            self.report_to = "none"  # transformers would look for a tracker called None
         super().__post_init__()
         if self.probe_samples is None:
             self.probe_samples = self.num_generations

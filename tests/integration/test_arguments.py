@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from serl_trl import arguments, preflight
-from serl_trl.arguments import REMOVED, Arguments, SeRLConfigError, SeRLParser, convert
+from serl_trl.arguments import REMOVED, Arguments, SeRLConfigError, SeRLParser
 from serl_trl.checkpoint import Facts, publish, save_state
 from serl_trl.config import PRESETS
+from serl_trl.option_values import convert
 from serl_trl.preflight import find_run_problems
 from serl_trl.prompts import PromptStyle
 from serl_trl.sandbox import STYLE

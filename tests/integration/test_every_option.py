@@ -92,7 +92,7 @@ def read(argv: list[str]) -> dict[str, Any]:
 
 
 def in_file(values: dict[str, Any]) -> list[str]:
-    Path("run.yaml").write_text(yaml.safe_dump(values))
+    Path("run.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return ["--config", "run.yaml"]
 
 
@@ -191,6 +191,11 @@ def test_lists_take_one_item_and_whole_numbers():
     assert read(["--report_to", "a", "b"])["report_to"] == ["a", "b"]
     assert read_words(["1", "2"], list[int] | None) == [1, 2]
     assert convert("2", list[float]) == [2.0]
+
+
+def test_no_tracker_has_three_spellings():
+    for value in (None, "none", []):
+        assert SeRLConfig(use_cpu=True, bf16=False, report_to=value).report_to == []
 
 
 def test_abbreviations_stay_off():
