@@ -60,6 +60,8 @@ TYPICAL = {
 }
 # No text stands for an object of a class, for TRL as little.
 ONLY_PYTHON = {"parallelism_config"}
+# A config may be somebody else's, so what runs code is said on the command line.
+ONLY_A_FLAG = {"plugins", "trust_remote_code"}
 
 
 def typical(name: str) -> Any:
@@ -107,7 +109,7 @@ def test_a_flag_and_a_file_mean_what_python_means(name):
     read_as = "resume_from_checkpoint" if name == "resume" else name
 
     flag = read([f"--{name}", *as_words(value)])
-    file = read(in_file({name: value}))
+    file = flag if name in ONLY_A_FLAG else read(in_file({name: value}))
 
     assert repr(flag[read_as]) == repr(file[read_as]) == repr(value)
     if "_" in name:
@@ -170,7 +172,8 @@ def test_a_mapping_in_json_is_read_as_trl_reads_it(name):
     expected = {"a": True, "b": 3, "c": 0.5, "d": {"e": 12}, "f": "x1", "g": [1]}
 
     assert read([f"--{name}", text])[name] == expected
-    assert read(in_file({name: text}))[name] == expected
+    if name != "model_init_kwargs":  # which a file may not fill with anything
+        assert read(in_file({name: text}))[name] == expected
 
 
 @pytest.mark.parametrize(
