@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serl_trl.quiet import withhold_import_notices
+
 if TYPE_CHECKING:
     from serl_trl.answers import extract_answer, same_answer
     from serl_trl.build import trainer_from_config
@@ -36,6 +38,9 @@ _HOMES = {
     "evaluate_benchmarks": "serl_trl.evaluate",
     "trainer_from_config": "serl_trl.build",
 }
+
+
+withhold_import_notices()
 
 
 def __getattr__(name: str) -> Any:

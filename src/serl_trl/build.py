@@ -37,6 +37,7 @@ from serl_trl.model_shapes import SHAPES
 from serl_trl.plugin import shown
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.prompts import Messages
+from serl_trl.quiet import own_lines_only
 from serl_trl.rewards import find_reward
 from serl_trl.tables import HubUnreachableError, SeedSetError
 from serl_trl.texts import count_of, examples, one_line, visible
@@ -184,6 +185,7 @@ def _find_named(args: Arguments, *, looking: bool) -> _Named:
     return _Named(made, rewards, tuple(problems), tuple(skipped))
 
 
+@own_lines_only()
 def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
     """Build the trainer, which loads the weights; an adapter goes on as it is, with its own rank.
 

@@ -13,7 +13,6 @@ import json
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,8 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if not {*HELP}.isdisjoint(rest):
         _show_help(command, out, whole=not {*HELP_ALL}.isdisjoint(rest))
-    # TRL's own default sets off transformers' notice about a name that changes in version 6.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
     try:
         return _find(command)(rest, out)
     except SeRLConfigError as error:

@@ -12,6 +12,7 @@ from trl import GRPOConfig
 from serl_trl.config_checks import find_problems
 from serl_trl.config_options import PRESETS, SelfPlayOptions
 from serl_trl.prompts import PromptStyle
+from serl_trl.quiet import own_lines_only
 from serl_trl.texts import redacted
 
 
@@ -27,6 +28,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
     Raises `ValueError` naming every bad value at once.
     """
 
+    @own_lines_only()
     def __post_init__(self) -> None:
         problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
         if problems:

@@ -61,6 +61,7 @@ from serl_trl.policy import (
 )
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
+from serl_trl.quiet import own_lines_only
 from serl_trl.run_facts import gather_facts, write_facts
 from serl_trl.saving import Saving, in_first
 from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
@@ -134,6 +135,7 @@ class SeRLTrainer(GRPOTrainer):
     optimizer: Any
     ref_model: Any
 
+    @own_lines_only()
     def __init__(
         self,
         model: Any,
@@ -496,6 +498,7 @@ class SeRLTrainer(GRPOTrainer):
 
     # State: how it is saved and restored is in `saving.py`.
 
+    @own_lines_only()
     def train(
         self,
         resume_from_checkpoint: str | bool | None = None,
@@ -513,6 +516,7 @@ class SeRLTrainer(GRPOTrainer):
         with self.stopping.listening(), name_lost_process(self.accelerator, self.args):
             return super().train(found, trial, ignore_keys_for_eval)
 
+    @own_lines_only()
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless a weight is not finite: that raises `NonFiniteError`."""
         save = super().save_model
@@ -597,6 +601,7 @@ class SeRLTrainer(GRPOTrainer):
 
     # Looking without training.
 
+    @own_lines_only()
     def propose(self, num: int) -> list[JudgedProposal]:
         """Write at least `num` proposals with the present weights, each with its fate.
 
@@ -637,6 +642,7 @@ class SeRLTrainer(GRPOTrainer):
         graded = grade_attempts(attempts, kind=self._kind)
         return Measurement(tuple(graded), num_samples)
 
+    @own_lines_only()
     def attempt(
         self,
         problems: Sequence[dict[str, str]],

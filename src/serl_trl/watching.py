@@ -90,6 +90,8 @@ class Watcher(TrainerCallback):
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            # Elsewhere it would leave an empty line.
+            disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task(
             "starting", total=state.max_steps, completed=state.global_step

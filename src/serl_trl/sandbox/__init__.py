@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serl_trl.quiet import own_lines_only
 from serl_trl.sandbox.domain import STYLE, heldout_problems, seed_problems
 from serl_trl.sandbox.solver import kind_of, num_phrasings, solve
 
@@ -46,7 +47,8 @@ def load_model() -> LlamaForCausalLM:
     import torch
     from transformers import LlamaForCausalLM
 
-    return LlamaForCausalLM.from_pretrained(MODEL_PATH, dtype=torch.float32)
+    with own_lines_only():
+        return LlamaForCausalLM.from_pretrained(MODEL_PATH, dtype=torch.float32)
 
 
 def load_tokenizer() -> PreTrainedTokenizerFast:
