@@ -39,11 +39,11 @@ def test_a_plan_says_whether_it_fits_and_what_to_turn(capsys):
     assert found["fits"] is False
     assert found["knobs"][-1]["fits"]
     printed = capsys.readouterr().out
-    assert "no: 18.4 of 11.2 GiB of 12gb" in printed
+    assert "no: 19.3 of 11.2 GiB of 12gb" in printed
     assert "GiB, fits\n" in printed
     found = plan("--gpu", "24gb")
     assert (found["fits"], found["verdict"]) == (True, "tight")
-    assert "tight: 18.4 of 22.4 GiB of 24gb; the estimate may err by a quarter" in (
+    assert "tight: 19.3 of 22.4 GiB of 24gb; the estimate may err by a quarter" in (
         capsys.readouterr().out
     )
     assert plan("--gpu", "40gb")["verdict"] == "yes"
