@@ -138,11 +138,18 @@ class _Partition:
         # Equal forms are one answer; which spelling stands for them must not depend on order.
         spelling = {form: answer for answer, form in sorted(spelled.items(), reverse=True) if form}
         self.equal: list[Pair] = []
+        self.loose: list[Pair] = []
         self.different: list[Pair] = []
         self.open: list[Pair] = []
+        details = getattr(kind, "details", lambda answer: ())
+        self.details: dict[str, tuple[str, ...]] = {}
         for pair in combinations(sorted(self.sizes), 2):
             verdict = kind.equal(spelling[pair[0]], spelling[pair[1]])
             decided = self.equal if verdict else self.different
+            if verdict:
+                self.details |= {form: details(spelling[form]) for form in pair}
+                left, right = (self.details[form] for form in pair)
+                decided = self.equal if left == right else self.loose
             (self.open if verdict is None else decided).append(pair)
 
     def classes(self, verified: frozenset[Pair]) -> list[int | None]:
@@ -156,12 +163,36 @@ class _Partition:
         if extra and torn:
             trusted = [pair for pair in extra if leader[pair[0]] not in torn]
             leader = _join(self.sizes, self.equal + trusted)
-        totals: Counter[str] = Counter()
-        for form, size in self.sizes.items():
-            totals[leader[form]] += size
+        leader = self._completed(leader)
+        totals = self._totals(leader)
         ranked = sorted(totals, key=lambda form: (-totals[form], form))
         index = {form: ranked.index(leader[form]) for form in self.sizes}
         return [None if form is None else index[form] for form in self.forms]
+
+    def _totals(self, leader: dict[str, str]) -> Counter[str]:
+        totals: Counter[str] = Counter()
+        for form, size in self.sizes.items():
+            totals[leader[form]] += size
+        return totals
+
+    def _completed(self, leader: dict[str, str]) -> dict[str, str]:
+        """Give answers that leave out a unit or a name to the class that says it.
+
+        Where several classes say different ones, it is the largest; of equally large ones none.
+        """
+        fuller: dict[str, set[str]] = {}
+        for pair in self.loose:
+            plain, full = sorted(pair, key=lambda form: (len("".join(self.details[form])), form))
+            fuller.setdefault(plain, set()).add(full)
+        joined: list[Pair] = []
+        order = sorted(fuller, key=lambda form: (-len("".join(self.details[form])), form))
+        for plain in order:
+            totals = self._totals(leader)
+            ranked = sorted({leader[full] for full in fuller[plain]}, key=lambda c: -totals[c])
+            if len(ranked) == 1 or totals[ranked[0]] > totals[ranked[1]]:
+                joined.append((plain, ranked[0]))
+                leader = _join(self.sizes, [*leader.items(), *joined])
+        return leader
 
 
 def _join(forms: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:

@@ -64,16 +64,21 @@ class Checker:
 
     def __init__(self) -> None:
         import math_verify
+        from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
         from sympy import Expr
         from sympy.core.cache import clear_cache
         from sympy.core.parameters import global_parameters
 
+        read_whole(_Latex2Sympy)
+        # Its reader of plain text takes the last number it finds, so only that of LaTeX is used.
+        self._config = [math_verify.LatexExtractionConfig()]
         self._parse: Callable[..., list[Any]] = math_verify.parse
         self._verify: Callable[..., bool] = math_verify.verify
         self._expression = Expr
         self._clear_cache = clear_cache
         self._parameters = global_parameters
         self._parsed: OrderedDict[str, list[Any]] = OrderedDict()
+        self._done: dict[str, Any] = {}
         # The first call compiles the grammar; no answer is to pay for that.
         self.same("\\frac{1}{2} x", "\\sin(x)")
 
@@ -87,9 +92,15 @@ class Checker:
         """What math-verify reads in `text`."""
         if text not in self._parsed:
             # Its own limits are switched off: they use the wall clock and the same alarm signal.
-            self._parsed[text] = self._parse(f"\\boxed{{{text}}}", parsing_timeout=None)
+            self._parsed[text] = self._parse(
+                f"\\boxed{{{text}}}",
+                self._config,
+                fallback_mode="no_fallback",
+                parsing_timeout=None,
+            )
             if len(self._parsed) > _MAX_PARSED:
-                self._parsed.popitem(last=False)
+                oldest, _ = self._parsed.popitem(last=False)
+                self._done.pop(oldest, None)
         self._parsed.move_to_end(text)
         return self._parsed[text]
 
@@ -102,7 +113,7 @@ class Checker:
         first = next(iter(self.parsed(text)), None)
         if not isinstance(first, self._expression):
             return None
-        done = first.doit()
+        done = self._done[text] = first.doit()
         values = []
         for point in (1, 2):
             places = {name: place_of(str(name), point) for name in done.free_symbols}
@@ -115,13 +126,37 @@ class Checker:
     def same(self, left: str, right: str) -> bool:
         """Whether math-verify accepts the pair in either direction; it is not symmetric."""
         a, b = self.parsed(left), self.parsed(right)
+        # What was worked out when each was tried alone need not be worked out again.
+        if left in self._done and self._done[left] == self._done.get(right):
+            return True
         return self._verify(a, b, timeout_seconds=None) or self._verify(b, a, timeout_seconds=None)
 
     def clear(self) -> None:
         """Forget everything an interrupted job may have left half done."""
         self._parsed.clear()
+        self._done.clear()
         self._clear_cache()
         self._parameters.evaluate = True
+
+
+def read_whole(reader: Any) -> None:
+    """Make the LaTeX reader fail where it would stop before the end of a text.
+
+    Its grammar does not ask for the end, so that `5 \\to 6` would be read as 5.
+    """
+    create, parse = reader.create_parser, reader.parse
+
+    def keeping(self: Any, text: str) -> Any:
+        self.whole = create(self, text)
+        return self.whole
+
+    def whole(self: Any, text: str) -> Any:
+        result = parse(self, text)
+        if self.whole.getCurrentToken().type != -1:
+            raise ValueError(f"{text!r} goes on after what was read")
+        return result
+
+    reader.create_parser, reader.parse = keeping, whole
 
 
 def timed(checker: Checker, job: dict[str, Any]) -> dict[str, Any]:

@@ -231,6 +231,41 @@ def test_what_is_no_answer_of_the_kind_has_no_class():
     assert not same_answer("five", "five", kind="number")
 
 
+@pytest.mark.parametrize(
+    ("answers", "classes"),
+    [
+        # What leaves a unit or a name out joins the largest class that says one.
+        (["5", "5 minutes", "5 minutes", "5 hours"], [0, 0, 0, 1]),
+        (["5", "5", "5 minutes", "5 hours"], [0, 0, 2, 1]),
+        (["5", "5 minutes", "\\$5", "5 minutes"], [0, 0, 1, 0]),
+        (["20", "20^\\circ", "20^\\circ\\text{C}"], [0, 0, 0]),
+        (["45, 2", "k=45, n=2", "k=2, n=45", "k=45, n=2"], [0, 0, 1, 0]),
+        (["(1,2)", "x=1, y=2", "a=1, b=2", "a=1, b=2"], [0, 1, 0, 0]),
+        # What changes the meaning is never left out.
+        (["5", "5 below zero", "5 above zero"], [0, 2, 1]),
+    ],
+)
+def test_an_answer_without_a_unit_stands_for_one_unit_only(answers, classes):
+    assert group_answers(answers) == classes
+    backwards = group_answers(answers[::-1])
+    assert backwards == classes[::-1]
+
+
+def test_math_verify_is_asked_about_whole_expressions_only():
+    with Verifier() as verifier:
+        pairs = [
+            ("\\forall n, a_n = 5", "5"),
+            ("p \\to q", "q"),
+            ("1, 3, 5, \\dots", "5"),
+            ("x = 2 \\text{ for } n = 3", "3"),
+            ("A \\cup B", "B"),
+        ]
+        assert not any(same_answers(pairs, verifier=verifier))
+        assert verifier.stats()["worker_starts"] == 0
+        # Its own reader stops where it no longer understands; that counts as not read.
+        assert verifier.same([("5 \\to 6", "5"), ("\\frac{1}{2}", "0.5")]) == [False, True]
+
+
 def test_many_groups_are_one_batch_for_the_worker():
     with Verifier() as verifier:
         groups = [["\\sin 2x", "2\\sin x\\cos x", "5"], ["2^{n+1}", "2\\cdot 2^n"], [], [None]]

@@ -1,10 +1,11 @@
 """Shapes of mathematical answers, each with one canonical text, and how two of them compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from serl_trl.answer_kinds.algebra import Value, same_value
+from serl_trl.answer_kinds.measures import NO_UNIT, Unit
 
 
 @dataclass(frozen=True)
@@ -12,11 +13,13 @@ class Scalar:
     """A number or an expression; an equation solved for its unknown is one, too."""
 
     value: Value
+    unit: Unit = NO_UNIT
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Canonical LaTeX."""
-        return self.value.text
+        unit = self.unit.text
+        return f"{self.value.text} \\text{{ {unit}}}" if unit else self.value.text
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,34 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Named:
+    """Values of several names, or quantities of several things, in the order of the names."""
+
+    names: tuple[str, ...]
+    items: tuple["Form", ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        pairs = zip(self.names, self.items, strict=True)
+        return ", ".join(f"{name} = {item.text}" for name, item in pairs)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Numbers in proportion; whole numbers without a common factor where that is possible."""
+
+    items: tuple["Form", ...]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        return " : ".join(item.text for item in self.items)
+
+
+@dataclass(frozen=True)
 class Words:
-    """Text, times of day, ratios, numbers in another base: equal only when the text is the same."""
+    """What no grammar of values covers: equal only when the text is the same."""
 
     words: str
 
@@ -111,12 +140,24 @@ class Words:
 
 @dataclass(frozen=True)
 class Formula:
-    """LaTeX that this package does not read; math-verify may."""
+    """An expression that this package does not read; math-verify may."""
 
     text: str
 
 
-Form = Scalar | Row | Collection | Interval | Union | Matrix | Relation | Words | Formula
+Form = (
+    Scalar
+    | Row
+    | Collection
+    | Interval
+    | Union
+    | Matrix
+    | Relation
+    | Named
+    | Ratio
+    | Words
+    | Formula
+)
 
 
 def collect(items: Sequence[Form]) -> Form:
@@ -136,25 +177,85 @@ def unite(items: Sequence[Form]) -> Form:
     return ordered[0] if len(ordered) == 1 else Union(ordered)
 
 
+def name_values(pairs: Sequence[tuple[str, Form]]) -> Named:
+    """Make named values, in a fixed order."""
+    ordered = sorted(pairs, key=lambda pair: pair[0])
+    return Named(tuple(name for name, _ in ordered), tuple(form for _, form in ordered))
+
+
+def with_unit(form: Form, unit: Unit) -> Form:
+    """Give every number of a form a unit, unless it has one."""
+    match form:
+        case Scalar() if form.unit == NO_UNIT and "infty" not in form.text:
+            return replace(form, unit=unit)
+        case Row(items) | Collection(items) | Ratio(items):
+            return type(form)(tuple(with_unit(item, unit) for item in items))
+        case Interval():
+            return replace(form, low=with_unit(form.low, unit), high=with_unit(form.high, unit))
+    return form
+
+
+def without_measure(form: Form) -> Form:
+    """A number without its unit; words that change its meaning stay."""
+    if not isinstance(form, Scalar):
+        return form
+    return replace(form, unit=Unit(sense=form.unit.sense))
+
+
+def details(form: Form) -> tuple[str, ...]:
+    """What this answer says that another spelling of it may leave out: units and names."""
+    match form:
+        case Scalar():
+            return (form.unit.text,) if form.unit.text else ()
+        case Named(names, items):
+            return (*names, *_details_of(items))
+        case Row(items) | Collection(items) | Ratio(items) | Union(items):
+            return _details_of(items)
+        case Interval():
+            return _details_of((form.low, form.high))
+        case Matrix(rows):
+            return _details_of([item for row in rows for item in row])
+    return ()
+
+
+def _details_of(items: Sequence[Form]) -> tuple[str, ...]:
+    return tuple(detail for item in items for detail in details(item))
+
+
 def compare(left: Form, right: Form) -> bool | None:
-    """Compare two answers; symmetric; `None` when only math-verify can tell."""
+    """Compare two answers; symmetric; `None` when only math-verify can tell.
+
+    What one of them leaves out (`details`) does not count, so this alone is no equivalence.
+    """
     if left.text == right.text:
         return True
     if isinstance(left, Words) or isinstance(right, Words):
         return False
     if isinstance(left, Formula) or isinstance(right, Formula):
-        return None
+        return (
+            None if all(isinstance(f, Formula | Scalar | Matrix) for f in (left, right)) else False
+        )
+    if isinstance(left, Named) and not isinstance(right, Named):
+        return _leaves_names_out(left, right)
+    if isinstance(right, Named) and not isinstance(left, Named):
+        return _leaves_names_out(right, left)
     if type(left) is not type(right):
         return False
+    return _same_shape(left, right)
+
+
+def _same_shape(left: Form, right: Form) -> bool | None:
     match left, right:
         case Scalar(a), Scalar(b):
-            return False if a.unique and b.unique else same_value(a, b)
-        case Row(a), Row(b):
+            if not left.unit.fits(right.unit):
+                return False
+            return a.text == b.text if a.unique and b.unique else same_value(a, b)
+        case (Row(a), Row(b)) | (Ratio(a), Ratio(b)):
             return _all_equal(a, b)
-        case Collection(a), Collection(b):
+        case (Collection(a), Collection(b)) | (Union(a), Union(b)):
             return _match(a, b)
-        case Union(a), Union(b):
-            return _match(a, b)
+        case Named(), Named():
+            return _all_equal(left.items, right.items) if left.names == right.names else False
         case Interval(), Interval():
             if (left.closed_low, left.closed_high) != (right.closed_low, right.closed_high):
                 return False
@@ -166,6 +267,16 @@ def compare(left: Form, right: Form) -> bool | None:
         case Relation(op_a, a), Relation(op_b, b):
             return same_value(a, b) if op_a == op_b else False
     raise AssertionError(f"no rule for {left} and {right}")
+
+
+def _leaves_names_out(named: Named, bare: Form) -> bool | None:
+    """Whether bare values are those of the names: in the order of the names, or as a set."""
+    match bare:
+        case Row(items):
+            return _all_equal(named.items, items)
+        case Collection(items):
+            return _match(named.items, items)
+    return compare(named.items[0], bare) if len(named.items) == 1 else False
 
 
 def _all_equal(left: Sequence[Form], right: Sequence[Form]) -> bool | None:

@@ -1,6 +1,7 @@
 """Functions of exact values: exact where the result is, otherwise calls with their arguments."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from serl_trl.answer_kinds.algebra import (
@@ -182,6 +183,18 @@ def binomial(above: Value, below: Value) -> Value:
     if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= n <= 1000:
         return call("\\binom", above, below)
     return number(math.comb(int(n), int(k)) if k >= 0 else 0)
+
+
+def among(name: str, values: Sequence[Value]) -> Value:
+    """The greatest or smallest of some numbers, their greatest divisor or least multiple."""
+    known = [value.rational for value in values]
+    numbers = [fraction for fraction in known if fraction is not None]
+    if len(numbers) == len(values) and name in ("\\max", "\\min"):
+        return number(max(numbers) if name == "\\max" else min(numbers))
+    if len(numbers) == len(values) and all(n.denominator == 1 for n in numbers):
+        whole = [n.numerator for n in numbers]
+        return number(math.gcd(*whole) if name == "\\gcd" else math.lcm(*whole))
+    return call(name, *sorted(values, key=lambda value: value.text))
 
 
 def absolute(value: Value) -> Value:

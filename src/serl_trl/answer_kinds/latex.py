@@ -25,13 +25,14 @@ _TOKEN = re.compile(
     | (?P<text>\\(?:text(?:bf|rm|it|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?|rm)
         \s{0,4}\{)
     | (?P<env>\\(?:begin|end)\s{0,4}\{[A-Za-z]+\*?\})
-    | (?P<repeating>\d*\.\d*(?:\\(?:overline|bar|dot|overset)\s?\{?\d+\}?|\(\d+\)))
+    | (?P<repeating>\d*\.\d*(?:\\(?:overline|bar|dot|overset)\s?\{?\d+\}?
+        (?:\d*\\dot\s?\{?\d\}?)?|\(\d+\)))
     | (?P<grouped>(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,]\d)(?!\d)(?:\.\d+)?)
     | (?P<scientific>\d+(?:\.\d+)?[eE][+-]?\d{1,3}(?![\dA-Za-z]))
     | (?P<number>\d+(?:\.\d+)?|\.\d+)
     | (?P<command>\\[A-Za-z]+|\\[^A-Za-z])
     | (?P<word>[^\W\d_]+)
-    | (?P<sign>\*\*|<=|>=|!=|.)
+    | (?P<sign>\*\*|<=|>=|!=|\.\.\.|.)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -41,8 +42,14 @@ _ANSWER_IS = re.compile(
     re.IGNORECASE,
 )
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,^_{])\d{1,3}(?: \d{3})+(?=\D*$)")
-_LETTER_UNIT = re.compile(r"(.*\d) +(?:[mgsL]|m/s)(?:\^\{?[23]\}?)?")
+_APOSTROPHES = re.compile(r"(?<![\w'])\d{1,3}(?:'\d{3})+(?![\d'])")
+_LETTER_UNIT = re.compile(r"(.*\d) +([mgsL]|m/s)(\^\{?[23]\}?)?")
 _HIDDEN = re.compile(r"\\(?:phantom|hspace|vspace|label|tag|color)\*?\s?\{[^{}]*\}")
+_WRAPPED = re.compile(r"\\(?:num|ang)\s?\{([^{}]*)\}")
+_CHOOSE = re.compile(
+    r"(?:\{\})?[_^](?:\{(\w{1,9})\}|(\w))\s?(?:\\(?:mathrm|text|rm)\{)?([CP])\}?\s?_(?:\{(\w{1,9})\}|(\w))"
+)
+_CURRENCY = re.compile(r"(\\\$|[$€£])\s?(?=[\d.\\{(])|(?<=\d)\s?(\\\$|[€£])")
 _COLOURED = re.compile(r"\\textcolor\s?\{[^{}]*\}\s?(?=\{)")
 
 
@@ -64,24 +71,28 @@ END = Token("end", "")
 def clean(answer: str) -> str:
     """Remove what surrounds an answer: markers, dollar signs, markdown, a closing full stop."""
     text = answer if answer.isascii() else _to_ascii(answer)
-    text = text.strip()
+    text = _CHOOSE.sub(_choose, text.strip()) if "C" in text or "P" in text else text.strip()
     for _ in range(4):
         inner = _unwrap(text)
         if inner == text or not inner:
             break
         text = inner
     if "\\" in text:
-        text = _HIDDEN.sub("", _COLOURED.sub("", text))
+        text = _WRAPPED.sub(r"\1", _HIDDEN.sub("", _COLOURED.sub("", text)))
         text = re.sub(r"(?<=\d)(?:,|\{,\})\s?\\!\s?(?=\d{3}(?!\d))", ",", text)
         text = re.sub(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))", ",", text)
         text = re.sub(r"(?<!\\)\\[()\[\]]|\\\$|\\left\s?\.", "", text)
+    # In LaTeX, braces around a comma take its space away: it is inside a number.
+    text = re.sub(r"(?<=\d)\{,\}(?=\d)(?!\d{3}(?!\d))", ".", text)
     text = text.replace("{,}", ",").replace("$", "")
+    text = _APOSTROPHES.sub(lambda match: match.group().replace("'", ""), text)
     text = re.sub(r"(?<=\d)~(?=\d{3}(?!\d))", ",", text)
     text = _SPACED_THOUSANDS.sub(lambda match: match.group().replace(" ", ","), text)
     text = re.sub(r"(?<=\d) ?x ?(?=10\^)", "*", text)
     # Written apart from its number one of these letters is a unit; a symbol stands close: 5m.
     if match := _LETTER_UNIT.fullmatch(text):
-        text = match[1]
+        text = f"{match[1]} \\text{{{match[2]}}}{match[3] or ''}"
+    text = re.sub(r"(?<=\d) ([hmgsL])(?= \d)", r" \\text{\1}", text)
     text = _strip_stop(_ANSWER_IS.sub("", text.strip(), count=1).strip())
     return text or answer.strip()
 
@@ -115,6 +126,21 @@ def _to_ascii(text: str) -> str:
     text = re.sub("[₀-₉]+", lambda m: f"_{{{m.group().translate(_SUBSCRIPTS)}}}", text)
     text = re.sub("[¼-¾⅐-⅞]", _vulgar, text)
     return compose("".join(SIGNS.get(sign, sign) for sign in text), "NFKC")
+
+
+def currency(answer: str) -> str:
+    """The sign of the money that an answer is about; a formula between dollar signs has none."""
+    match = _CURRENCY.search(answer)
+    if match is None or (match.group().strip() == "$" and answer.count("$") != 1):
+        return ""
+    return match.group().strip().lstrip("\\")
+
+
+def _choose(match: re.Match[str]) -> str:
+    above, below = match[1] or match[2], match[4] or match[5]
+    if match[3] == "C":
+        return f"\\binom{{{above}}}{{{below}}}"
+    return f"\\binom{{{above}}}{{{below}}}({below})!"
 
 
 def _vulgar(match: re.Match[str]) -> str:
@@ -191,8 +217,9 @@ def _scan(text: str, *, in_text: bool, in_list: bool, depth: int) -> Iterator[To
             continue  # of an abbreviation: sq. ft.
         elif kind == "sign":
             brackets += (found in "([") - (found in ")]")
-            same = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
-            yield Token("sign", same.get(found, found), spaced)
+            same = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "...": "\\dots"}
+            shown = same.get(found, found)
+            yield Token("command" if shown == "\\dots" else "sign", shown, spaced)
         else:
             yield Token("repeating" if kind == "repeating" else "number", found, spaced)
         brackets += (found == "\\{") - (found == "\\}")
@@ -233,7 +260,7 @@ def _word_tokens(run: str, spaced: bool, *, in_text: bool, after_number: bool) -
         or len(run) > 4
         or (
             _is_word(run, after_number=after_number)
-            and (spaced or not after_number or run in UNITS)
+            and (spaced or not after_number or run in UNITS or not run.isascii())
         )
     ):
         yield Token("word", run, spaced)
@@ -244,7 +271,7 @@ def _word_tokens(run: str, spaced: bool, *, in_text: bool, after_number: bool) -
 
 def _is_word(run: str, *, after_number: bool) -> bool:
     """Whether letters in a row are a word; otherwise they are a product of symbols."""
-    if len(run) < 2 or run in NAMES or run in OTHER_NAMES:
+    if (len(run) < 2 and run.isascii()) or run in NAMES or run in OTHER_NAMES:
         return False
     if len(run) >= 4 or run.lower() in SHORT_WORDS or not run.isascii():
         return True

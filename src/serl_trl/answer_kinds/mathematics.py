@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from serl_trl.answer_kinds import markers
-from serl_trl.answer_kinds.forms import Form, compare
+from serl_trl.answer_kinds.forms import Form, compare, details
 from serl_trl.answer_kinds.grammar import parse
 
 _ANSWER_IS = re.compile(r"answer\s{1,4}(?:is|=)\s{0,4}:?\s{0,4}([^\n]{1,200}?)\.?\s*$", re.I | re.M)
@@ -39,8 +39,12 @@ class MathKind:
         return read(answer).text if answer.strip() else None
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Compare exact values here; leave to math-verify what has none."""
+        """Compare exact values here; leave to math-verify expressions that have none."""
         return compare(read(left), read(right))
+
+    def details(self, answer: str) -> tuple[str, ...]:
+        """Return units and names, which equal answers may leave out."""
+        return details(read(answer))
 
 
 @lru_cache(maxsize=8_192)

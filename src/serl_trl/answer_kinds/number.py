@@ -41,7 +41,8 @@ class NumberKind:
 
     def canonical(self, answer: str) -> str | None:
         """Return the exact value as LaTeX; `None` for what is no real number."""
-        return None if _real(answer) is None else read(answer).text
+        form = read(answer)
+        return form.value.text if _real(answer) is not None and isinstance(form, Scalar) else None
 
     def equal(self, left: str, right: str) -> bool | None:
         """Compare within the tolerance."""

@@ -7,6 +7,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any
 
 from serl_trl.answer_kinds import latex, markers
+from serl_trl.answer_kinds.forms import without_measure
 from serl_trl.answer_kinds.mathematics import read
 
 _FENCE = re.compile(r"(?P<indent>^[ \t]*+)?```(?P<language>\w*+)[ \t]*+$", re.MULTILINE)
@@ -77,7 +78,7 @@ class ListKind:
         if len(answer) > _MAX_CHARS:
             return None
         items = [item.strip().strip("\"'").strip() for item in _split(answer)]
-        forms = [read(item).text for item in items if item]
+        forms = [without_measure(read(item)).text for item in items if item]
         if not self.ordered:
             forms = sorted(set(forms))
         return json.dumps(forms)

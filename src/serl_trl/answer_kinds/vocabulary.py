@@ -10,11 +10,14 @@ def split_words(text: str) -> frozenset[str]:
 
 # Unicode signs as LaTeX or ASCII.
 SIGNS = {
-    "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "⁄": "/",
+    "−": "-", "–": "-", "—": "-", "×": "\\times ", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "⁄": "/",
     "√": "\\sqrt ", "π": "\\pi ", "∞": "\\infty ", "°": "^\\circ ", "º": "^\\circ ",
     "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ",
     "±": "\\pm ", "∓": "\\mp ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "′": "'", "’": "'",
     "‘": "'", "“": '"', "”": '"', "…": "...", "∠": "\\angle ", "⟨": "\\langle ", "⟩": "\\rangle ",
+    "≡": "\\equiv ", "→": "\\to ", "⇒": "\\implies ", "⇔": "\\iff ", "↔": "\\iff ", "¬": "\\neg ",
+    "∧": "\\land ", "∨": "\\lor ", "∖": "\\setminus ", "∀": "\\forall ", "∃": "\\exists ",
+    "∉": "\\notin ", "∩": "\\cap ", "⊂": "\\subset ", "⊆": "\\subseteq ",
     "∛": "\\sqrt[3] ", "€": "", "£": "", "¥": "", "₹": "", "\u00a0": "~", "\u202f": "~",
     "\u2009": "~", "\u200b": "", "\u2062": "", "\ufeff": "",
     "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "δ": "\\delta ", "ε": "\\epsilon ",
@@ -37,12 +40,18 @@ _LAYOUT = split_words(
 COMMANDS: dict[str, str] = dict.fromkeys(_LAYOUT, "") | {
     "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\dbinom": "\\binom",
     "\\tbinom": "\\binom", "\\leq": "\\le", "\\leqslant": "\\le", "\\geq": "\\ge",
-    "\\geqslant": "\\ge", "\\neq": "\\ne", "\\lt": "<", "\\gt": ">", "\\times": "*", "\\cdot": "*",
+    "\\geqslant": "\\ge", "\\neq": "\\ne", "\\lt": "<", "\\gt": ">", "\\cdot": "*",
     "\\ast": "*", "\\div": "/", "\\colon": ":", "\\%": "%", "\\lvert": "|", "\\rvert": "|",
     "\\vert": "|", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]",
     "\\degree": "\\circ", "\\varnothing": "\\emptyset", "\\O": "\\emptyset", "\\Reals": "\\R",
-    "\\land": "and", "\\wedge": "and", "\\lor": "or", "\\vee": "or", "\\approxeq": "\\approx",
-    "\\simeq": "\\approx", "\\iff": "=", "\\bmod": "\\mod", "\\sp": "^", "\\tg": "\\tan",
+    "\\wedge": "\\land", "\\vee": "\\lor", "\\lnot": "\\neg", "\\approxeq": "\\approx",
+    "\\simeq": "\\approx", "\\bmod": "\\mod", "\\sp": "^", "\\tg": "\\tan",
+    "\\Leftrightarrow": "\\iff", "\\leftrightarrow": "\\iff", "\\Longleftrightarrow": "\\iff",
+    "\\Rightarrow": "\\implies", "\\Longrightarrow": "\\implies", "\\rightarrow": "\\to",
+    "\\longrightarrow": "\\to", "\\ldots": "\\dots", "\\cdots": "\\dots", "\\dotsc": "\\dots",
+    "\\dotsb": "\\dots", "\\backslash": "\\setminus", "\\smallsetminus": "\\setminus",
+    "\\nicefrac": "\\frac", "\\sfrac": "\\frac", "\\flatfrac": "\\frac",
+    "\\textdegree": "\\circ", "\\celsius": "\\circ",
     "\\sim": "\\approx", "\\mid": "|",
     "\\ctg": "\\cot", "\\cosec": "\\csc", "\\varphi": "\\phi", "\\varepsilon": "\\epsilon",
     "\\vartheta": "\\theta", "\\ ": "", "\\imath": "i", "\\jmath": "j",
@@ -59,11 +68,14 @@ FONTS = split_words(r"\mathbf \boldsymbol \bm \mathit \mathcal \vec \overrightar
 ACCENTS = split_words(r"\hat \bar \overline \tilde \dot \widehat")
 TRIGONOMETRIC = split_words(r"\sin \cos \tan \cot \sec \csc")
 
+RELATIONS = split_words(r"< \le > \ge = \ne \approx \equiv")
+VECTORS = split_words(r"\vec \overrightarrow \mathbf \boldsymbol \bm")
+
 # Names that plain text writes without a backslash.
 NAMES = split_words(
     """
     sqrt sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log ln lg exp pi infty theta
-    alpha beta gamma delta lambda frac pm
+    alpha beta gamma delta lambda frac pm gcd lcm
     """
 )
 OTHER_NAMES = {
@@ -95,7 +107,7 @@ SHORT_WORDS = split_words(
 # Words after a number that change what it says; any other word there is a unit and is dropped.
 NO_UNITS = split_words(
     """
-    am pm a p dozen half quarter factorial squared cubed pi times plus minus more less than to if
+    am pm a p dozen half quarter factorial pi times plus minus than to if
     when where for base mod modulo remainder r not no of over with st nd rd th between choose
     divided infinity is are
     """
@@ -108,4 +120,38 @@ MULTIPLIERS = {
     "trillion": Fraction(10**12),
     "percent": Fraction(1, 100),
     "pct": Fraction(1, 100),
+    "百": Fraction(100),
+    "千": Fraction(10**3),
+    "万": Fraction(10**4),
+    "亿": Fraction(10**8),
+}
+
+# What may stand in an expression that is given to math-verify.
+EXPRESSIONS = (
+    GREEK
+    | TRIGONOMETRIC
+    | split_words(
+        r"""
+        \sinh \cosh \tanh \arcsin \arccos \arctan \ln \log \lg \exp \frac \sqrt \binom \pi \infty
+        \sum \prod \int \iint \iiint \lim \det \lfloor \rfloor \lceil \rceil \circ \\\\
+        """
+    )
+    | {f"\\{end}{{{kind}matrix}}" for end in ("begin", "end") for kind in ("p", "b", "v", "")}
+)
+
+# Phrases that say the same.
+PHRASES = {
+    "dne": "does not exist",
+    "doesnt exist": "does not exist",
+    "it does not exist": "does not exist",
+    "limit does not exist": "does not exist",
+    "no solutions": "no solution",
+    "there is no solution": "no solution",
+    "there are no solutions": "no solution",
+    "no real solutions": "no real solution",
+    "all reals": "all real numbers",
+    "every real number": "all real numbers",
+    "any real number": "all real numbers",
+    "infinite solutions": "infinitely many solutions",
+    "infinite number of solutions": "infinitely many solutions",
 }
