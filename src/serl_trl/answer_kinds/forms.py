@@ -229,6 +229,8 @@ def compare(left: Form, right: Form) -> bool | None:
     """
     if left.text == right.text:
         return True
+    if isinstance(left, Scalar) and isinstance(right, Scalar):
+        return _same_scalar(left, right)
     if isinstance(left, Words) or isinstance(right, Words):
         return False
     if isinstance(left, Formula) or isinstance(right, Formula):
@@ -244,12 +246,15 @@ def compare(left: Form, right: Form) -> bool | None:
     return _same_shape(left, right)
 
 
+def _same_scalar(left: Scalar, right: Scalar) -> bool | None:
+    a, b = left.value, right.value
+    if left.unit is not right.unit and not left.unit.fits(right.unit):
+        return False
+    return a.text == b.text if a.unique and b.unique else same_value(a, b)
+
+
 def _same_shape(left: Form, right: Form) -> bool | None:
     match left, right:
-        case Scalar(a), Scalar(b):
-            if not left.unit.fits(right.unit):
-                return False
-            return a.text == b.text if a.unique and b.unique else same_value(a, b)
         case (Row(a), Row(b)) | (Ratio(a), Ratio(b)):
             return _all_equal(a, b)
         case (Collection(a), Collection(b)) | (Union(a), Union(b)):
