@@ -13,7 +13,7 @@ from serl_trl import sandbox
 from serl_trl.answers import AnswerKind, find_kind
 from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
-from serl_trl.checkpoint import hold, is_finished
+from serl_trl.checkpoint import CheckpointError, hold, is_finished
 from serl_trl.data import (
     SeedSet,
     check_seed_set,
@@ -23,6 +23,7 @@ from serl_trl.data import (
     make_seed_set,
 )
 from serl_trl.filters import find_filters
+from serl_trl.folder import Folder
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_files import (
     ELSEWHERE,
@@ -34,6 +35,7 @@ from serl_trl.model_files import (
     tokenizer_problem,
 )
 from serl_trl.model_shapes import SHAPES
+from serl_trl.output_folder import may_be_renamed
 from serl_trl.plugin import shown
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
 from serl_trl.prompts import Messages
@@ -355,10 +357,12 @@ def set_aside(folder: Path) -> Path | None:
     """
     if not folder.exists():
         return None
+    if problem := may_be_renamed(folder):
+        raise CheckpointError(problem)
     # Held until it has its new name. What is no folder of a run has nothing to hold.
-    _held = hold(folder) if (folder / PRIVATE_FOLDER).is_dir() else None
+    _held = hold(folder) if Folder(folder).has_folder(PRIVATE_FOLDER) else None
     number = 1
-    while (target := folder.with_name(f"{folder.name}-{number}")).exists():
+    while os.path.lexists(target := folder.with_name(f"{folder.name}-{number}")):
         number += 1
     return folder.rename(target)
 

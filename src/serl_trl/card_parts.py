@@ -1,5 +1,6 @@
 """The sections that the cards of a model and of its data set are put together from."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def recipe(facts: RunFacts) -> str:
 
 def versions(facts: RunFacts) -> str:
     """List the versions, or say that they are not known."""
-    listed = ", ".join(f"{name} {code(version)}" for name, version in facts.versions.items())
+    listed = ", ".join(f"{_word(name)} {code(version)}" for name, version in facts.versions.items())
     return listed or "not recorded"
 
 
@@ -136,7 +137,7 @@ def _compared(measured: Mapping[str, Any]) -> str:
     rows = []
     settings = set()
     for name, entry in benchmarks.items():
-        settings.update(entry.get("other_settings") or ())
+        settings.update(entry.get("other_settings", ()))
         for figure, values in entry["differences"].items():
             gap = _interval(values, "difference", sign="+")
             figures = [f"{number_in(values, side) or 0.0:.3f}" for side in ("base", "trained")]
@@ -307,6 +308,11 @@ def limits(run: Run) -> str:
 - Topics can narrow and answers can collapse onto one another; look at the curves.
 - No claim is made about other domains or languages than those of the seed set, nor about safety:
   nothing here was trained or filtered for it."""
+
+
+def _word(text: str) -> str:
+    """Return a name, or as code what is none: it then says nothing to Markdown."""
+    return text if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,40}", text) else code(text)
 
 
 def _shown(value: Any) -> str:

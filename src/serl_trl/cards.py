@@ -1,7 +1,7 @@
 """The cards of a model and of its self-written instructions: complete, true, harmless to read."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from serl_trl import card_parts as parts
 from serl_trl.curves import draw_curves
 from serl_trl.export import COLUMNS, tally
+from serl_trl.folder import Folder
 from serl_trl.markdown import code, table
 from serl_trl.prompts import PromptStyle, rollout_messages
-from serl_trl.run_facts import RunFacts
+from serl_trl.run_facts import RunFacts, without_home_paths
 from serl_trl.run_files import Run
+from serl_trl.texts import redacted, secret_in
 
 TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
 DATASET_TAGS = ("serl", "synthetic", "self-instruct")
@@ -27,11 +29,13 @@ def write_model_card(
     repo_id: str | None,
     measured: Mapping[str, Any] | None = None,
     checkpoint: int | None = None,
-) -> None:
+    secrets: Collection[str] = (),
+) -> list[str]:
     """Write README.md and its figures to `folder`; `repo_id` is where it is going to lie.
 
     `measured` is a comparison with another model, as `serl eval --compare` writes it.
     `checkpoint` is the step of the weights when they are not the final ones; `run` ends there.
+    Returns what `write_card_text` does.
     """
     figures = draw_curves(run, folder / FIGURES)
     text = model_card(
@@ -42,7 +46,17 @@ def write_model_card(
         measured=measured or {},
         checkpoint=checkpoint,
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    return write_card_text(folder, text, secrets)
+
+
+def write_card_text(folder: Path, text: str, secrets: Collection[str]) -> list[str]:
+    """Write a card as README.md, without one of `secrets`, what looks like one, and home paths.
+
+    Returns what kind of secret was left out, if any was.
+    """
+    kind = secret_in(text, secrets)
+    Folder(folder).write("README.md", without_home_paths(redacted(text, secrets)))
+    return [f"{kind}, from the card README.md"] if kind else []
 
 
 def model_card(

@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from serl_trl.disk import DiskFullError, describe_full_disk
+from serl_trl.folder import Folder, FolderError, sync
 from serl_trl.ledger import PRIVATE_FOLDER, cut_lines
+from serl_trl.output_folder import output_problem
+from serl_trl.records import ANY, optional
+from serl_trl.texts import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +39,27 @@ NEWEST, NEWEST_OR_NONE = True, "auto"
 POINTS = ("room", "state", "processes", "trainer", "synced", "manifest", "renamed", "rotated")
 """The points of the save path, in their order; `reached` is called at each of them."""
 
+_FINISHED = f"{PRIVATE_FOLDER}/{FINISHED}"
+_SAVING = f"{PRIVATE_FOLDER}/saving"
+_MANIFEST_SHAPE = {
+    "step": int,
+    "config": dict,
+    "sets": dict,
+    "num_processes": int,
+    "versions": dict,
+    "files": {ANY: {"size": int, "sha256": str}},
+    "own_sha256": optional(str),
+}
+_STATE_SHAPE = {"sizes": optional({ANY: int}), "iteration": optional(int)}
+# A state holds the instructions of the pool; a manifest one line for each file.
+_MAX_STATE = 2**30
+
 _WHOLE_BYTES = 64 * 2**20
 _END_BYTES = 2**20
 _MARGIN = 1.1
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FolderError):
     """Why a run cannot go on from a checkpoint, and what to do instead."""
 
 
@@ -101,12 +120,15 @@ def hold(run: Path) -> Hold:
     Trainers of one process share their hold of a folder. Where the file system knows no locks, a
     warning is logged instead. Raises `CheckpointError` when another process has it locked.
     """
-    path = run.resolve() / PRIVATE_FOLDER / LOCK
+    if problem := output_problem(run):
+        raise CheckpointError(problem)
+    folder = Folder(run.resolve())
+    folder.make(PRIVATE_FOLDER)
+    path = folder.at(f"{PRIVATE_FOLDER}/{LOCK}")
     held = _holds.get(path)
     if held is not None and held.is_of(path):
         return held
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = folder.handle(f"{PRIVATE_FOLDER}/{LOCK}", os.O_RDWR | os.O_CREAT)
     held = _holds[path] = Hold(handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +156,7 @@ def hold(run: Path) -> Hold:
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the self-play state to `folder`, which is made if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+    Folder(folder).write(STATE_FILE, json.dumps(state))
 
 
 def make_room(folder: Path, *, needed: int) -> None:
@@ -142,8 +164,8 @@ def make_room(folder: Path, *, needed: int) -> None:
 
     Raises `DiskFullError` when less than that and a tenth more is free.
     """
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    folder.mkdir(parents=True)
+    clear_saving(folder.parents[2])
+    Folder(folder.parents[2]).make(f"{_SAVING}/{folder.name}")
     free = shutil.disk_usage(folder).free
     if free < needed * _MARGIN:
         raise DiskFullError(describe_full_disk(folder, needed=needed, free=free))
@@ -156,16 +178,19 @@ def publish(folder: Path, target: Path, *, step: int, facts: Facts) -> None:
     The manifest is the last file that is written. A power failure at any moment leaves `target`
     whole or not there.
     """
+    written = Folder(folder)
     for path in sorted(folder.rglob("*")):
-        _sync(path)
+        sync(path)
     reached("synced")
-    files = {name: _print_of(folder / name) for name in _files_of(folder)}
+    names = sorted(name for name in written.files(shared=True) if name != MANIFEST)
+    files = {name: _print_of(written, name) for name in names}
     manifest = {"step": step, **asdict(facts), "files": files}
-    _write_json(folder / MANIFEST, {**manifest, "own_sha256": fingerprint(manifest)})
+    whole = {**manifest, "own_sha256": fingerprint(manifest)}
+    written.write(MANIFEST, json.dumps(whole, indent=1))
     reached("manifest")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     reached("renamed")
 
 
@@ -178,8 +203,7 @@ def rotate(run: Path, *, keep: int | None, protected: Collection[Path] = ()) -> 
     spare = [path for path in checkpoints[:-1] if path not in protected]
     excess = 0 if keep is None else max(0, len(checkpoints) - max(keep, 1))
     for path in spare[:excess]:
-        doomed = saving_folder(run) / f"old-{path.name}"
-        doomed.parent.mkdir(parents=True, exist_ok=True)
+        doomed = Folder(run).make(_SAVING) / f"old-{path.name}"
         path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     reached("rotated")
@@ -202,13 +226,12 @@ def load_state(folder: Path) -> dict[str, Any]:
 
     Raises `CheckpointError` when the checkpoint holds none: it was not written by a self-play run.
     """
-    path = folder / STATE_FILE
-    if not path.is_file():
+    if not Folder(folder).has(STATE_FILE, shared=True):
         raise CheckpointError(
             f"resume={folder} holds no {STATE_FILE}; name a checkpoint that a SeRLTrainer wrote, "
             "or start a fresh run from its weights with model_name_or_path."
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    return Folder(folder).read_json(STATE_FILE, _STATE_SHAPE, max_bytes=_MAX_STATE, shared=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -217,19 +240,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises `CheckpointError` when there is none, or one that cannot be read.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"it holds no {MANIFEST}, so it was not saved to its end") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"its {MANIFEST} cannot be read ({error})") from error
-    if not isinstance(manifest, dict) or manifest.pop("own_sha256", None) != fingerprint(manifest):
+        if not Folder(folder).has(MANIFEST, shared=True):
+            raise CheckpointError(f"it holds no {MANIFEST}, so it was not saved to its end")
+        manifest = Folder(folder).read_json(
+            MANIFEST, _MANIFEST_SHAPE, max_bytes=_MAX_STATE, shared=True
+        )
+    except CheckpointError:
+        raise
+    except FolderError as error:
+        raise CheckpointError(f"its {MANIFEST} cannot be read ({one_line(error)})") from error
+    if manifest.pop("own_sha256", None) != fingerprint(manifest):
         raise CheckpointError(f"the bytes of its {MANIFEST} were changed")
     return manifest
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the folders `checkpoint-N` of a run, oldest first, whole or not."""
-    found = [path for path in run.glob("checkpoint-*") if _is_numbered(path) and path.is_dir()]
+    folder = Folder(run)
+    numbered = [path for path in folder.entries() if _is_numbered(path)]
+    found = [path for path in numbered if path.is_symlink() or folder.has_folder(path.name)]
     return sorted(found, key=step_of)
 
 
@@ -246,6 +275,8 @@ def find_damage(checkpoint: Path) -> str:
     """
     if not checkpoint.is_dir():
         return "there is no such folder"
+    if checkpoint.is_symlink():
+        return "it is a link; put the folder itself there"
     try:
         manifest = read_manifest(checkpoint)
     except CheckpointError as error:
@@ -253,14 +284,21 @@ def find_damage(checkpoint: Path) -> str:
     if _is_numbered(checkpoint) and step_of(checkpoint) != manifest["step"]:
         return f"it holds step {manifest['step']}, which its name does not say"
     for name, expected in manifest["files"].items():
-        path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if (size := path.stat().st_size) != expected["size"]:
-            return f"{name} has {size:,} bytes instead of {expected['size']:,}"
-        if _print_of(path) != expected:
-            return f"the bytes of {name} were changed"
+        try:
+            if problem := _find_change(Folder(checkpoint), name, expected):
+                return problem
+        except FolderError as error:
+            return one_line(error)
     return ""
+
+
+def _find_change(checkpoint: Folder, name: str, expected: Mapping[str, Any]) -> str:
+    """Return how a file differs from what the manifest says of it, or nothing."""
+    if not checkpoint.has(name, shared=True):
+        return f"{name} is missing"
+    if (size := checkpoint.at(name).stat().st_size) != expected["size"]:
+        return f"{name} has {size:,} bytes instead of {expected['size']:,}"
+    return "" if _print_of(checkpoint, name) == expected else f"the bytes of {name} were changed"
 
 
 def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
@@ -340,7 +378,7 @@ def saving_folder(run: Path) -> Path:
 def put_damaged_aside(run: Path, damaged: Collection[Path]) -> None:
     """Move damaged checkpoints under `_serl/damaged`, where nothing is ever deleted."""
     for path in damaged:
-        _move(path, _free(run / PRIVATE_FOLDER / "damaged" / path.name))
+        path.rename(_free(Folder(run).make(f"{PRIVATE_FOLDER}/damaged") / path.name))
 
 
 def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, int]) -> Path | None:
@@ -350,24 +388,33 @@ def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, i
     of JSON lines beyond its size in `sizes`. `None` when there was nothing. A crash in between is
     made good by the next call.
     """
-    private = run / PRIVATE_FOLDER
-    shutil.rmtree(saving_folder(run), ignore_errors=True)
+    folder, private = Folder(run), run / PRIVATE_FOLDER
+    clear_saving(run)
     folders = [path for path in list_checkpoints(run) if step_of(path) > step]
-    saved = [path for path in (private / "iterations").glob("*") if path.name.isdecimal()]
+    iterations = folder.entries(f"{PRIVATE_FOLDER}/iterations")
+    saved = [path for path in iterations if path.name.isdecimal()]
     folders += [path for path in saved if int(path.name) > num_iterations]
     files = {
         private / name: size
         for name, size in sizes.items()
-        if (private / name).is_file() and (private / name).stat().st_size > size
+        if folder.has(f"{PRIVATE_FOLDER}/{name}") and (private / name).stat().st_size > size
     }
     if not folders and not files:
         return None
-    target = _free(private / "cut" / f"after-step-{step}")
+    target = _free(folder.make(f"{PRIVATE_FOLDER}/cut") / f"after-step-{step}")
     for path in folders:
-        _move(path, target / path.relative_to(private if path in saved else run))
+        place = target / path.relative_to(private if path in saved else run)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    target.mkdir(exist_ok=True)
     for path, size in files.items():
         cut_lines(path, size, target / path.name)
     return target
+
+
+def clear_saving(run: Path) -> None:
+    """Remove what is left of a save that did not come to its end."""
+    Folder(run).remove(_SAVING)
 
 
 # A run that is over.
@@ -375,18 +422,18 @@ def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, i
 
 def mark_finished(run: Path, until: Mapping[str, Any]) -> None:
     """Write down that `run` came to its planned end, given by the values of `until`."""
-    _write_json(run / PRIVATE_FOLDER / FINISHED, dict(until))
+    Folder(run).write(_FINISHED, json.dumps(dict(until), indent=1))
 
 
 def clear_finished(run: Path) -> None:
     """Take the mark away: the run goes on."""
-    (run / PRIVATE_FOLDER / FINISHED).unlink(missing_ok=True)
+    Folder(run).remove(_FINISHED)
 
 
 def is_finished(run: Path, until: Mapping[str, Any]) -> bool:
     """Return whether `run` came to the end that `until` plans."""
-    path = run / PRIVATE_FOLDER / FINISHED
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == dict(until)
+    folder = Folder(run)
+    return folder.has(_FINISHED) and folder.read_json(_FINISHED, dict) == dict(until)
 
 
 def fingerprint(value: Any) -> str:
@@ -399,15 +446,10 @@ def _is_numbered(path: Path) -> bool:
     return path.name.startswith("checkpoint-") and path.name[11:].isdecimal()
 
 
-def _files_of(folder: Path) -> list[str]:
-    found = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _print_of(path: Path) -> dict[str, Any]:
+def _print_of(folder: Folder, name: str) -> dict[str, Any]:
     """Return size and hash of a file; of a big one only its ends are hashed."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with folder.open(name, shared=True) as file:
+        size = os.fstat(file.fileno()).st_size
         if size < _WHOLE_BYTES:
             digest = hashlib.file_digest(file, "sha256")
         else:
@@ -424,38 +466,13 @@ def _find_lack(checkpoint: Path) -> str:
     return "it holds the model only, as save_only_model wanted"
 
 
-def _write_json(path: Path, value: Any) -> None:
-    """Write a small file atomically."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or the names in a folder are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _free(path: Path) -> Path:
     """Return `path`, or the first of path-2, path-3, ... that does not exist."""
     number, free = 1, path
-    while free.exists():
+    while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
-
-
-def _move(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(target)
 
 
 def _shown(value: Any) -> str:

@@ -27,7 +27,6 @@ from rich.text import Text
 from serl_trl import __version__, sandbox
 from serl_trl.checkpoint import (
     NEWEST_OR_NONE,
-    CheckpointError,
     choose,
     is_finished,
     mark_finished,
@@ -45,11 +44,11 @@ from serl_trl.console import (
 )
 from serl_trl.disk import DiskFullError
 from serl_trl.errors import LogProbGapError, NonFiniteError, SeRLConfigError
-from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.folder import FolderError
 from serl_trl.options import option
 from serl_trl.processes import is_main_process
 from serl_trl.run_facts import public_name
-from serl_trl.run_files import EVALUATION, evaluation_record
+from serl_trl.run_files import write_evaluation
 from serl_trl.texts import count_of, near_matches, visible
 from serl_trl.usage import (
     COMMANDS,
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _find(command)(rest, out)
     except SeRLConfigError as error:
         return report_problems(command, error.problems)
-    except CheckpointError as error:
+    except FolderError as error:
         return report_problems(command, [str(error)])
     except (DiskFullError, NonFiniteError, LogProbGapError) as error:
         report_problems(command, [str(error)])
@@ -238,9 +237,8 @@ def demo(argv: Sequence[str], out: Console) -> int:
     if not _train(args, trainer, out):
         return STOPPED
     after = measure("after")
-    measured = Path(str(trainer.args.output_dir)) / PRIVATE_FOLDER / EVALUATION
     source = {"problem_set": public_name(inputs.probe_set.source), "temperature": 1.0}
-    write_json(str(measured), {**evaluation_record(before, after), **source})
+    write_evaluation(Path(str(trainer.args.output_dir)), before, after, **source)
     report = {
         "before": _figures(before),
         "after": _figures(after),

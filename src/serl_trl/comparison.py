@@ -9,8 +9,9 @@ from typing import Any
 
 from serl_trl import __version__
 from serl_trl.benchmarks import BENCHMARKS
-from serl_trl.evaluate import Evaluated, differing, read_summary, write_whole
+from serl_trl.evaluate import Evaluated, differing, read_summary
 from serl_trl.evaluation import Interval, Measurement, bootstrap, majority_right
+from serl_trl.folder import Folder
 from serl_trl.release import RESULTS_FOLDER
 from serl_trl.texts import visible
 
@@ -74,10 +75,10 @@ def compare(base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated]) -> 
             if not each.complete:
                 problems.append(f"{name}: the {side} evaluation is not finished; run it again.")
         for setting in ("problems", "num_samples"):
-            if left.settings[setting] != right.settings[setting]:
+            there, now = left.settings.get(setting), right.settings.get(setting)
+            if there != now:
                 problems.append(
-                    f"{name}: {setting} differs ({left.settings[setting]} / "
-                    f"{right.settings[setting]}); evaluate both in the same way."
+                    f"{name}: {setting} differs ({there} / {now}); evaluate both in the same way."
                 )
         if not problems and _asked(left) != _asked(right):
             problems.append(
@@ -226,21 +227,21 @@ def write_hub_results(folder: Path) -> list[Path]:
     for name, entry in read_summary(folder).get("benchmarks", {}).items():
         benchmark = BENCHMARKS.get(name)
         known = benchmark is not None and benchmark.task_id is not None
-        if not known or not entry["complete"] or not entry["whole"]:
+        mean = entry.get("figures", {}).get("pass@1", {}).get("mean")
+        settings = entry.get("settings", {})
+        heat = settings.get("temperature")
+        if not known or None in (mean, heat) or not entry["complete"] or not entry.get("whole"):
             continue
-        settings = entry["settings"]
         result = EvalResultEntry(
             dataset_id=benchmark.hub_id,
             task_id=benchmark.task_id,
-            value=round(100 * entry["figures"]["pass@1"]["mean"], 2),
+            value=round(100 * mean, 2),
             dataset_revision=None if benchmark.revision == "main" else benchmark.revision,
             notes=(
                 f"zero-shot, pass@1 over {settings['num_samples']} samples at temperature "
-                f"{settings['temperature']:g}; serl-trl {__version__}"
+                f"{heat:g}; serl-trl {__version__}"
             ),
         )
-        path = folder / RESULTS_FOLDER / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, yaml.safe_dump(eval_result_entries_to_yaml([result]), sort_keys=False))
-        written.append(path)
+        text = yaml.safe_dump(eval_result_entries_to_yaml([result]), sort_keys=False)
+        written.append(Folder(folder).write(f"{RESULTS_FOLDER}/{name}.yaml", text))
     return written

@@ -11,12 +11,11 @@ import yaml
 from serl_trl.environment import HARMLESS
 from serl_trl.plain_yaml import MAX_CHARS, PlainLoader, RefusedYAMLError, check_yaml
 from serl_trl.texts import (
-    holds_password,
-    holds_secret,
     list_names,
     near_matches,
     one_line,
     redacted,
+    secret_in,
     visible,
 )
 
@@ -159,8 +158,7 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
 
 def _secret_values(text: str, path: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), start=1):
-        if holds_secret(line):
-            what = "a password in an address" if holds_password(line) else "a Hugging Face token"
+        if what := secret_in(line):
             yield (
                 f"{path}:{number}: holds what looks like {what}. The config is saved with the run; "
                 "log in with `hf auth login`, or set a variable such as HF_TOKEN in the shell."

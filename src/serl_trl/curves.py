@@ -1,8 +1,10 @@
 """A few small pictures of a run for its card."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+from serl_trl.folder import Folder
 from serl_trl.run_files import Run
 
 # File, what it shows, and its lines: metric and label. Colours are those of Okabe and Ito.
@@ -42,20 +44,19 @@ def draw_curves(run: Run, folder: Path) -> dict[str, str]:
 
     What lies in `folder` from earlier is replaced.
     """
-    drawn = {}
+    drawn, files = {}, Folder(folder.parent)
     for file, what, lines in FIGURES:
         series = [(label, run.series(metric)) for metric, label in lines]
         series = [(label, points) for label, points in series if len(points) > 1]
         if series:
-            folder.mkdir(parents=True, exist_ok=True)
-            _draw(series, folder / file)
+            files.write(f"{folder.name}/{file}", _draw(series))
             drawn[file] = what
         else:
-            (folder / file).unlink(missing_ok=True)
+            files.remove(f"{folder.name}/{file}")
     return drawn
 
 
-def _draw(series: list[tuple[str, list[tuple[float, float]]]], path: Path) -> None:
+def _draw(series: list[tuple[str, list[tuple[float, float]]]]) -> bytes:
     # Imported here: a trainer imports this file, and draws nothing before its end.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,4 +75,6 @@ def _draw(series: list[tuple[str, list[tuple[float, float]]]], path: Path) -> No
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=len(series), fontsize=8, frameon=False)
     # Without a date or a version in it the same run gives the same bytes.
-    figure.savefig(path, metadata={"Software": None})
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()

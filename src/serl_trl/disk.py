@@ -1,6 +1,9 @@
 """A full disk: how it is recognised, and what is said about it."""
 
 import errno
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,6 +22,19 @@ def is_disk_full(error: BaseException) -> bool:
         or "PytorchStreamWriter failed" in text
         or ("inline_container" in text and "unexpected pos" in text)
     )
+
+
+@contextmanager
+def naming_a_full_disk(path: Path, *, needed: int) -> Generator[None]:
+    """Raise a `DiskFullError` that names `path` where what is done inside finds the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DiskFullError) or not is_disk_full(error):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        text = describe_full_disk(path, needed=needed, free=free)
+        raise DiskFullError(f"{text} {path.name} could not be written.") from error
 
 
 def describe_full_disk(path: Path, *, needed: int, free: int) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,15 +14,38 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from serl_trl.benchmarks import ProblemSet, load_benchmark
 from serl_trl.evaluation import Attempts, Graded, Measurement, grade_attempts
-from serl_trl.ledger import JsonLines
+from serl_trl.folder import Folder, FolderError
+from serl_trl.ledger import JsonLines, open_lines
 from serl_trl.prompts import rollout_messages
-from serl_trl.texts import visible
+from serl_trl.records import ANY, RecordError, check_shape, optional, parse_json
+from serl_trl.texts import one_line, visible
 
 if TYPE_CHECKING:
     from serl_trl.config import SeRLConfig
     from serl_trl.trainer import SeRLTrainer
 
 SUMMARY = "summary.json"
+_MAX_SUMMARY = 50_000_000
+_BENCHMARK = {
+    "complete": bool,
+    "whole": optional(bool),
+    "num_problems": optional(int),
+    "fingerprint": optional(str),
+    "settings": optional(
+        {"model": optional(dict), "num_samples": int, "temperature": optional(float)}
+    ),
+    "figures": optional({ANY: {"mean": (float, None)}}),
+}
+_ITEM = {
+    "instruction": str,
+    "gold": str,
+    "answers": [(str, None)],
+    "classes": [(int, None)],
+    "gold_class": int,
+    "truncated": [bool],
+    "lengths": [int],
+    "greedy": ({"right": bool}, None),
+}
 CHUNK_SIZE = 64
 
 _AGAIN = "put the folder aside and run serl eval again."
@@ -102,7 +125,7 @@ class _Run:
         self._settings = settings
         self._fingerprint = fingerprint_of(settings)
         self._ks = ks
-        self._file = folder / f"{problem_set.name}.jsonl"
+        self._file = _file_of(folder, problem_set.name)
 
     def finish(self) -> Measurement:
         """Measure what is not there yet, and return all of it in every process."""
@@ -127,10 +150,10 @@ class _Run:
         """Make the folder, drop a chunk that was cut off, and return how many problems are done."""
         self._folder.mkdir(parents=True, exist_ok=True)
         sizes = [len(line) for line in _whole_lines(self._file)]
+        lines = JsonLines(self._file)
         size, total = self._settings["chunk_size"], len(self._set.problems)
         done = len(sizes) if len(sizes) >= total else len(sizes) // size * size
-        if self._file.is_file():
-            os.truncate(self._file, sum(sizes[:done]))
+        lines.cut(sum(sizes[:done]))
         self._note(done=done, figures={})
         return done
 
@@ -160,7 +183,7 @@ class _Run:
         ]
 
     def _end(self) -> Measurement:
-        graded = tuple(map(graded_of, _items(self._file)))
+        graded = tuple(_graded_in(self._file, self._settings["num_samples"], self._fingerprint))
         measurement = Measurement(graded, self._settings["num_samples"], self._ks)
         figures = {name: asdict(each) for name, each in measurement.intervals().items()}
         self._note(done=len(graded), figures=figures)
@@ -181,7 +204,7 @@ class _Run:
             "settings": dict(self._settings),
             "figures": figures,
         }
-        write_whole(self._folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        Folder(self._folder).write(SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
 # Settings: what results depend on.
@@ -262,7 +285,7 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
     try:
         held = read_summary(folder).get("benchmarks", {})
         for name, wanted in settings.items():
-            prints = {item.get("fingerprint") for item in _items(folder / f"{name}.jsonl")}
+            prints = {str(item.get("fingerprint")) for item in _items(_file_of(folder, name))}
             if not prints <= {fingerprint_of(wanted)}:
                 there = held.get(name, {}).get("settings", {})
                 changed = "; ".join(differing(there, wanted))
@@ -271,10 +294,11 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
                     f"{changed}); {_WAY_OUT}"
                 )
             for other, entry in held.items():
-                if other not in settings and entry["settings"]["model"] != wanted["model"]:
+                there = entry.get("settings", {}).get("model")
+                if other not in settings and there != wanted["model"]:
                     problems.append(f"{folder} holds {other} of another model; {_WAY_OUT}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problems.append(f"{folder} cannot be gone on with: {error}; {_WAY_OUT}")
+    except (OSError, ValueError) as error:
+        problems.append(f"{folder} cannot be gone on with: {one_line(error)}; {_WAY_OUT}")
     return list(dict.fromkeys(problems))
 
 
@@ -308,33 +332,21 @@ def read_evaluation(folder: Path, *, ks: Sequence[int] = ()) -> dict[str, Evalua
     held = read_summary(folder).get("benchmarks")
     if not held:
         raise ValueError(f"{folder} holds no {SUMMARY} of an evaluation; run serl eval first.")
-    found = {}
-    for name, entry in held.items():
-        try:
-            found[name] = _read_benchmark(folder / f"{name}.jsonl", name, entry, tuple(ks))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{folder / SUMMARY} says of {name} not what serl eval writes ({error!r}); put the "
-                "folder aside."
-            ) from error
-    return found
+    return {
+        name: _read_benchmark(_file_of(folder, name), name, entry, tuple(ks))
+        for name, entry in held.items()
+    }
 
 
 def _read_benchmark(
     path: Path, name: str, entry: Mapping[str, Any], ks: tuple[int, ...]
 ) -> Evaluated:
     """Read the items of a benchmark, and hold them against what the summary says of them."""
-    settings, complete, expected = entry["settings"], entry["complete"], entry["num_problems"]
-    num_samples, graded = settings["num_samples"], []
-    for number, item in enumerate(_items(path), start=1):
-        if item.get("fingerprint") != entry["fingerprint"]:
-            raise ValueError(f"{path}:{number} is of other settings than {SUMMARY} says; {_AGAIN}")
-        try:
-            graded.append(graded_of(item))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number} is no item of serl eval: {error!r}.") from error
-        if len(graded[-1].classes) != num_samples:
-            raise ValueError(f"{path}:{number} has not num_samples={num_samples}; {_AGAIN}")
+    if "settings" not in entry:
+        raise FolderError(f"{path.parent / SUMMARY} names no settings of {name}; {_AGAIN}")
+    settings, complete, expected = entry["settings"], entry["complete"], entry.get("num_problems")
+    num_samples = settings["num_samples"]
+    graded = list(_graded_in(path, num_samples, entry.get("fingerprint")))
     if complete and len(graded) != expected:
         raise ValueError(
             f"{path} holds {len(graded)} problems, {SUMMARY} says {expected}; {_AGAIN}"
@@ -342,21 +354,44 @@ def _read_benchmark(
     return Evaluated(name, settings, complete, Measurement(tuple(graded), num_samples, ks))
 
 
+def _graded_in(path: Path, num_samples: int, fingerprint: str | None) -> Iterator[Graded]:
+    """Give the graded problems of a benchmark, each of `num_samples` under the same settings."""
+    for number, item in enumerate(_items(path), start=1):
+        if item.get("fingerprint") != fingerprint:
+            raise FolderError(f"{path}:{number} is of other settings than {SUMMARY} says; {_AGAIN}")
+        try:
+            graded = graded_of(check_shape(item, _ITEM))
+        except RecordError as error:
+            raise FolderError(f"{path}:{number} is no item of serl eval: {error}.") from error
+        sizes = {len(graded.classes), len(graded.truncated), len(graded.lengths)}
+        if sizes != {max(num_samples, 1)}:
+            raise FolderError(f"{path}:{number} has not num_samples={num_samples}; {_AGAIN}")
+        yield graded
+
+
 def read_summary(folder: Path) -> dict[str, Any]:
     """Return the folder's summary, or an empty one.
 
     Raises `ValueError` when the file is damaged.
     """
-    path = folder / SUMMARY
-    if not path.is_file():
+    files = Folder(folder)
+    if not files.has(SUMMARY):
         return {}
+    shape = {"benchmarks": optional({ANY: _BENCHMARK})}
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); put the folder aside.") from error
-    if not isinstance(summary, dict) or not isinstance(summary.get("benchmarks", {}), dict):
-        raise ValueError(f"{path} is no summary of serl eval; put the folder aside.")
-    return summary
+        return files.read_json(SUMMARY, shape, max_bytes=_MAX_SUMMARY)
+    except FolderError as error:
+        raise FolderError(f"{error} Put the folder aside.") from error
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    """Return the file of a benchmark; its name is a plain one, so that it lies in the folder."""
+    if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
+        raise FolderError(
+            f"{folder}: {visible(name[:80])!r} is no name of a benchmark; one is made of letters, "
+            "digits and . _ - +"
+        )
+    return folder / f"{name}.jsonl"
 
 
 def graded_of(record: Mapping[str, Any]) -> Graded:
@@ -372,13 +407,6 @@ def graded_of(record: Mapping[str, Any]) -> Graded:
         lengths=tuple(record["lengths"]),
         greedy_right=greedy and greedy["right"],
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _record(
@@ -410,8 +438,8 @@ def _record(
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """Give the lines of a file one by one; a last one that was cut in half is left out."""
-    if path.is_file():
-        with path.open("rb") as file:
+    if Folder(path.parent).has(path.name):
+        with open_lines(path) as file:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
@@ -419,11 +447,11 @@ def _items(path: Path) -> Iterator[dict[str, Any]]:
     """Give the items of a benchmark one by one: with all completions they may fill the memory."""
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            item = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}:{number} is damaged ({error}); put it aside.") from error
+            item = parse_json(line)
+        except RecordError as error:
+            raise FolderError(f"{path}:{number} is damaged ({error}); put it aside.") from error
         if not isinstance(item, dict):
-            raise ValueError(f"{path}:{number} is no object; put the file aside.")
+            raise FolderError(f"{path}:{number} is no object; put the file aside.")
         yield item
 
 

@@ -4,14 +4,16 @@ The ledger is streamed: what is remembered is a few numbers per record, and the 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from serl_trl.folder import FolderError
+from serl_trl.records import ANY, RecordError, Shape, check_shape, optional
 from serl_trl.run_files import LedgerIndex, Run
-from serl_trl.texts import visible
+from serl_trl.texts import secret_in, visible
 
 ROWS_PER_FILE = 50_000
 ROWS_PER_WRITE = 2_000
@@ -31,6 +33,24 @@ SAMPLING = (
     "max_completion_length",
     "num_generations",
 )
+# The columns that stay where a row holds a secret: numbers, and names that this package gave.
+_HARMLESS = frozenset(
+    ("id", "accepted", "similarity", "rolled_out", "kept", "majority_ratio", "num_completions")
+    + ("num_unparsable", "step", "voted_step", "policy_revision", "sampling")
+)
+_PROPOSAL = {
+    "id": optional(int),
+    "step": optional(int),
+    "text": optional(str),
+    "detail": optional(({"rouge_l": optional((float, None))}, None)),
+    "shots": optional(([str], None)),
+}
+_GROUP = {
+    "step": optional(int),
+    "answers": optional(({ANY: int}, None)),
+    "num_unparsable": optional((int, None)),
+    "majority_ratio": optional((float, None)),
+}
 COLUMNS: Mapping[str, str] = {
     "id": "number of the proposal in its run",
     "instruction": "what the model wrote; null where it is withheld",
@@ -121,13 +141,14 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
     starts = {row for _, row in run.ledger.iterations} if empties_pool else set()
     own_texts: set[str] = set()
     pool: list[int] = []
-    read = run.ledger.read
     for row, place in enumerate(proposals.places):
-        record = read(place)
+        record = _read(run.ledger, place, _PROPOSAL)
         number = proposals.ids[row]
         if row in starts:
             pool.clear()
-        group = read(group_places[number]) if number in group_places else None
+        group = None
+        if number in group_places:
+            group = _read(run.ledger, group_places[number], _GROUP)
         withheld = withheld_because(record, own_texts)
         columns = _proposal_columns(record, withheld)
         columns["shots"] = [_shot_id(str(shot), pool) for shot in record.get("shots") or ()]
@@ -138,6 +159,33 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
             pool.append(number)
             if withheld is None:
                 own_texts.add(str(record.get("text", "")))
+
+
+def without_secrets(
+    rows: Iterable[dict[str, Any]], secrets: Collection[str], found: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield `rows`; the texts of one that holds one of `secrets`, or looks like it, are withheld.
+
+    Each such row is named in `found`, by what it holds and the number of the row in its split.
+    """
+    counts: Counter[str] = Counter()
+    for row in rows:
+        split = SPLITS[not row["accepted"]]
+        counts[split] += 1
+        if kind := next(filter(None, (secret_in(text, secrets) for text in _texts_in(row))), ""):
+            found.append(f"{kind}, from row {counts[split]:,} of {split} ({row['id']})")
+            row = {name: value for name, value in row.items() if name in _HARMLESS}
+            row |= {"withheld": f"holds {kind}", "answers": [], "shots": []}
+        yield row
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from chain.from_iterable(map(_texts_in, value.values()))
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_texts_in, value))
 
 
 def write_dataset(folder: Path, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
@@ -222,20 +270,31 @@ def _schema() -> Any:
     return pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
 
 
+def _read(ledger: LedgerIndex, place: int, shape: Shape) -> dict[str, Any]:
+    """Return the record at `place` when it is one that a run writes."""
+    record = ledger.read(place)
+    try:
+        return check_shape(record, shape)
+    except RecordError as error:
+        raise FolderError(
+            f"{ledger.path}, byte {place}: no run wrote this line: {error}."
+        ) from None
+
+
 def _examples(ledger: LedgerIndex) -> dict[str, list[str]]:
     kept, refused = ledger.proposals.kept(), ledger.proposals.refused()
     found: dict[str, list[str]] = {name: [] for name in SPLITS}
     if not kept and not refused:
         return found
-    read = ledger.read
+    places = ledger.proposals.places
     records = {
-        "accepted": (read(ledger.proposals.places[row]) for row in kept),
+        "accepted": (_read(ledger, places[row], _PROPOSAL) for row in kept),
         # What it repeats is not looked for here, so that no seed can slip through.
-        "refused": (read(ledger.proposals.places[row]) for row in refused),
+        "refused": (_read(ledger, places[row], _PROPOSAL) for row in refused),
     }
     for name, split in records.items():
         shown = (str(r.get("text", "")) for r in split if withheld_because(r, ()) is None)
-        found[name] += islice(shown, NUM_EXAMPLES)
+        found[name] += islice((text for text in shown if not secret_in(text)), NUM_EXAMPLES)
     return found
 
 

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from accelerate.utils import DistributedType
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from serl_trl.errors import NonFiniteError
+from serl_trl.folder import Folder, FolderError
 from serl_trl.ledger import PRIVATE_FOLDER
 
 if TYPE_CHECKING:
@@ -260,9 +261,8 @@ class NonFiniteGuard:
             "micro_batch": index,
             "parameters": _name_bad(trainer.model, lambda p: p.grad),
         }
-        stem = self._folder / f"step-{step}-process-{facts['process']}"
         if seen:
-            _dump(stem, seen[index][0], facts)
+            _dump(self._folder, seen[index][0], facts)
         text = (
             f"step {step}: a loss or gradient is not finite (losses {facts['losses']}, gradient "
             f"norm {norm}); its batch is in {self._folder}."
@@ -303,12 +303,13 @@ def _name_bad(model: torch.nn.Module, pick: Callable[[Any], torch.Tensor | None]
     return names
 
 
-def _dump(stem: Path, inputs: dict[str, Any], facts: dict[str, Any]) -> None:
+def _dump(folder: Path, inputs: dict[str, Any], facts: dict[str, Any]) -> None:
     tensors = {k: v.detach().cpu().clone() for k, v in inputs.items() if torch.is_tensor(v)}
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, stem.with_suffix(".safetensors"))
-        stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+        files = Folder(folder.parents[1])
+        name = "/".join((*folder.parts[-2:], f"step-{facts['step']}-process-{facts['process']}"))
+        files.write(f"{name}.safetensors", save(tensors))
+        files.write(f"{name}.json", json.dumps(facts, indent=1) + "\n")
+    except (OSError, FolderError, SafetensorError) as error:
         # A process that stopped here would leave the others waiting for it.
-        logger.error("%s could not be written: %s", stem, error)
+        logger.error("the batch could not be written to %s: %s", folder, error)

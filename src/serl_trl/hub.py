@@ -1,19 +1,25 @@
 """Pushing a run to the Hub: private by default, tried a few times, and never a reason to fail."""
 
-import json
+import fcntl
 import logging
+import os
 import shlex
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from serl_trl.cards import address_of, dataset_card, write_model_card
-from serl_trl.export import read_rows, write_dataset
+from serl_trl.cards import address_of, dataset_card, write_card_text, write_model_card
+from serl_trl.checkpoint import Hold
+from serl_trl.export import read_rows, without_secrets, write_dataset
+from serl_trl.folder import Folder, FolderError
+from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.records import ANY
 from serl_trl.release import (
-    Release,
     ReleaseError,
     RunFolder,
     check_secrets,
@@ -24,7 +30,8 @@ from serl_trl.release import (
     stage_results,
 )
 from serl_trl.run_facts import RunFacts, facts_of, read_license
-from serl_trl.run_files import Run, read_run
+from serl_trl.run_files import COMPARISON, Run, read_comparison, read_run
+from serl_trl.tables import is_hub_id
 from serl_trl.texts import one_line
 
 logger = logging.getLogger(__name__)
@@ -44,7 +51,9 @@ class NotPushedError(RuntimeError):
 class Upload:
     """A folder that is ready to go (`kind` model or dataset), and where to.
 
-    `files` are the names in it, `left` what of the run's own folder stays behind.
+    `files` are the names in it, `left` what of the run's own folder stays behind, `withheld` the
+    rows and texts that hold a secret, each with what kind. The folder is this push's own, and no
+    other removes it while `hold` is held.
     """
 
     kind: Kind
@@ -54,6 +63,8 @@ class Upload:
     files: tuple[str, ...]
     left: tuple[str, ...]
     command: str
+    withheld: tuple[str, ...] = ()
+    hold: Hold | None = None
 
 
 def prepare_model(
@@ -71,21 +82,23 @@ def prepare_model(
     """
     where, run, facts = _open(folder)
     repo_id = repo_id or _repo_of(where, run)
-    target = _empty(where, "model")
-    release = stage_model(where, target, facts)
-    measured = {}
-    if evaluation is not None:
-        stage_results(evaluation, where, target)
-        measured = read_comparison(evaluation)
-    write_model_card(
-        target,
-        run,
-        _with_license(facts),
-        repo_id=repo_id,
-        measured=measured,
-        checkpoint=where.checkpoint,
-    )
-    return _ready("model", folder, target, repo_id, private, release)
+    with _fresh(where, "model") as (target, held):
+        release = stage_model(where, target, facts)
+        measured = {}
+        if evaluation is not None:
+            stage_results(evaluation, where, target)
+            measured = _comparison_in(evaluation)
+        withheld = write_model_card(
+            target,
+            run,
+            _with_license(facts),
+            repo_id=repo_id,
+            measured=measured,
+            checkpoint=where.checkpoint,
+            secrets=_secrets(),
+        )
+        ready = _ready("model", folder, target, repo_id, private)
+    return replace(ready, left=release.left, withheld=tuple(withheld), hold=held)
 
 
 def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool = True) -> Upload:
@@ -95,15 +108,19 @@ def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool =
     """
     where, run, facts = _open(folder)
     repo_id = repo_id or f"{_repo_of(where, run)}-instructions"
-    target = _empty(where, "dataset")
     if not len(run.ledger.proposals):
         raise ReleaseError(f"the ledger of {folder} holds no proposal; there is nothing to push.")
-    counts = write_dataset(target, read_rows(run, run_id=facts.run_id))
-    card = dataset_card(
-        run, _with_license(facts), repo_id=repo_id, counts=counts, checkpoint=where.checkpoint
-    )
-    (target / "README.md").write_text(card, encoding="utf-8")
-    return _ready("dataset", folder, target, repo_id, private, Release((), ()))
+    secrets = _secrets()
+    withheld: list[str] = []
+    with _fresh(where, "dataset") as (target, held):
+        rows = read_rows(run, run_id=facts.run_id)
+        counts = write_dataset(target, without_secrets(rows, secrets, withheld))
+        card = dataset_card(
+            run, _with_license(facts), repo_id=repo_id, counts=counts, checkpoint=where.checkpoint
+        )
+        withheld += write_card_text(target, card, secrets)
+        ready = _ready("dataset", folder, target, repo_id, private)
+    return replace(ready, withheld=tuple(withheld), hold=held)
 
 
 def write_card(folder: Path, *, repo_id: str | None) -> None:
@@ -112,7 +129,7 @@ def write_card(folder: Path, *, repo_id: str | None) -> None:
     Raises `ReleaseError` when no run wrote the folder.
     """
     _, run, facts = _open(folder)
-    write_model_card(folder, run, facts, repo_id=repo_id)
+    write_model_card(folder, run, facts, repo_id=repo_id, secrets=_secrets())
 
 
 def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
@@ -165,7 +182,7 @@ def push_model(
     try:
         ready = prepare_model(folder, repo_id=repo_id, private=private)
         return upload(ready, wait=wait)
-    except (ReleaseError, NotPushedError, OSError) as error:
+    except (FolderError, NotPushedError, OSError) as error:
         logger.error(
             "The model was not pushed: %s. It lies whole in %s; push it later with: %s",
             one_line(error),
@@ -202,42 +219,69 @@ def _cut_at(run: Run, step: int) -> Run:
     return replace(run, metrics=[*metrics, {"step": float(step)}], evaluation={})
 
 
-def read_comparison(evaluation: Path) -> dict[str, Any]:
+def _comparison_in(evaluation: Path) -> dict[str, Any]:
     """Return what `serl eval --compare` wrote into its folder for the trained model, or nothing.
 
     `settings` maps each benchmark to the settings under which that model was measured.
     """
-    try:
-        found = json.loads((evaluation / "comparison.json").read_text(encoding="utf-8"))
-        summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
-        settings = {name: entry["settings"] for name, entry in summary["benchmarks"].items()}
-    except (OSError, ValueError):
+    source = Folder(evaluation)
+    if not source.has(COMPARISON):
         return {}
-    return found | {"settings": settings} if isinstance(found, dict) else {}
+    summary = source.read_json("summary.json", {"benchmarks": {ANY: {"settings": dict}}})
+    settings = {name: entry["settings"] for name, entry in summary["benchmarks"].items()}
+    return read_comparison(evaluation) | {"settings": settings}
 
 
 def _repo_of(where: RunFolder, run: Run) -> str:
     named = run.config.get("hub_model_id")
-    return named if isinstance(named, str) and named else where.name
+    return named if named and is_hub_id(named) else where.name
 
 
-def _empty(where: RunFolder, kind: Kind) -> Path:
-    target = where.private / "upload" / kind
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
-    return target
+@contextmanager
+def _fresh(where: RunFolder, kind: Kind) -> Generator[tuple[Path, Hold]]:
+    """Give an empty folder of this push's own, and the hold that keeps others from removing it.
+
+    What earlier pushes of that kind left, and none holds any more, is removed.
+    """
+    run, name = Folder(where.private.parent), f"{PRIVATE_FOLDER}/upload"
+    upload = run.make(name)
+    for path in run.entries(name):
+        ours = path.name == kind or path.name.startswith(f"{kind}-")
+        if ours and (path.is_symlink() or not path.is_dir() or _lock(path) is not None):
+            run.remove(f"{name}/{path.name}")
+    target = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=upload))
+    held = _lock(target)
+    assert held is not None, "nobody else knows its name"
+    try:
+        yield target, held
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
-def _ready(
-    kind: Kind, folder: Path, target: Path, repo_id: str, private: bool, release: Release
-) -> Upload:
+def _lock(folder: Path) -> Hold | None:
+    """Hold a folder, or return `None` when another push does."""
+    held = Hold(handle := os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        logger.debug("%s cannot be locked: %s", folder, error)
+    return held
+
+
+def _secrets() -> set[str]:
     from huggingface_hub import get_token
 
-    check_secrets(target, known_secrets(get_token()))
+    return known_secrets(get_token())
+
+
+def _ready(kind: Kind, folder: Path, target: Path, repo_id: str, private: bool) -> Upload:
+    check_secrets(target, _secrets())
     command = {"model": "push", "dataset": "push-dataset"}[kind]
     again = later(folder, command, repo_id, private=private)
-    return Upload(kind, target, repo_id, private, tuple(list_files(target)), release.left, again)
+    return Upload(kind, target, repo_id, private, tuple(list_files(target)), (), again)
 
 
 def _with_license(facts: RunFacts) -> RunFacts:
@@ -282,7 +326,7 @@ def _name_owner(ready: Upload, repo_id: str) -> None:
     card = ready.folder / "README.md"
     text = card.read_text(encoding="utf-8")
     text = text.replace(f'"{address_of(ready.repo_id)}"', f'"{address_of(repo_id)}"')
-    card.write_text(text, encoding="utf-8")
+    Folder(ready.folder).write(card.name, text)
 
 
 def _without_request(error: Exception) -> str:

@@ -4,15 +4,19 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from serl_trl.disk import DiskFullError, describe_full_disk, is_disk_full
+from serl_trl.disk import naming_a_full_disk
+from serl_trl.folder import Folder, FolderError
 
 PRIVATE_FOLDER = "_serl"
 """Folder inside a run that `push_to_hub` skips, because its name begins with an underscore."""
+WRITTEN = ("ledger.jsonl", "metrics.jsonl")
+"""The files of JSON lines in it that a checkpoint knows the sizes of."""
 
 
 class JsonLines:
@@ -23,7 +27,7 @@ class JsonLines:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._file: TextIO | None = None
+        self._file: BufferedWriter | None = None
         self._start: int | None = None
         self._num_waiting = 0
 
@@ -32,15 +36,15 @@ class JsonLines:
         if self.path is None:
             return
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
+            folder, name = _place(self.path)
+            self._file = folder.append(name)
             if self._start is None:
                 self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
         line = json.dumps(_finite(record), allow_nan=False)
         self._num_waiting += len(line) + 1
         with self._naming_a_full_disk():
-            self._file.write(line + "\n")
+            self._file.write(line.encode("ascii") + b"\n")
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -65,34 +69,31 @@ class JsonLines:
     def cut(self, size: int) -> None:
         """Take back what was written after `size` bytes."""
         if self.size() > size and self.path is not None:
-            os.truncate(self.path, size)
+            _truncate(self.path, size)
 
     def take_own(self) -> bytes:
         """Take what this object has written out of the file, which then is as it was before."""
         if self.path is None or self._start is None:
             return b""
         self.flush()
-        own = self.path.read_bytes()[self._start :]
-        os.truncate(self.path, self._start)
+        folder, name = _place(self.path)
+        with folder.open(name) as file:
+            file.seek(self._start)
+            own = file.read()
+        _truncate(self.path, self._start)
         return own
 
     def put_back(self, own: bytes) -> None:
         """Append what `take_own` returned."""
         if self.path is not None and own:
             self._start = self.size()
-            with self.path.open("ab") as file:
+            folder, name = _place(self.path)
+            with folder.append(name) as file:
                 file.write(own)
 
-    @contextmanager
-    def _naming_a_full_disk(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            if self.path is None or not is_disk_full(error):
-                raise
-            free = shutil.disk_usage(self.path.parent).free
-            text = describe_full_disk(self.path, needed=self._num_waiting, free=free)
-            raise DiskFullError(f"{text} {self.path.name} could not be written.") from error
+    def _naming_a_full_disk(self) -> AbstractContextManager[None]:
+        assert self.path is not None, "without a path nothing is written"
+        return naming_a_full_disk(self.path, needed=self._num_waiting)
 
     def close(self) -> None:
         """Flush and close; a later write opens the file again."""
@@ -103,22 +104,63 @@ class JsonLines:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines; a last line that a crash cut in half is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            records.append(json.loads(line))
-    return records
+    with open_lines(path) as file:
+        return [json.loads(line) for line in file if line.endswith(b"\n")]
 
 
 def cut_lines(path: Path, size: int, rest: Path) -> None:
-    """Move what `path` holds beyond `size` bytes to the new file `rest`."""
-    rest.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("rb") as source, rest.open("xb") as target:
+    """Move what `path` holds beyond `size` bytes to the new file `rest`, whose folder exists."""
+    folder, name = _place(path)
+    with folder.open(name) as source, rest.open("xb") as target:
         source.seek(size)
         shutil.copyfileobj(source, target)
         target.flush()
         os.fsync(target.fileno())
-    os.truncate(path, size)
+    _truncate(path, size)
+
+
+def find_misfits(run: Path, sizes: Mapping[str, int]) -> list[str]:
+    """Return which of `WRITTEN` do not hold whole lines up to their size in `sizes`.
+
+    They were shortened or changed since those sizes were noted. Raises `FolderError` when `sizes`
+    is about any other file.
+    """
+    if unknown := [name for name in sizes if name not in WRITTEN]:
+        raise FolderError(f"sizes names {unknown[0][:200]!r}, which is no file that a run writes.")
+    folder = Folder(run)
+    misfits = []
+    for name, size in sizes.items():
+        place = f"{PRIVATE_FOLDER}/{name}"
+        content = b""
+        if size and folder.has(place):
+            with folder.open(place) as file:
+                file.seek(size - 1)
+                content = file.read(1)
+        if size and content != b"\n":
+            misfits.append(name)
+    return misfits
+
+
+def open_lines(path: Path) -> BufferedReader:
+    """Open a file of JSON lines for reading, by the rules of `Folder`."""
+    folder, name = _place(path)
+    return folder.open(name)
+
+
+def _place(path: Path) -> tuple[Folder, str]:
+    """Return the folder of a run or an evaluation that `path` lies in, and its name in there."""
+    if path.parent.name == PRIVATE_FOLDER:
+        return Folder(path.parent.parent), f"{PRIVATE_FOLDER}/{path.name}"
+    return Folder(path.parent), path.name
+
+
+def _truncate(path: Path, size: int) -> None:
+    folder, name = _place(path)
+    handle = folder.handle(name, os.O_WRONLY)
+    try:
+        os.ftruncate(handle, size)
+    finally:
+        os.close(handle)
 
 
 def _finite(value: Any) -> Any:

@@ -4,7 +4,6 @@ PyYAML takes seconds for a file of commas, an hour for a number with 500,000 col
 for aliases of aliases. All of it is seen in the events and nodes, which are cheap.
 """
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,16 +50,6 @@ def load_yaml(text: str) -> Any:
             loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a file of YAML holds, as `load_yaml` does; a file that is too large is not read.
-
-    Raises `ValueError` and `OSError`.
-    """
-    if path.stat().st_size > 4 * MAX_CHARS:
-        raise RefusedYAMLError(f"holds {path.stat().st_size:,} bytes.")
-    return load_yaml(path.read_text(encoding="utf-8"))
 
 
 def check_yaml(text: str) -> None:

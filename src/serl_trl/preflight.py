@@ -11,8 +11,10 @@ from typing import Any
 
 from serl_trl import sandbox
 from serl_trl.benchmarks import BENCHMARKS
-from serl_trl.checkpoint import NEWEST, CheckpointError, choose
+from serl_trl.checkpoint import NEWEST, choose
 from serl_trl.config_checks import find_problems, out_of_range
+from serl_trl.folder import FolderError
+from serl_trl.output_folder import may_be_renamed, output_problem
 from serl_trl.processes import is_main_process, num_processes
 from serl_trl.tables import file_problem, is_hub_id
 from serl_trl.texts import list_names, near_matches, visible
@@ -297,7 +299,7 @@ def _resume(values: Mapping[str, Any]) -> Iterator[str]:
     if is_main_process():
         try:
             choose(folder, wanted if wanted != LATEST else NEWEST)
-        except CheckpointError as error:
+        except FolderError as error:
             yield visible(str(error))
 
 
@@ -308,7 +310,12 @@ def _output(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"output_dir={folder}: {existing} is a file, not a folder."
     elif not os.access(existing, os.W_OK):
         yield f"output_dir={folder}: {existing} is not writable."
-    elif existing == folder and not values.get("overwrite"):
+    elif values.get("overwrite") and existing == folder:
+        if problem := may_be_renamed(folder):
+            yield problem
+    elif problem := output_problem(folder):
+        yield problem
+    elif existing == folder:
         found = holds_run(folder)
         if found and not values.get("resume_from_checkpoint"):
             yield (

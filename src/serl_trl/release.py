@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from serl_trl.config_file import is_secret
+from serl_trl.folder import Folder, FolderError
 from serl_trl.ledger import PRIVATE_FOLDER
-from serl_trl.plain_yaml import read_yaml
+from serl_trl.plain_yaml import load_yaml
+from serl_trl.records import ANY
 from serl_trl.run_facts import RunFacts, is_machine_path, without_paths
-from serl_trl.texts import one_line
+from serl_trl.texts import KNOWN, one_line, secret_in
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
 ALLOWED = (
@@ -46,9 +48,13 @@ MADE_ANEW = ("README.md", "figures")
 # Files in which a library notes where it found something.
 _WITH_PATHS = ("config.json", "generation_config.json", "tokenizer_config.json")
 _MIN_SECRET = 12
+# Their many thousand short pieces look like anything; what this shell knows is searched there too.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
+_MAX_SETTINGS = 100_000_000
+_MEASURED = {"benchmarks": {ANY: {"settings": {"model": {"name": str}}}}}
 
 
-class ReleaseError(ValueError):
+class ReleaseError(FolderError):
     """A run that cannot be published as it is; the message says why, and what to do."""
 
 
@@ -83,9 +89,11 @@ def find_run(folder: Path) -> RunFolder:
 
     Raises `ReleaseError` when no run wrote the folder.
     """
-    if (folder / PRIVATE_FOLDER).is_dir():
+    if Folder(folder).has_folder(PRIVATE_FOLDER):
         return RunFolder(folder, folder / PRIVATE_FOLDER)
-    if _step_of(folder) is not None and (folder.parent / PRIVATE_FOLDER).is_dir():
+    beside = Folder(folder.parent)
+    numbered = _step_of(folder) is not None and beside.has_folder(PRIVATE_FOLDER)
+    if numbered and beside.has_folder(folder.name):
         return RunFolder(folder, folder.parent / PRIVATE_FOLDER)
     raise ReleaseError(
         f"{folder} holds no {PRIVATE_FOLDER} folder, so no run wrote it; name the output_dir of a "
@@ -101,10 +109,11 @@ def stage_model(run: RunFolder, target: Path, facts: RunFacts) -> Release:
     """
     _check_weights(run.folder)
     files, left = [], []
-    for path in sorted(run.folder.iterdir()):
-        # A link may lead anywhere.
-        if path.is_file() and not path.is_symlink() and _is_allowed(path.name):
-            _copy(path, target / path.name, facts)
+    source = Folder(run.folder)
+    for path in source.entries():
+        # A link may lead anywhere; what is not sent is not looked at either.
+        if _is_allowed(path.name) and source.has(path.name, shared=_is_weights(path.name)):
+            _copy(source, path.name, Folder(target), facts)
             files.append(path.name)
         elif path.name not in MADE_ANEW:
             left.append(path.name + ("/" if path.is_dir() else ""))
@@ -118,58 +127,73 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
     """
     from huggingface_hub import parse_eval_result_entries
 
-    summary = evaluation / "summary.json"
+    source = Folder(evaluation)
     try:
-        measured = json.loads(summary.read_text(encoding="utf-8"))["benchmarks"].values()
+        measured = source.read_json("summary.json", _MEASURED)["benchmarks"].values()
         names = {entry["settings"]["model"]["name"] for entry in measured}
-        written = summary.stat().st_mtime
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        written = source.at("summary.json").stat().st_mtime
+    except FolderError:
         raise ReleaseError(
             f"evaluation={evaluation} is no folder that serl eval wrote; name its output_dir."
         ) from None
     weights = [path for path in run.folder.glob("*.safetensors") if _is_allowed(path.name)]
     newest = max(path.stat().st_mtime for path in weights)
-    elsewhere = [name for name in names if Path(name).resolve() != run.folder.resolve()]
+    here = run.folder.resolve()
+    elsewhere = sorted(name for name in names if "\0" in name or Path(name).resolve() != here)
     if elsewhere or written < newest:
         what = f"of {elsewhere[0]}" if elsewhere else "older than the weights"
         raise ReleaseError(
             f"evaluation={evaluation} is {what}, not of what is pushed; run serl eval {run.folder}."
         )
-    for path in sorted((evaluation / RESULTS_FOLDER).glob("*.yaml")):
+    for path in source.entries(RESULTS_FOLDER):
+        if path.suffix != ".yaml":
+            continue
+        name = f"{RESULTS_FOLDER}/{path.name}"
         try:
-            parse_eval_result_entries(read_yaml(path))
+            text = source.read_text(name)
+            parse_eval_result_entries(load_yaml(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReleaseError(f"{path} is no evaluation-result file: {one_line(error)}.") from None
-        (target / RESULTS_FOLDER).mkdir(exist_ok=True)
-        shutil.copyfile(path, target / RESULTS_FOLDER / path.name)
+        Folder(target).write(name, text)
 
 
 def list_files(folder: Path) -> list[str]:
     """Return every file below `folder` by its relative name."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(Folder(folder).files(shared=True))
 
 
 def known_secrets(token: str | None) -> set[str]:
     """Return the secrets that this process knows: `token`, and what variables called so hold."""
     values = {value for name, value in os.environ.items() if is_secret(name)} | {token or ""}
-    return {value for value in values if len(value) >= _MIN_SECRET}
+    long = {value for value in values if len(value) >= _MIN_SECRET}
+    # Also as JSON writes it.
+    return long | {json.dumps(value)[1:-1] for value in long}
 
 
 def check_secrets(folder: Path, secrets: Collection[str]) -> None:
-    """Raise `ReleaseError` when a file below `folder` holds one of `secrets`; weights are not read.
+    """Raise `ReleaseError` when a text below `folder` holds one of `secrets`, or looks like one.
 
+    Weights and pictures are not read, and of a data set the rows were, before they were compressed.
     The secret itself is not told.
     """
-    needles = [secret.encode() for secret in secrets]
     for name in list_files(folder):
-        if name.endswith(".safetensors"):
+        if name.endswith((".safetensors", ".parquet", ".png")):
             continue
-        content = (folder / name).read_bytes()
-        if any(needle in content for needle in needles):
+        with Folder(folder).open(name) as file:
+            text = file.read().decode("utf-8", "replace")
+        vocabulary = any(fnmatch.fnmatchcase(name, form) for form in _VOCABULARIES)
+        search = _known_in if vocabulary else secret_in
+        if kind := search(text, secrets):
+            lines = enumerate(text.split("\n"), start=1)
+            number = next((number for number, line in lines if search(line, secrets)), 1)
             raise ReleaseError(
-                f"{name} holds a secret that is set in this shell or login; nothing was sent. "
-                "Take it out of that file (or of what wrote it), and change the secret."
+                f"{name} holds {kind} (line {number}); nothing was sent. Take it out of that file "
+                "(or of what wrote it), and change the secret."
             )
+
+
+def _known_in(text: str, secrets: Collection[str]) -> str:
+    return KNOWN if any(value in text for value in secrets) else ""
 
 
 def _step_of(folder: Path) -> int | None:
@@ -182,19 +206,20 @@ def _is_allowed(name: str) -> bool:
 
 
 def _check_weights(folder: Path) -> None:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    files, index = Folder(folder), "model.safetensors.index.json"
+    if files.has(index):
         try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError):
-            problem = f"{index.name} in {folder} is damaged; save the model again."
+            content = files.read_json(index, {"weight_map": {ANY: str}}, max_bytes=_MAX_SETTINGS)
+        except FolderError:
+            problem = f"{index} in {folder} is damaged; save the model again."
             raise ReleaseError(problem) from None
+        shards = set(content["weight_map"].values())
         if missing := sorted(name for name in map(str, shards) if not _is_there(folder, name)):
             raise ReleaseError(
                 f"{folder} lacks {len(missing)} of {len(shards)} weight files, first {missing[0]}; "
                 "save the model again."
             )
-    elif not any((folder / name).is_file() for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
+    elif not any(files.has(name, shared=True) for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
         checkpoints = [p for p in folder.glob("checkpoint-*") if _step_of(p) is not None]
         newest = max(checkpoints, key=lambda path: _step_of(path) or 0, default=None)
         hint = f"its newest checkpoint can be pushed: {newest}" if newest else "train it first"
@@ -202,27 +227,31 @@ def _check_weights(folder: Path) -> None:
 
 
 def _is_there(folder: Path, name: str) -> bool:
-    return _is_allowed(name) and (folder / name).is_file()
+    return _is_allowed(name) and Folder(folder).has(name, shared=True)
 
 
-def _copy(path: Path, target: Path, facts: RunFacts) -> None:
-    if path.name == "adapter_config.json":
-        content = json.loads(path.read_text(encoding="utf-8"))
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+def _copy(source: Folder, name: str, target: Folder, facts: RunFacts) -> None:
+    if name == "adapter_config.json":
+        content = source.read_json(name, dict, max_bytes=_MAX_SETTINGS)
         # PEFT notes the path it loaded from, which is a path of this machine for a local base.
         named = str(content.get("base_model_name_or_path") or "")
         keep = named if facts.base is None and not _is_local(named) else facts.base
         content["base_model_name_or_path"] = keep
         content["revision"] = facts.base_revision or content.get("revision")
-        _write_json(target, without_paths(content))
-    elif path.name in _WITH_PATHS:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        _write_json(target, name, without_paths(content))
+    elif name in _WITH_PATHS:
+        content = source.read_json(name, dict, max_bytes=_MAX_SETTINGS)
         local = ("_name_or_path", "name_or_path")
         kept = {key: value for key, value in content.items() if key not in local}
-        _write_json(target, {key: _without_path(value) for key, value in kept.items()})
-    elif path.suffix == ".safetensors":
-        _link(path, target)
+        _write_json(target, name, {key: _without_path(value) for key, value in kept.items()})
+    elif _is_weights(name):
+        _link(source, name, target)
     else:
-        shutil.copyfile(path, target)
+        _duplicate(source, name, target)
 
 
 def _is_local(name: str) -> bool:
@@ -234,12 +263,17 @@ def _without_path(value: Any) -> Any:
     return without_paths(value) if isinstance(value, str) else value
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _write_json(folder: Folder, name: str, content: dict[str, Any]) -> None:
+    folder.write(name, json.dumps(content, indent=2) + "\n")
 
 
-def _link(path: Path, target: Path) -> None:
+def _link(source: Folder, name: str, target: Folder) -> None:
     try:
-        os.link(path, target)
+        os.link(source.at(name), target.at(name), follow_symlinks=False)
     except OSError:
-        shutil.copyfile(path, target)
+        _duplicate(source, name, target)
+
+
+def _duplicate(source: Folder, name: str, target: Folder) -> None:
+    with source.open(name, shared=_is_weights(name)) as file, target.append(name) as copy:
+        shutil.copyfileobj(file, copy)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from serl_trl.folder import Folder
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.report_blocks import Block, Heading, Report, SideBySide
 from serl_trl.report_curves import curves_section, funnel_section, times_section
@@ -49,13 +50,11 @@ def write_reports(
     report = build_report(runs)
     stem = "report" if len(runs) == 1 else "comparison"
     target = folders[0] / PRIVATE_FOLDER if target is None else target
-    target.mkdir(parents=True, exist_ok=True)
-    files = []
-    for ending, text in (("html", render_html(report)), ("md", render_markdown(report))):
-        path = target / f"{stem}.{ending}"
-        path.write_text(text, encoding="utf-8", newline="\n")
-        files.append(path)
-    return files
+    folder, name = Folder(target), stem
+    if target == folders[0] / PRIVATE_FOLDER:
+        folder, name = Folder(folders[0]), f"{PRIVATE_FOLDER}/{stem}"
+    pages = (("html", render_html(report)), ("md", render_markdown(report)))
+    return [folder.write(f"{name}.{ending}", text) for ending, text in pages]
 
 
 def report_after_training(folder: Path) -> list[Path]:

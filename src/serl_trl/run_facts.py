@@ -6,6 +6,7 @@ and no instruction, so that all of it may be published.
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -14,11 +15,16 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from serl_trl import __version__
+from serl_trl.config_file import is_secret
+from serl_trl.config_options import SelfPlayOptions
+from serl_trl.folder import Folder, FolderError
 from serl_trl.plain_yaml import MAX_CHARS, load_yaml
+from serl_trl.records import ANY, fits
 from serl_trl.run_files import FACTS
 from serl_trl.tables import is_hub_id
 
@@ -26,6 +32,10 @@ if TYPE_CHECKING:
     from serl_trl.trainer import SeRLTrainer
 
 LOCAL = "(a local path)"
+_HOME_PATH = re.compile(
+    r"(?:file://)?(?:[A-Za-z]:[\\/]{1,2}Users[\\/]|/(?:home|Users|root)/)[^\s\"'`<>|,;)\]}]*",
+    re.IGNORECASE,
+)
 PACKAGES = ("torch", "trl", "transformers", "accelerate", "peft", "datasets", "math-verify", "vllm")
 
 # What says where a run writes and reports, or is worked out from other options: no recipe.
@@ -65,6 +75,32 @@ class RunFacts:
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     num_processes: int = 1
+
+
+_SHAPES = {
+    **dict.fromkeys(("run_id", "started", "architecture", "seed_sha256", "device"), str),
+    **dict.fromkeys(("base", "base_revision", "base_license", "seed_source"), (str, None)),
+    **dict.fromkeys(("num_parameters", "num_seeds", "num_gold_seeds", "num_probe_problems"), int),
+    "num_processes": int,
+    "adapter": bool,
+    "all_options": bool,
+    "evaluation_sets": {ANY: int},
+    "options": dict,
+    "versions": {ANY: str},
+}
+# What these texts look like where a run wrote them; they stand in code, links and metadata.
+_FORMS = {
+    "run_id": re.compile(r"[\w-]{1,40}"),
+    "base_revision": re.compile(r"[\w./-]{1,100}"),
+    "base_license": re.compile(r"[\w.+-]{1,60}"),
+    "seed_source": re.compile(r"sandbox[ \w-]{0,40}|[\w.-]{1,96}/[\w.-]{1,96}"),
+}
+_OPTION_SOURCES = (
+    ("transformers", "training_args.py"),
+    ("trl", "trainer/base_config.py"),
+    ("trl", "trainer/grpo_config.py"),
+)
+_FIELD = re.compile(r"^    ([a-z]\w*): .+(?: = |\()", re.MULTILINE)
 
 
 def gather_facts(trainer: "SeRLTrainer") -> RunFacts:
@@ -108,33 +144,61 @@ def gather_facts(trainer: "SeRLTrainer") -> RunFacts:
 
 def write_facts(folder: Path, facts: RunFacts) -> None:
     """Write `facts` to `folder`; a run that goes on keeps the id and the start it had."""
-    path = folder / FACTS
+    run, name = Folder(folder.parent), f"{folder.name}/{FACTS}"
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        kept = {"run_id": str(earlier["run_id"]), "started": str(earlier["started"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        kept = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(facts) | kept, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+        earlier = run.read_json(name, {"run_id": str, "started": str}) if run.has(name) else {}
+    except FolderError:
+        earlier = {}
+    kept = {key: earlier[key] for key in ("run_id", "started") if key in earlier}
+    run.write(name, json.dumps(asdict(facts) | kept, indent=2) + "\n")
 
 
 def facts_of(stored: Mapping[str, Any], config: Mapping[str, Any]) -> RunFacts:
-    """Return the facts that a run stored.
+    """Return the facts that a run stored, without what cannot be one.
 
     Where it stored none (or damaged ones) the id is taken from its config, and the options are all
-    that the config names.
+    that the config names. No other options than those that this version knows are among them.
     """
-    known = {f.name for f in fields(RunFacts)}
+    whole = {
+        name: stored[name]
+        for name, shape in _SHAPES.items()
+        if name in stored and fits(stored[name], shape)
+    }
+    for name, form in _FORMS.items():
+        if isinstance(text := whole.get(name), str) and not form.fullmatch(text):
+            del whole[name]
+    if not is_hub_id(whole.get("base") or ""):
+        whole["base"] = whole["base_revision"] = None
+    whole["options"] = _known(whole.get("options", {}))
     try:
-        return RunFacts(**{name: value for name, value in stored.items() if name in known})
+        return RunFacts(**whole)
     except TypeError:
         content = json.dumps(config, sort_keys=True, default=str).encode()
         return RunFacts(
             run_id=hashlib.sha256(content).hexdigest()[:12],
-            options=_recipe(config),
+            options=_known(_recipe(config)),
             all_options=True,
         )
+
+
+@cache
+def known_options() -> frozenset[str]:
+    """Return the names of all options of a run, without importing TRL and torch.
+
+    They are read from the source of the classes that define them; of a class that lies elsewhere
+    in another version none is known, and none of its options is shown.
+    """
+    names = {f.name for f in fields(SelfPlayOptions)}
+    for package, file in _OPTION_SOURCES:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            if (path := Path(folder) / file).is_file():
+                names |= set(_FIELD.findall(path.read_text(encoding="utf-8")))
+    return frozenset(name for name in names if not is_secret(name))
+
+
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in known_options()}
 
 
 def options_that_differ(args: Any) -> dict[str, Any]:
@@ -154,12 +218,19 @@ def options_that_differ(args: Any) -> dict[str, Any]:
 
 
 def without_paths(value: Any) -> Any:
-    """Return `value` with every text in it that is a path of this machine replaced by `LOCAL`."""
+    """Return `value` with every path of this machine in it replaced by `LOCAL`."""
     if isinstance(value, dict):
         return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_paths(item) for item in value]
-    return LOCAL if isinstance(value, str) and is_machine_path(value) else value
+    if not isinstance(value, str):
+        return value
+    return LOCAL if is_machine_path(value) else without_home_paths(value)
+
+
+def without_home_paths(text: str) -> str:
+    """Return `text` with `LOCAL` in place of every path in it that leads through a home folder."""
+    return _HOME_PATH.sub(LOCAL, text)
 
 
 def is_machine_path(text: str) -> bool:

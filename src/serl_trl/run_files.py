@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from serl_trl.evaluation import Measurement, bootstrap
-from serl_trl.ledger import PRIVATE_FOLDER
+from serl_trl.folder import Folder, FolderError
+from serl_trl.ledger import PRIVATE_FOLDER, open_lines
 from serl_trl.plain_yaml import load_yaml
 from serl_trl.processes import is_main_process
+from serl_trl.records import ANY, fits, optional, parse_json
 from serl_trl.texts import count_of
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
@@ -30,9 +32,32 @@ FACTS = "run.json"
 RECENT_ANSWERS = 256
 """Groups with a majority answer over which the commonest one is looked for."""
 MAX_REASONS = 200
+_TEXT, _NUMBER = (str, None), (float, None)
+# What the report and the cards read of a config, and of which type it must be.
+_CONFIG_TYPES = {
+    **dict.fromkeys(("num_generations", "probe_samples"), int),
+    **dict.fromkeys(("use_selfplay", "use_band", "reset_pool"), bool),
+    **dict.fromkeys(("prompt_source", "label_reward", "proposal_filters"), str),
+    **dict.fromkeys(("domain", "proposer_system", "proposer_request"), str),
+    **dict.fromkeys(("rollout_system", "answer_instruction"), str),
+    **dict.fromkeys(("hub_model_id", "gold_oracle"), _TEXT),
+    **dict.fromkeys(("proposer_temperature", "proposer_top_p", "temperature"), _NUMBER),
+    **dict.fromkeys(("top_p", "difficulty_low", "difficulty_high"), _NUMBER),
+    **dict.fromkeys(("proposer_max_tokens", "max_completion_length", "top_k"), (int, None)),
+}
+_COMPARED = {
+    "base": optional(str),
+    "trained": optional(str),
+    "benchmarks": {
+        ANY: {
+            "num_problems": int,
+            "differences": {ANY: {"base": float, "trained": float, "difference": dict}},
+            "other_settings": optional([str]),
+        }
+    },
+}
 MAX_LINE = 8_000_000
 _MAX_ANSWER = 200
-_MAX_SMALL_FILE = 4_000_000
 
 
 class Records:
@@ -124,9 +149,9 @@ class LedgerIndex:
 
     def read(self, place: int) -> dict[str, Any]:
         """Return the record at `place`, which one of the columns named."""
-        with self.path.open("rb") as file:
+        with open_lines(self.path) as file:
             file.seek(place)
-            return json.loads(file.readline(MAX_LINE))
+            return parse_json(file.readline(MAX_LINE))
 
     def _add(self, place: int, record: dict[str, Any]) -> None:
         step = _whole(record.get("step"), 0)
@@ -207,25 +232,26 @@ def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
     """Read a run's folder; what is missing or damaged becomes a note, not an error.
 
     `evaluation` is a folder into which `serl eval --compare` wrote. Raises `ValueError` when one
-    of the folders holds nothing of the kind.
+    of the folders holds nothing of the kind, or a link where a file should be.
     """
-    private = folder / PRIVATE_FOLDER
-    if not any((private / name).is_file() for name in (CONFIG, METRICS, LEDGER)):
+    private, inside = folder / PRIVATE_FOLDER, Folder(folder)
+    if not any(inside.has(f"{PRIVATE_FOLDER}/{name}") for name in (CONFIG, METRICS, LEDGER)):
         what = "does not exist" if not folder.exists() else f"holds no {PRIVATE_FOLDER} folder"
-        if private.is_dir():
+        if inside.has_folder(PRIVATE_FOLDER):
             what = f"holds neither {CONFIG} nor {METRICS} nor {LEDGER} in {PRIVATE_FOLDER}"
         raise ValueError(
             f"run={folder} {what}; name the output_dir of a run, such as runs/sandbox."
         )
     notes: list[str] = []
-    config = _read_mapping(private / CONFIG, notes)
+    config = _known_types(_read_mapping(inside, f"{PRIVATE_FOLDER}/{CONFIG}", notes), notes)
     metrics = _read_metrics(private / METRICS, notes)
     ledger = _read_ledger(private / LEDGER, notes)
-    facts = _read_mapping(private / FACTS, notes, needed=False)
-    measured = _read_mapping(private / EVALUATION, notes, needed=False)
-    comparison = {} if evaluation is None else _read_comparison(evaluation)
+    facts = _read_mapping(inside, f"{PRIVATE_FOLDER}/{FACTS}", notes, needed=False)
+    measured = _read_mapping(inside, f"{PRIVATE_FOLDER}/{EVALUATION}", notes, needed=False)
+    comparison = {} if evaluation is None else read_comparison(evaluation)
     # Resuming cuts the files back: what was done twice lies there, once per time.
-    ledger.num_resumed = sum(path.is_dir() for path in (private / "cut").glob("after-step-*"))
+    cut = inside.entries(f"{PRIVATE_FOLDER}/cut")
+    ledger.num_resumed = sum(path.name.startswith("after-step-") for path in cut)
     name = folder.resolve().name
     return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
 
@@ -251,12 +277,31 @@ def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]
     }
 
 
-def write_evaluation(run: Path, before: Measurement, after: Measurement) -> None:
-    """Note two measurements of the same problems in a run's folder, for its report and card."""
+def write_evaluation(run: Path, before: Measurement, after: Measurement, **source: Any) -> None:
+    """Note two measurements of the same problems in a run's folder, for its report and card.
+
+    `source` may name the `problem_set` and the `temperature`.
+    """
     if is_main_process():
-        text = json.dumps(evaluation_record(before, after), indent=2)
-        path = run / PRIVATE_FOLDER / EVALUATION
-        path.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps({**evaluation_record(before, after), **source}, indent=2)
+        Folder(run).write(f"{PRIVATE_FOLDER}/{EVALUATION}", text + "\n")
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """Return what `serl eval --compare` wrote into `folder`.
+
+    Raises `FolderError` when that is nothing, or damaged.
+    """
+    files = Folder(folder)
+    if not files.has(COMPARISON):
+        raise FolderError(
+            f"evaluation={folder}: {COMPARISON} is missing. Name the folder into which serl eval "
+            "--compare BASE TRAINED wrote."
+        )
+    try:
+        return files.read_json(COMPARISON, _COMPARED)
+    except FolderError as error:
+        raise FolderError(f"evaluation={folder}: {error} Run serl eval --compare again.") from error
 
 
 def number_in(record: Mapping[str, Any], key: str) -> float | None:
@@ -282,39 +327,42 @@ def _whole(value: Any, default: int) -> int:
     return value if fits else default
 
 
-def _read_mapping(path: Path, notes: list[str], *, needed: bool = True) -> dict[str, Any]:
-    if not path.is_file():
+def _read_mapping(
+    folder: Folder, name: str, notes: list[str], *, needed: bool = True
+) -> dict[str, Any]:
+    short = name.rpartition("/")[2]
+    if not folder.has(name):
         if needed:
-            notes.append(f"{path.name} is missing.")
+            notes.append(f"{short} is missing.")
         return {}
     try:
-        if path.stat().st_size > _MAX_SMALL_FILE:
-            raise ValueError("it is too large")
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else load_yaml(text)
-    except (OSError, ValueError, RecursionError):
-        notes.append(f"{path.name} cannot be read and is left out.")
+        if short.endswith(".json"):
+            content = folder.read_json(name, Any)
+        else:
+            content = load_yaml(folder.read_text(name))
+    except (ValueError, RecursionError):
+        notes.append(f"{short} cannot be read and is left out.")
         return {}
-    if not isinstance(content, dict):
-        notes.append(f"{path.name} holds no table of names and values and is left out.")
+    if not fits(content, dict):
+        notes.append(f"{short} holds no table of names and values and is left out.")
         return {}
-    return content
+    return {str(key): value for key, value in content.items()}
 
 
-def _read_comparison(folder: Path) -> dict[str, Any]:
-    notes: list[str] = []
-    found = _read_mapping(folder / COMPARISON, notes)
-    if notes:
-        raise ValueError(
-            f"evaluation={folder}: {notes[0]} Name the folder into which serl eval --compare BASE "
-            "TRAINED wrote."
-        )
-    return found
+def _known_types(config: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return `config` without the options whose value is not of their type."""
+    wrong = [
+        name
+        for name, shape in _CONFIG_TYPES.items()
+        if name in config and not fits(config[name], shape)
+    ]
+    notes += [f"{CONFIG} holds no value of {name}'s type, which is left out." for name in wrong]
+    return {name: value for name, value in config.items() if name not in wrong}
 
 
 def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each JSON object of a file of lines with its place; counts in `bad` what is none."""
-    with path.open("rb") as file:
+    with open_lines(path) as file:
         place = 0
         while line := file.readline(MAX_LINE):
             start, place = place, place + len(line)
@@ -335,7 +383,7 @@ def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
-    if not path.is_file():
+    if not path.exists():
         notes.append(f"{path.name} is missing: there are no curves.")
         return []
     bad: Counter[str] = Counter()
@@ -356,7 +404,7 @@ def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
 
 def _read_ledger(path: Path, notes: list[str]) -> LedgerIndex:
     index = LedgerIndex(path)
-    if not path.is_file():
+    if not path.exists():
         notes.append(f"{path.name} is missing: there are no instructions, groups or refusals.")
         return index
     bad: Counter[str] = Counter()

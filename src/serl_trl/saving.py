@@ -2,11 +2,12 @@
 
 import json
 import logging
+import pickle
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,8 @@ from safetensors import SafetensorError
 from serl_trl import checkpoint
 from serl_trl.checkpoint import CheckpointError, Facts
 from serl_trl.disk import DiskFullError, describe_full_disk, is_disk_full
+from serl_trl.folder import FolderError
+from serl_trl.ledger import find_misfits
 from serl_trl.processes import is_main_process
 from serl_trl.run_facts import installed
 from serl_trl.verifier import default_verifier
@@ -73,17 +76,33 @@ _LIBRARIES = ("serl-trl", "torch", "trl", "transformers", "accelerate", "peft", 
 def in_first(work: Callable[[], T]) -> T | None:
     """Do `work` in the first process while the others wait; they return `None`.
 
-    Raises its `CheckpointError` in all processes.
+    Raises its `FolderError` as a `CheckpointError` in all processes.
     """
     result, problem = None, ""
     if is_main_process():
         try:
             result = work()
-        except CheckpointError as error:
+        except FolderError as error:
             problem = str(error)
     if problem := broadcast_object_list([problem])[0]:
         raise CheckpointError(problem)
     return result
+
+
+@contextmanager
+def naming_a_foreign_checkpoint(folder: str | None) -> Generator[None]:
+    """Raise a `CheckpointError` where a file of the checkpoint `folder` holds more than tensors.
+
+    torch refuses such a file before anything in it runs.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0] if str(error) else "it is no file of tensors"
+        raise CheckpointError(
+            f"resume={folder} holds a file that a SeRLTrainer did not write, and nothing of it was "
+            f"run: {reason[:200]}"
+        ) from error
 
 
 class Saving:
@@ -98,7 +117,7 @@ class Saving:
         self._needed = 0
         self._loop: dict[str, Any] | None = None
         self._fresh_cycle = False
-        self._started = time.time()
+        self._started = time.monotonic()
         self.seconds_before = 0.0
 
     # Starting.
@@ -118,12 +137,15 @@ class Saving:
         return found
 
     def _prepare(self, wanted: str | bool | None) -> tuple[str | None, str, bool]:
-        run = self._run
         try:
-            choice = checkpoint.choose(run, wanted)
-            changes = self._check(choice.folder) if choice.folder else []
-        except CheckpointError as error:
+            return self._choose(wanted)
+        except FolderError as error:
             return None, str(error), False
+
+    def _choose(self, wanted: str | bool | None) -> tuple[str | None, str, bool]:
+        run = self._run
+        choice = checkpoint.choose(run, wanted)
+        changes = self._check(choice.folder) if choice.folder else []
         for path, why in choice.damaged.items():
             logger.warning("%s is passed over and moved to _serl/damaged: %s.", path, why)
         checkpoint.put_damaged_aside(run, choice.damaged)
@@ -171,7 +193,7 @@ class Saving:
             state = checkpoint.load_state(folder)
             step, ended = checkpoint.read_manifest(folder)["step"], state["iteration"] - 1
             if folder.resolve().parent == self._run.resolve():
-                sizes = dict(state["sizes"])
+                sizes = self._known_sizes(dict(state["sizes"]), folder)
             for lines in files.values():
                 lines.sync()
         moved = checkpoint.cut_back(self._run, step=step, num_iterations=ended, sizes=sizes)
@@ -179,6 +201,23 @@ class Saving:
             files[name].put_back(lines)
         if moved is not None:
             logger.warning("What %s held after step %d was moved to %s.", self._run, step, moved)
+
+    def _known_sizes(self, sizes: dict[str, int], folder: Path) -> dict[str, int]:
+        """Return up to where the files of lines are those of the checkpoint `folder`.
+
+        One that is shorter now, or was changed, is begun anew; what it holds is moved aside.
+        """
+        for name in find_misfits(self._run, sizes):
+            logger.warning(
+                "_serl/%s is not what %s was saved with: it should hold whole lines up to byte %d. "
+                "It is moved to _serl/cut and begun anew, so that reports lack what came before.",
+                name,
+                folder,
+                sizes[name],
+            )
+            sizes[name] = 0
+            self._trainer.written[name].close()
+        return sizes
 
     # Saving.
 
@@ -282,7 +321,7 @@ class Saving:
     def _give_up(self, problem: str, target: Path) -> None:
         """Remove what was written of `target`, and stop the run or go on without it."""
         if self._is_main:
-            shutil.rmtree(checkpoint.saving_folder(self._run), ignore_errors=True)
+            checkpoint.clear_saving(self._run)
         text = f"{target.name} was not saved, earlier checkpoints are whole: {problem}"
         if self._trainer.args.on_full_disk == "stop":
             raise DiskFullError(text)
@@ -296,6 +335,11 @@ class Saving:
             state.best_model_checkpoint = str(target)
             if self._is_main:
                 state.save_to_json(str(self.folder / "trainer_state.json"))
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has trained, its earlier parts included, whatever the clock shows."""
+        return self.seconds_before + time.monotonic() - self._started
 
     # What a checkpoint holds beside TRL's files.
 
@@ -320,7 +364,7 @@ class Saving:
             "initial_step": getattr(trainer, "_initial_global_step", 0),
             "metrics": trainer._metrics["train"],
             "pending_metrics": trainer._pending_metrics,
-            "seconds": self.seconds_before + time.time() - self._started,
+            "seconds": self.seconds,
             # Shown and written with the next log, and only where that was asked for.
             "logs": {
                 **{name: list(logs[name]) for name in ("prompt", "completion", "advantages")},
@@ -340,10 +384,16 @@ class Saving:
         """Restore everything but what the training loop sets up later; see `restore_loop`."""
         trainer = self._trainer
         saved = checkpoint.load_state(folder)
-        trainer.selfplay.load_state_dict(saved["selfplay"])
-        trainer.iteration = saved["iteration"]
-        trainer.nonfinite.num_skipped = saved["num_skipped"]
-        default_verifier().load_state_dict(saved["verifier"])
+        try:
+            trainer.selfplay.load_state_dict(saved["selfplay"])
+            trainer.iteration = saved["iteration"]
+            trainer.nonfinite.num_skipped = saved["num_skipped"]
+            default_verifier().load_state_dict(saved["verifier"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise CheckpointError(
+                f"resume={folder}: its {checkpoint.STATE_FILE} is not what a SeRLTrainer writes "
+                f"({error!r}); go on from another checkpoint."
+            ) from error
         if self._reference_moved():
             self._load_reference(folder / REFERENCE_FILE)
         if self._fresh_cycle:
@@ -358,7 +408,7 @@ class Saving:
 
     def restore_loop(self) -> None:
         """Restore the sums that the training loop has just set to zero; nothing in a fresh run."""
-        self._started = time.time()
+        self._started = time.monotonic()
         trainer, saved = self._trainer, self._loop
         if saved is None:
             return

@@ -3,6 +3,7 @@
 import functools
 import logging
 import random
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
@@ -42,10 +43,11 @@ from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
 from serl_trl.filters import ProposalFilter, TextFilter, find_filters
+from serl_trl.folder import Folder
 from serl_trl.groups import Group
 from serl_trl.guards import NonFiniteGuard, Stopping, name_lost_process, refuse_nonfinite_weights
 from serl_trl.hub import push_model, write_card
-from serl_trl.ledger import PRIVATE_FOLDER, JsonLines
+from serl_trl.ledger import PRIVATE_FOLDER, WRITTEN, JsonLines
 from serl_trl.model_files import (
     ModelFileError,
     refuse_bad_model,
@@ -63,7 +65,7 @@ from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
 from serl_trl.quiet import own_lines_only
 from serl_trl.run_facts import gather_facts, write_facts
-from serl_trl.saving import Saving, in_first
+from serl_trl.saving import Saving, in_first, naming_a_foreign_checkpoint
 from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
 from serl_trl.texts import visible
 from serl_trl.tokens import count_tokens, special_tokens_of
@@ -191,8 +193,7 @@ class SeRLTrainer(GRPOTrainer):
         self.probe_set = list(eval_dataset) if eval_dataset is not None else []
         main = self.is_world_process_zero()
         folder = private_folder(args)
-        names = ("ledger.jsonl", "metrics.jsonl")
-        self.written = {name: JsonLines(folder / name if main else None) for name in names}
+        self.written = {name: JsonLines(folder / name if main else None) for name in WRITTEN}
         self.ledger = self.written["ledger.jsonl"]
         self.saving = Saving(self)
         self.watcher = make_watcher(
@@ -513,7 +514,11 @@ class SeRLTrainer(GRPOTrainer):
         """
         refuse_float16(self.model, self.args)
         found = self.saving.start(resume_from_checkpoint)
-        with self.stopping.listening(), name_lost_process(self.accelerator, self.args):
+        with (
+            self.stopping.listening(),
+            name_lost_process(self.accelerator, self.args),
+            naming_a_foreign_checkpoint(found),
+        ):
             return super().train(found, trial, ignore_keys_for_eval)
 
     @own_lines_only()
@@ -553,8 +558,9 @@ class SeRLTrainer(GRPOTrainer):
                 group["lr"] = rate
 
     def _finalize_training(self, trial: Any, num_train_samples: float, start_time: float) -> Any:
-        # The last figures are those of the whole run, however often it was resumed.
-        start_time -= self.saving.seconds_before
+        # The last figures are those of the whole run, however often it was resumed, and however
+        # often the clock was set meanwhile.
+        start_time = time.time() - self.saving.seconds
         # With a limit of 1, transformers would remove all but the best, the newest too.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -824,10 +830,8 @@ def private_folder(args: SeRLConfig) -> Path:
 
 def write_config(args: SeRLConfig) -> None:
     """Write the resolved config (tokens masked) to the private part of the run's folder."""
-    folder = private_folder(args)
-    folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(args.to_dict(), sort_keys=True, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    Folder(private_folder(args).parent).write(f"{PRIVATE_FOLDER}/config.yaml", text)
 
 
 def _read_seeds(seed_set: Sequence[str] | Dataset | SeedSet) -> SeedSet:

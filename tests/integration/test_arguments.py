@@ -473,11 +473,23 @@ def test_a_folder_with_another_run_is_not_written_to():
     assert parse("--resume_from_checkpoint", "true", output_dir="out").config.output_dir == "out"
 
 
-def test_a_folder_with_other_things_may_be_written_to():
+def test_a_folder_with_other_things_is_not_written_to_nor_renamed():
     Path("out").mkdir()
+    assert parse(output_dir="out").config.output_dir == "out"
     Path("out/notes.txt").write_text("mine")
 
-    assert parse(output_dir="out").config.output_dir == "out"
+    for flags in ((), ("--resume", "auto")):
+        (problem,) = problems_of(*flags, output_dir="out")
+        assert problem.startswith("output_dir=out holds files that no run wrote (notes.txt)")
+    (problem,) = problems_of("--overwrite", "true", output_dir="out")
+    assert "renames only what a run or an evaluation wrote" in problem
+
+
+@pytest.mark.parametrize("folder", ["/", "~", ".", ".."])
+def test_no_run_takes_a_folder_that_is_everything(folder):
+    for flags in ((), ("--overwrite", "true"), ("--resume", "auto")):
+        problems = problems_of(*flags, output_dir=folder)
+        assert "name a folder for this run alone" in problems[0] or "not renamed" in problems[0]
 
 
 def test_other_processes_do_not_judge_the_folder(monkeypatch):

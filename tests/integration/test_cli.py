@@ -12,6 +12,7 @@ import serl_trl
 from serl_trl import build, cli
 from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
 from serl_trl.build import load_inputs, resume_from, set_aside, special_tokens_of
+from serl_trl.checkpoint import CheckpointError
 from serl_trl.cli import main
 from serl_trl.usage import COMMANDS
 
@@ -364,11 +365,20 @@ def test_special_tokens_include_marks_but_no_words(tiny_model):
 def test_an_earlier_run_is_moved_to_the_first_free_number(tmp_path):
     assert set_aside(tmp_path / "run") is None
     for number in (1, 2):
-        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "_serl").mkdir(parents=True)
+        (tmp_path / "run" / "_serl" / "run.json").write_text('{"run_id": "a"}')
         (tmp_path / "run" / f"run{number}").touch()
         assert set_aside(tmp_path / "run") == tmp_path / f"run-{number}"
     assert (tmp_path / "run-1" / "run1").exists()
     assert (tmp_path / "run-2" / "run2").exists()
+
+
+def test_only_what_a_run_or_an_evaluation_wrote_is_moved(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    with pytest.raises(CheckpointError, match="renames only what a run or an evaluation wrote"):
+        set_aside(tmp_path / "mine")
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine"
 
 
 def test_both_spellings_of_resuming_mean_the_same():

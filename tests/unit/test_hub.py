@@ -73,7 +73,7 @@ def test_the_model_arrives_in_a_private_repository(fake_hub, tmp_path):
     shown = out.file.getvalue()
     assert "stays here: _serl/, notes.txt, training_args.bin" in shown
     assert f"pushed to {fake_hub.url}/ann/mine" in shown
-    assert not (tmp_path / "mine" / "_serl" / "upload" / "model").exists()
+    assert not list((tmp_path / "mine" / "_serl" / "upload").iterdir())
 
 
 def test_the_code_in_a_card_names_the_place_where_it_arrived(fake_hub, tmp_path):
@@ -147,9 +147,9 @@ def test_a_dry_run_sends_nothing_and_leaves_the_folder(fake_hub, tmp_path):
     assert push.run([str(run), "--dry-run", "--json", str(tmp_path / "out.json")], out) == OK
 
     assert not fake_hub.bodies
-    card = (run / "_serl" / "upload" / "model" / "README.md").read_text()
-    assert 'model="OWNER/mine"' in card
     report = json.loads((tmp_path / "out.json").read_text())
+    assert Path(report["folder"]).parent == run / "_serl" / "upload"
+    assert 'model="OWNER/mine"' in (Path(report["folder"]) / "README.md").read_text()
     listed = {
         p.relative_to(report["folder"]).as_posix() for p in Path(report["folder"]).rglob("*.*")
     }

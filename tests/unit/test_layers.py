@@ -21,8 +21,9 @@ ROWS = (
     ("selfplay",),
     ("data", "evaluation"),
     ("ledger", "checkpoint"),
+    ("config_options",),
     ("hub",),
-    ("config_options", "config_checks", "config", "arguments", "trainer"),
+    ("config_checks", "config", "arguments", "trainer"),
     ("report",),
     ("build", "describe", "cli"),
 )

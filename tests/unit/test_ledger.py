@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -52,15 +51,17 @@ def test_other_processes_write_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("num_bytes", [10, 100_000], ids=["when flushed", "when written"])
-def test_a_full_disk_is_named_with_what_found_no_room(num_bytes):
-    lines = JsonLines(Path("/dev/full"))
+def test_a_full_disk_is_named_with_what_found_no_room(tmp_path, num_bytes):
+    lines = JsonLines(tmp_path / "ledger.jsonl")
+    lines.write({})
+    os.dup2(os.open("/dev/full", os.O_WRONLY), lines._file.fileno())
 
     def fill() -> None:
         lines.write({"text": "a" * num_bytes})
         lines.flush()
 
     with pytest.raises(
-        DiskFullError, match=r"^disk full: need .*B?, have .* in /dev; .* full could"
+        DiskFullError, match=r"^disk full: need .*B?, have .* in .*; .* ledger\.jsonl could"
     ):
         fill()
     # What waits would find the disk full once more when the file is closed.

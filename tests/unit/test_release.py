@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serl_trl.folder import FolderError
 from serl_trl.release import (
     ReleaseError,
     check_secrets,
@@ -35,13 +36,34 @@ def test_only_what_is_on_the_list_goes(tmp_path):
         tmp_path / "run", "model.safetensors", "config.json", "chat_template.jinja", *others
     )
     (run / "completions").mkdir()
-    (run / "vocab.json").symlink_to("/etc/hostname")
+    (run / "latest").symlink_to("/etc/hostname")
 
     released = stage(run, tmp_path / "out")
 
     assert released.files == ("chat_template.jinja", "config.json", "model.safetensors")
-    assert set(released.left) == {*others, "completions/", "_serl/", "vocab.json"}
+    assert set(released.left) == {*others, "completions/", "_serl/", "latest"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == set(released.files)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "model.safetensors", "config.json"])
+def test_a_link_in_what_is_pushed_is_refused(tmp_path, name):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "private").write_text("{}")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(tmp_path / "private")
+
+    with pytest.raises(FolderError, match=f"{name} is a link"):
+        stage(run, tmp_path / "out")
+
+
+def test_a_checkpoint_that_is_a_link_is_refused(tmp_path):
+    run = make_run(tmp_path / "run")
+    other = make_run(tmp_path / "other")
+    (run / "checkpoint-1").symlink_to(other)
+    (other / "_serl").rmdir()
+
+    with pytest.raises(FolderError, match="checkpoint-1 is a link"):
+        find_run(run / "checkpoint-1")
 
 
 def test_a_checkpoint_can_be_pushed_and_its_run_is_found(tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import hashlib
+import json
 import re
 import shlex
 import tempfile
@@ -39,13 +40,14 @@ from serl_trl.evaluate import (
     evaluate_benchmarks,
     read_evaluation,
     settings_of,
-    write_whole,
 )
 from serl_trl.evaluation import Measurement
+from serl_trl.folder import Folder
 from serl_trl.options import option
 from serl_trl.preflight import SANDBOX, is_local_path
 from serl_trl.processes import is_main_process
 from serl_trl.prompts import rollout_messages
+from serl_trl.run_files import COMPARISON
 from serl_trl.tables import SeedSetError
 from serl_trl.texts import count_of, examples, list_names, visible
 
@@ -451,8 +453,9 @@ def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> in
         return report_problems("eval", str(error).split("\n"))
     target.mkdir(parents=True, exist_ok=True)
     record = as_record(sides[0], sides[1], comparisons)
-    write_json(str(target / "comparison.json"), record)
-    write_whole(target / "comparison.md", as_markdown(sides[0], sides[1], comparisons))
+    files = Folder(target)
+    files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
+    files.write("comparison.md", as_markdown(sides[0], sides[1], comparisons))
     published = write_hub_results(trained)
     out.print(_comparison_table(comparisons))
     say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from serl_trl.console import FAILED, OK, Parser, UsageError, report_problems, say, write_json
+from serl_trl.folder import FolderError
 from serl_trl.hub import NotPushedError, Upload, prepare_model, upload
-from serl_trl.release import ReleaseError
 from serl_trl.texts import count_of, visible
 
 
@@ -25,7 +25,7 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
         if getattr(args, "evaluation", None):
             options["evaluation"] = Path(args.evaluation).expanduser()
         ready = prepare(Path(args.run).expanduser(), **options)
-    except (UsageError, ReleaseError) as error:
+    except (UsageError, FolderError) as error:
         return report_problems(command, [str(error)])
     except OSError as error:
         return report_problems(command, [f"{error.filename}: {error.strerror}."])
@@ -35,6 +35,7 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
         "private": ready.private,
         "files": list(ready.files),
         "left": list(ready.left),
+        "withheld": list(ready.withheld),
     }
     _list(ready, out)
     if args.dry_run:
@@ -95,5 +96,7 @@ def _list(ready: Upload, out: Console) -> None:
     for name in ready.files:
         size = (ready.folder / name).stat().st_size
         say(out, f"  {visible(name):<40} {size:>14,} bytes")
+    for what in ready.withheld:
+        say(out, f"withheld: {visible(what)}")
     if ready.left:
         say(out, f"stays here: {', '.join(visible(name) for name in ready.left)}")
