@@ -15,6 +15,8 @@ from serl_trl.texts import CONTROL, count_of, examples, list_names, near_matches
 __all__ = ["SeedSet", "SeedSetError", "check_seed_set", "load_seed_set", "make_seed_set"]
 
 INSTRUCTION_COLUMNS = ("problem", "question", "instruction", "prompt", "text")
+CHAT_COLUMNS = ("messages", "conversations", "conversation", "chat")
+"""Columns that are looked for next; any column may hold a conversation in place of a text."""
 ANSWER_COLUMN = "answer"
 
 
@@ -53,17 +55,37 @@ def load_seed_set(
     allow_duplicates: bool = False,
     max_bad_rows: int = 0,
 ) -> SeedSet:
-    """Read instructions from a file (.jsonl, .json, .csv, .parquet, .txt) or a dataset on the Hub.
+    """Read instructions from a file (.jsonl, .json, .csv, .parquet, .txt), folder or Hub dataset.
 
-    `split` and `config` belong to Hub datasets only. Without `column` the first of
-    `INSTRUCTION_COLUMNS` that exists is taken, without `answer_column` the column "answer" if there
-    is one. A .txt file holds one instruction per line. Texts are put into Unicode form NFC, CRLF is
-    made LF and white space at both ends removed; nothing else is changed. At most `max_bad_rows`
-    rows that cannot be used are passed over, and named in `warnings`.
+    `split` belongs to folders and Hub datasets, `config` to the latter. Without `column` the first
+    of `INSTRUCTION_COLUMNS` or `CHAT_COLUMNS` that exists is taken, without `answer_column` the
+    column "answer" if there is one. Of a conversation the instruction is what its user says, who
+    must speak once. A .txt file holds one instruction per line. Texts are put into Unicode form
+    NFC, CRLF is made LF and white space at both ends removed; nothing else is changed. At most
+    `max_bad_rows` rows that cannot be used are passed over, and named in `warnings`.
 
     Raises `SeedSetError` naming every bad row, or why there is none.
     """
-    table = open_table(source, split=split, config=config)
+    return read_table(
+        open_table(source, split=split, config=config),
+        column=column,
+        answer_column=answer_column,
+        require_answers=require_answers,
+        allow_duplicates=allow_duplicates,
+        max_bad_rows=max_bad_rows,
+    )
+
+
+def read_table(
+    table: Table,
+    *,
+    column: str | None = None,
+    answer_column: str | None = None,
+    require_answers: bool = False,
+    allow_duplicates: bool = False,
+    max_bad_rows: int = 0,
+) -> SeedSet:
+    """Read instructions from the rows of `table`, as `load_seed_set` does from a file."""
     text_column = _find_column(table, column)
     gold_column = _find_answer_column(table, answer_column, required=require_answers)
     wanted = [name for name in (text_column, gold_column) if name is not None]
@@ -150,10 +172,32 @@ class _BadRowError(Exception):
 
 
 def _instruction(row: Row, column: str) -> str:
-    text = _normalise(_cell(row, column), column)
+    value = _cell(row, column)
+    if isinstance(value, list):
+        value = _user_text(value, column)
+    text = _normalise(value, column)
     if not text:
         raise _BadRowError(f"{column!r} is empty")
     return text
+
+
+def _user_text(messages: list[Any], column: str) -> Any:
+    """Return what the user says in a conversation, the way TRL or ShareGPT writes one."""
+    said = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise _BadRowError(f"{column!r} must be text or chat messages, not a list")
+        role = message.get("role", message.get("from"))
+        if role in ("user", "human"):
+            said.append(message.get("content", message.get("value")))
+    if len(said) != 1:
+        raise _BadRowError(
+            f"{column!r} holds {count_of(len(said), 'turn')} of the user; an instruction is one"
+        )
+    parts = said[0] if isinstance(said[0], list) else []
+    if any(not isinstance(part, dict) or part.get("type") != "text" for part in parts):
+        raise _BadRowError(f"{column!r} holds something else than text")
+    return "\n".join(str(part.get("text", "")) for part in parts) if parts else said[0]
 
 
 def _answer(row: Row, column: str | None, *, required: bool) -> str | None:
@@ -196,7 +240,7 @@ def _normalise(value: Any, column: str) -> str:
 
 def _find_column(table: Table, named: str | None) -> str:
     candidates = INSTRUCTION_COLUMNS if named is None else (named,)
-    for name in candidates:
+    for name in candidates + (CHAT_COLUMNS if named is None else ()):
         if name in table.columns:
             return name
     if named is not None:

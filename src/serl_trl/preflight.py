@@ -62,7 +62,12 @@ def find_start_problems(values: Mapping[str, Any]) -> list[str]:
 
 def find_machine_problems(values: Mapping[str, Any]) -> list[str]:
     """Return what this machine lacks for the run: packages and a GPU."""
-    return [*_packages(values), *_device(values)]
+    return [*package_problems(values), *_device(values)]
+
+
+def package_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return which packages that the options need are not installed."""
+    return list(_packages(values))
 
 
 def is_local_path(model: str) -> bool:

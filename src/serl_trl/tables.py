@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,10 @@ class Table:
 
 
 def open_table(source: str | Path, *, split: str, config: str | None) -> Table:
-    """Open a file in one of the formats of `SUFFIXES`, or the Hub dataset of that name.
+    """Open a file in one of the formats of `SUFFIXES`, a folder, or the Hub dataset of that name.
+
+    A folder holds files of one format, or what `Dataset.save_to_disk` wrote; `split` chooses among
+    the splits of either.
 
     Raises `SeedSetError` when there is none, or when it cannot be read at all.
     """
@@ -61,6 +64,8 @@ def open_table(source: str | Path, *, split: str, config: str | None) -> Table:
     if not path.exists():
         return _hub_table(name, split=split, config=config)
     try:
+        if path.is_dir():
+            return _folder_table(path, name, split=split)
         return _TABLES[path.suffix.lower()](path, name)
     except OSError as error:
         raise SeedSetError(f"{name} cannot be read: {error.strerror or error}.") from error
@@ -74,6 +79,8 @@ def file_problem(source: str | Path) -> str:
     try:
         if not path.exists():
             return "" if suffix not in SUFFIXES and is_hub_id(name) else _missing(path)
+        if path.is_dir():
+            return _folder_problem(path, name)
         if not path.is_file():
             return f"{name} is not a file; name one of {', '.join(SUFFIXES)}."
         size = path.stat().st_size
@@ -226,11 +233,95 @@ def _hub_table(name: str, *, split: str, config: str | None) -> Table:
             f"cannot be loaded: {one_line(error)}."
         ) from error
 
+    return replace(dataset_table(data, name), source=f"{name} ({split})")
+
+
+# Folders.
+
+# What `save_to_disk` writes beside the rows, of one dataset or of several splits.
+_SAVED = ("state.json", "dataset_dict.json")
+_SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+
+
+def _folder_problem(path: Path, name: str) -> str:
+    if any((path / saved).is_file() for saved in _SAVED):
+        return ""
+    files = _files_in(path)
+    if not files:
+        return (
+            f"{name} is a folder without a dataset; name a file or a folder of files that end in "
+            f"{', '.join(SUFFIXES)}, or one that Dataset.save_to_disk wrote."
+        )
+    size = sum(file.stat().st_size for file in files)
+    if size > MAX_FILE_BYTES:
+        return f"{name} holds {size:,} bytes; at most {MAX_FILE_BYTES:,} are read."
+    return ""
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files of rows in `folder`, or in its folder "data": those of the first format."""
+    for place in (folder, folder / "data"):
+        for suffix in (".parquet", ".jsonl", ".csv", ".json", ".txt"):
+            if files := sorted(path for path in place.glob(f"*{suffix}") if path.is_file()):
+                return files
+    return []
+
+
+def _folder_table(path: Path, source: str, *, split: str) -> Table:
+    if any((path / saved).is_file() for saved in _SAVED):
+        return _saved_table(path, source, split=split)
+    files = _files_in(path)
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        start = re.split(r"[-_.]", file.name.lower(), maxsplit=1)[0]
+        splits.setdefault(start if start in _SPLITS else "", []).append(file)
+    if set(splits) != {""}:
+        files = splits.get(split, [])
+        if not files:
+            raise _no_split(source, split, splits)
+    tables = [_TABLES[file.suffix.lower()](file, str(file)) for file in files]
+
+    def read(columns: list[str]) -> Iterator[Row]:
+        for table in tables:
+            lacking = [name for name in columns if name not in table.columns]
+            if lacking:
+                yield Row(table.source, problem=f"has no column {list_names(lacking)}")
+            else:
+                yield from table.read(columns)
+
+    return Table(source, tables[0].columns, read)
+
+
+def _saved_table(path: Path, source: str, *, split: str) -> Table:
+    # Imported here as for Hub datasets.
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    try:
+        data = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError, DatasetsError) as error:
+        raise SeedSetError(
+            f"{source} cannot be read as what Dataset.save_to_disk wrote: {one_line(error)}."
+        ) from error
+    if isinstance(data, dict):
+        if split not in data:
+            raise _no_split(source, split, data)
+        data = data[split]
+    return dataset_table(data, source)
+
+
+def _no_split(source: str, split: str, splits: Iterable[str]) -> SeedSetError:
+    return SeedSetError(f"{source} has no split {visible(split)}; it has {list_names(splits)}.")
+
+
+def dataset_table(data: Any, source: str) -> Table:
+    """Return the rows of a `datasets.Dataset`, each named by its number in `source`."""
+
     def read(columns: list[str]) -> Iterator[Row]:
         for number, record in enumerate(data.select_columns(columns), start=1):
-            yield Row(f"{name} row {number}", record)
+            yield Row(f"{source} row {number}", record)
 
-    return Table(f"{name} ({split})", tuple(data.column_names), read)
+    return Table(source, tuple(data.column_names), read)
 
 
 _TABLES: dict[str, Callable[[Path, str], Table]] = {

@@ -4,7 +4,7 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -31,14 +31,7 @@ from serl_trl.advantages import (
 from serl_trl.answers import extract_answer, get_kind, same_answer
 from serl_trl.checkpoint import hold
 from serl_trl.config import SeRLConfig
-from serl_trl.data import (
-    INSTRUCTION_COLUMNS,
-    SeedSet,
-    check_seed_set,
-    find_oracle,
-    gold_problem,
-    make_seed_set,
-)
+from serl_trl.data import SeedSet, check_seed_set, find_oracle, gold_problem
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
@@ -63,6 +56,7 @@ from serl_trl.policy import (
 )
 from serl_trl.pool import InstructionPool
 from serl_trl.prompts import rollout_messages
+from serl_trl.python_inputs import argument_problems, read_probe_set, read_seed_set
 from serl_trl.quiet import own_lines_only
 from serl_trl.run_facts import gather_facts, write_facts
 from serl_trl.saving import Saving, in_first, naming_a_foreign_checkpoint
@@ -111,19 +105,20 @@ class SelfPlayLoader:
 class SeRLTrainer(GRPOTrainer):
     """Train a model on its own instructions, labelled by its own majority vote.
 
-    `seed_set` is a list of instructions, a `SeedSet` or a `datasets.Dataset` with an instruction
-    column (`INSTRUCTION_COLUMNS`) and, for gold labels, an `answer` column. `eval_dataset` is a
-    probe set with both columns. `evaluation_sets` maps names to the problems of other sets that a
-    model of this run will be measured on: like the probe set they are kept out of training, see
-    `contamination_ngram`. The label reward of `args.label_reward` comes first; `reward_funcs` are
-    added to it with `args.reward_weights` (whose first entry weighs the label reward). The other
-    arguments are those of `GRPOTrainer`.
+    `seed_set` is a path, a list of instructions or rows, a `SeedSet` or a dataset with an
+    instruction column (`INSTRUCTION_COLUMNS`, `CHAT_COLUMNS`) and, for gold labels, an `answer`
+    column. `eval_dataset` is a probe set of the same shapes with both columns. `evaluation_sets`
+    maps names to the problems of other sets that a model of this run will be measured on: like the
+    probe set they are kept out of training, see `contamination_ngram`. The label reward of
+    `args.label_reward` comes first; `reward_funcs` are added to it with `args.reward_weights`
+    (whose first entry weighs the label reward). The other arguments are those of `GRPOTrainer`.
 
     A model that is given by its name is looked at before it is loaded: each tensor must be there,
     finite and of its shape. That reads the files once, about a second per GB.
 
-    Raises `ValueError` when the seed set is empty, too small for a request, or lacks what the
-    label reward needs, and when the model's files are bad; `CheckpointError` when another process
+    Raises `ValueError` before the weights are loaded when an argument has the wrong type, a package
+    is missing, a set cannot be read or the model's files are bad, and when the seed set is too
+    small for a request or lacks what the label reward needs; `CheckpointError` when another process
     trains in the run's folder, which a trainer keeps to itself for as long as it lives.
 
     Source: SeRL, arXiv 2505.20347. Departures are listed in `docs/method.md`.
@@ -142,8 +137,8 @@ class SeRLTrainer(GRPOTrainer):
         self,
         model: Any,
         args: SeRLConfig,
-        seed_set: Sequence[str] | Dataset | SeedSet,
-        eval_dataset: Dataset | Sequence[dict[str, str]] | None = None,
+        seed_set: str | Path | SeedSet | Iterable[Any],
+        eval_dataset: str | Path | SeedSet | Iterable[Any] | None = None,
         processing_class: Any = None,
         reward_funcs: Any = None,
         callbacks: list[TrainerCallback] | None = None,
@@ -151,8 +146,15 @@ class SeRLTrainer(GRPOTrainer):
         quantization_config: Any = None,
         evaluation_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        if not isinstance(args, SeRLConfig):
+            raise ValueError(
+                f"args is a {type(args).__name__}; give a SeRLConfig, whose options include those "
+                "of GRPOConfig."
+            )
         self._read_plugins(args)
-        self.seed_set = _read_seeds(seed_set)
+        self.seed_set = read_seed_set(seed_set)
+        probe_set = read_probe_set(eval_dataset)
+        self.probe_set = probe_set.rows() if probe_set else []
         _check_gold(self.seed_set, args)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
@@ -165,6 +167,8 @@ class SeRLTrainer(GRPOTrainer):
         if args.label_reward == "none" and not extra:
             raise ValueError("label_reward=none needs at least one reward function; give one.")
         label = [] if args.label_reward == "none" else [self._label_reward(args)]
+        if problems := argument_problems(args, quantization_config, len(label) + len(extra)):
+            raise ValueError("\n".join(problems))
         if isinstance(model, str):
             refuse_bad_model(model, args)
         self._hold = in_first(lambda: hold(private_folder(args).parent))
@@ -173,7 +177,7 @@ class SeRLTrainer(GRPOTrainer):
             reward_funcs=label + extra,
             args=args,
             train_dataset=_rows_dataset(self.seed_set.instructions, self.seed_set.answers, args),
-            eval_dataset=_eval_rows(eval_dataset, args),
+            eval_dataset=_eval_rows(self.probe_set, args),
             processing_class=processing_class,
             callbacks=callbacks,
             quantization_config=quantization_config,
@@ -190,7 +194,6 @@ class SeRLTrainer(GRPOTrainer):
         self.stopping = Stopping(self)
         self.nonfinite = NonFiniteGuard(self, most=args.max_nonfinite_steps)
         self.policy = TrainerPolicy(self)
-        self.probe_set = list(eval_dataset) if eval_dataset is not None else []
         main = self.is_world_process_zero()
         folder = private_folder(args)
         self.written = {name: JsonLines(folder / name if main else None) for name in WRITTEN}
@@ -834,21 +837,6 @@ def write_config(args: SeRLConfig) -> None:
     Folder(private_folder(args).parent).write(f"{PRIVATE_FOLDER}/config.yaml", text)
 
 
-def _read_seeds(seed_set: Sequence[str] | Dataset | SeedSet) -> SeedSet:
-    if isinstance(seed_set, SeedSet):
-        return seed_set
-    if not isinstance(seed_set, Dataset):
-        return make_seed_set([{"instruction": text} for text in seed_set], source="seed_set")
-    column = next((name for name in INSTRUCTION_COLUMNS if name in seed_set.column_names), None)
-    if column is None:
-        raise ValueError(
-            f"seed_set has the columns {', '.join(seed_set.column_names)}; one must be called "
-            f"{', '.join(INSTRUCTION_COLUMNS[:-1])} or {INSTRUCTION_COLUMNS[-1]}."
-        )
-    rows = [{"instruction": row[column], "answer": row.get("answer")} for row in seed_set]
-    return make_seed_set(rows, source="seed_set")
-
-
 def _check_gold(seeds: SeedSet, args: SeRLConfig) -> None:
     if args.label_reward != "gold" or args.gold_oracle:
         return
@@ -869,13 +857,14 @@ def _rows_dataset(
     )
 
 
-def _eval_rows(
-    problems: Dataset | Sequence[dict[str, str]] | None, args: SeRLConfig
-) -> Dataset | None:
-    if problems is None:
+def _eval_rows(problems: Sequence[dict[str, Any]], args: SeRLConfig) -> Dataset | None:
+    if not problems:
         return None
-    rows = list(problems)
-    return _rows_dataset([r["instruction"] for r in rows], [r["answer"] for r in rows], args)
+    return _rows_dataset(
+        [problem["instruction"] for problem in problems],
+        [problem["answer"] for problem in problems],
+        args,
+    )
 
 
 def _evaluation_sets(

@@ -317,8 +317,77 @@ def test_a_missing_file_names_what_is_near(tmp_path):
     assert error_of(tmp_path / "no" / "s.csv").endswith("the folder does not exist either.")
 
 
-def test_a_folder_is_no_seed_set(tmp_path):
-    assert error_of(tmp_path).startswith(f"{tmp_path} is not a file; name one of .jsonl")
+def test_a_folder_without_files_of_rows_is_no_seed_set(tmp_path):
+    assert error_of(tmp_path).startswith(f"{tmp_path} is a folder without a dataset; name a file")
+
+
+@pytest.mark.parametrize("inner", ["", "data"])
+def test_a_folder_of_files_is_read_in_the_order_of_their_names(tmp_path, inner):
+    folder = tmp_path / inner
+    folder.mkdir(exist_ok=True)
+    write(folder, "b.jsonl", jsonl(ROWS[1:]))
+    write(folder, "a.jsonl", jsonl(ROWS[:1]))
+    write(tmp_path, "notes.txt" if not inner else "notes.md", "Some words.\n")
+    seed_set = load_seed_set(tmp_path)
+    assert seed_set.answers == ("5", "8")
+    assert seed_set.places[1].endswith("b.jsonl:1")
+    write(folder, "b.jsonl", jsonl(ROWS[1:]) + "no\n")
+    assert "b.jsonl:2: is not JSON" in error_of(tmp_path)
+
+
+def test_a_folder_with_splits_gives_the_one_that_is_asked_for(tmp_path):
+    parquet_file(tmp_path, ROWS[:1]).rename(tmp_path / "train-00000-of-00001.parquet")
+    parquet_file(tmp_path, ROWS[1:]).rename(tmp_path / "test-00000-of-00001.parquet")
+    assert load_seed_set(tmp_path).answers == ("5",)
+    assert load_seed_set(tmp_path, split="test").answers == ("8",)
+    assert error_of(tmp_path, split="dev") == f"{tmp_path} has no split dev; it has test, train."
+
+
+def test_a_file_of_a_folder_that_lacks_the_column_is_named(tmp_path):
+    write(tmp_path, "a.jsonl", jsonl(ROWS))
+    write(tmp_path, "b.jsonl", jsonl([{"frage": "a"}]))
+    assert "b.jsonl: has no column question" in error_of(tmp_path)
+
+
+CHAT = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": " What is 2 + 3? "},
+    {"role": "assistant", "content": "5"},
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "messages"),
+    [
+        ("messages", CHAT),
+        ("prompt", CHAT[:2]),
+        ("conversations", [{"from": "human", "value": "What is 2 + 3?"}]),
+        ("chat", [{"role": "user", "content": [{"type": "text", "text": "What is 2 + 3?"}]}]),
+    ],
+)
+def test_of_a_conversation_the_users_turn_is_the_instruction(tmp_path, column, messages):
+    path = write(tmp_path, "s.jsonl", jsonl([{"id": 1, column: messages}]))
+    assert load_seed_set(path).instructions == ("What is 2 + 3?",)
+    assert load_seed_set(path, column=column).instructions == ("What is 2 + 3?",)
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        (CHAT[1:2] * 2, "'messages' holds 2 turns of the user; an instruction is one."),
+        (CHAT[:1], "'messages' holds 0 turns of the user; an instruction is one."),
+        ([], "'messages' holds 0 turns of the user; an instruction is one."),
+        (["a"], "'messages' must be text or chat messages, not a list."),
+        ([{"role": "user"}], "'messages' must be text, not NoneType."),
+        ([{"role": "user", "content": [{"type": "image"}]}], "holds something else than text."),
+        ([{"role": "user", "content": " "}], "'messages' is empty."),
+    ],
+)
+def test_a_conversation_without_one_instruction_is_named_by_its_line(tmp_path, messages, problem):
+    path = write(tmp_path, "s.jsonl", jsonl([{"messages": CHAT}, {"messages": messages}]))
+    message = error_of(path)
+    assert f"{path}:2: " in message
+    assert problem in message
 
 
 def test_a_misspelt_column_names_the_columns(tmp_path):
