@@ -30,7 +30,7 @@ _NUMBERED = re.compile(
     rf"(?P<open>{EMPHASIS}|\\(?:textbf|(?:sub){{0,2}}section\*?)\{{)?"
     rf"(?P<word>[\[【(（]?{_WORD} ?[.\#]? ?)?"
     rf"(?P<bracket>[(\[\#（【]?)(?P<number>\d{{1,3}}|[{_CHINESE}]{{1,3}}(?=[题題问問、．）]|道))"
-    rf"(?P<inner>{EMPHASIS}|\}})?(?P<counter> ?{COUNTER})?"
+    rf"[ºª]?(?P<inner>{EMPHASIS}|\}})?(?P<counter> ?{COUNTER})?"
     rf"\\?(?P<delimiter>[.):\]．、。：）】]{{1,2}}|\ufe0f?\u20e3| ?[-–—](?= )"
     rf"|(?P<spaced> [:：])|(?= ?$))?"
     rf"(?P<close>{EMPHASIS}|\}})?"

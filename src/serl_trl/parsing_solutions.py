@@ -15,7 +15,8 @@ ANSWER_LINE = re.compile(
     rf"|explanation|reasoning|working|proof|(?:la |le |die |der |il |el )?{FOREIGN_ANSWER})"
     r"(?: ?(?:\d{1,4}|key))?"
     rf"|a\d{{1,4}}(?= ?(?:{EMPHASIS})? ?[:=：]))"
-    rf"|(?P<weak>step ?1|response|output|result|a(?= ?(?:{EMPHASIS})? ?[:：])))"
+    rf"|(?P<weak>step ?1|response|output|result|salida|saída|ausgabe|sortie|вывод|输出|出力"
+    rf"|a(?= ?(?:{EMPHASIS})? ?[:：])))"
     rf" ?(?P<close>{EMPHASIS})? ?"
     r"(?P<end>[:=：.]|[-–—](?= )|[)\]](?= ?$)|(?= ?$)|(?(close)(?=(?-i:[^a-z\s]))|(?!)))",
     _I | re.MULTILINE,

@@ -6,7 +6,7 @@ _I = re.IGNORECASE
 
 _ENGLISH_ITEM = "problem|question|exercise|task|instruction"
 _SPACED_ITEM = (
-    "frage|aufgabe|übung|beispiel|anweisung"
+    "frage|aufgabe|übung|beispiel|anweisung|instrucci[oó]n|instruç[aã]o|istruzione|инструкция"
     "|problème|exercice|exemple|tâche|consigne"
     "|pregunta|problema|ejercicio|ejemplo|tarea|pergunta|quest[aã]o|exerc[ií]cio|exemplo"
     "|domanda|esercizio|esempio|quesito|compito|întrebarea?|exercițiul?"
@@ -19,7 +19,7 @@ _SPACED_ITEM = (
 )
 _UNSPACED_ITEM = (
     "练习题|練習問題|问题|問題|题目|題目|例题|例題|习题|練習|练习|質問"
-    "|문제|질문|예제|题|題|问|問|คำถาม|โจทย์|ข้อ"
+    "|指令|指示|문제|질문|예제|题|題|问|問|คำถาม|โจทย์|ข้อ"
 )
 ITEM = rf"(?:{_ENGLISH_ITEM}|{_SPACED_ITEM}|{_UNSPACED_ITEM})"
 """What heads one instruction, before or behind its number."""

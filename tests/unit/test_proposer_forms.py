@@ -72,6 +72,8 @@ def test_tags_enclose_items_and_are_no_part_of_them(text):
         "9. Instruction: Find the mean.\n9. Input:\n3, 5\n9. Output:\n4",
         "Instruction: Find the mean.\nInput: 3, 5\nOutput: 4",
         "### Instruction:\nFind the mean.\n\n### Input:\n3, 5\n\n### Response:\n4",
+        "Instrucción: Find the mean.\nEntrada: 3, 5\nSalida: 4",
+        "指令：Find the mean.\n输入：3, 5\n输出：4",
         "**Instruction:** Find the mean.\n**Input:** 3, 5\n**Output:** 4",
         "<instruction>Find the mean.</instruction><input>3, 5</input><output>4</output>",
         '{"instruction": "Find the mean.", "input": "3, 5", "output": "4"}',
@@ -161,7 +163,15 @@ HEADS = [
     *("### Задача №{}", "Exercice n° {} :", "Pergunta {}:", "Domanda {}:", "Vraag {}:"),
     *("Zadanie {}.", "Uppgift {}:", "Soru {}:", "Câu {}:", "Câu hỏi {}:", "Soal {}.", "السؤال {}:"),
     *("प्रश्न {}:", "【题目{}】", "{}、", "{}．", "Problème {} :", "Kysymys {}:", "{}. Frage:"),
-    *("[Frage {}]", "Ejercicio {}:", "例题{}：", "{}. feladat:", "Aufgabe Nr. {}:", "Ερώτηση {}:"),
+    *(
+        "{}º)",
+        "[Frage {}]",
+        "Ejercicio {}:",
+        "例题{}：",
+        "{}. feladat:",
+        "Aufgabe Nr. {}:",
+        "Ερώτηση {}:",
+    ),
 ]
 
 
