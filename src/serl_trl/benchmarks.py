@@ -14,6 +14,7 @@ from typing import Any
 from serl_trl import sandbox
 from serl_trl.answers import get_kind
 from serl_trl.data import INSTRUCTION_COLUMNS
+from serl_trl.golds import read_gold
 from serl_trl.tables import HubUnreachableError, SeedSetError, file_problem, open_table
 from serl_trl.texts import count_of, examples, list_names, near_matches, one_line, visible
 
@@ -113,9 +114,11 @@ def load_benchmark(
             problem = benchmark.read(row)
             if problem is None:
                 continue
-            gold = kind.extract(problem.gold) or problem.gold
-            if not gold.strip() or kind.canonical(gold) is None:
-                raise _BadRowError(f"the gold {gold[:80]!r} is no answer of kind {kind.name}")
+            gold = read_gold(problem.gold, kind)
+            if gold is None:
+                raise _BadRowError(
+                    f"the gold {problem.gold[:80]!r} is no answer of kind {kind.name}"
+                )
         except _BadRowError as reason:
             bad.append(f"{place}: {reason}.")
         else:

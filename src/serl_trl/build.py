@@ -21,9 +21,11 @@ from serl_trl.data import (
     gold_problem,
     load_seed_set,
     make_seed_set,
+    read_golds,
 )
 from serl_trl.filters import find_filters
 from serl_trl.folder import Folder
+from serl_trl.golds import read_gold
 from serl_trl.ledger import PRIVATE_FOLDER
 from serl_trl.model_files import (
     ELSEWHERE,
@@ -110,7 +112,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
     context = attempt(lambda: load_context(args), "model configuration")
     rows = attempt(lambda: _check_weights(args), "weights") if context is not None else None
-    seed_set = attempt(lambda: _load_seeds(args), "seed set")
+    seed_set = attempt(lambda: _load_seeds(args, named.kind), "seed set")
     probe_set = None
     if run.probe_set:
         probe_set = attempt(lambda: _load_probe(args, named.kind), "probe set")
@@ -487,13 +489,13 @@ def _hub_is_unreachable(error: BaseException | None) -> bool:
     return False
 
 
-def _load_seeds(args: Arguments) -> SeedSet:
+def _load_seeds(args: Arguments, kind: AnswerKind | None) -> SeedSet:
     run = args.run
     if run.seed_set == SANDBOX:
         rows = [{"instruction": text} for text in sandbox.seed_set()]
         return make_seed_set(rows, source="sandbox seeds")
     assert run.seed_set is not None, "its absence is a problem that the parser names"
-    return load_seed_set(
+    seed_set = load_seed_set(
         run.seed_set,
         split=run.seed_split,
         config=run.seed_config,
@@ -501,6 +503,7 @@ def _load_seeds(args: Arguments) -> SeedSet:
         answer_column=run.answer_column,
         max_bad_rows=run.max_bad_rows,
     )
+    return seed_set if kind is None else read_golds(seed_set, kind)
 
 
 def _load_probe(args: Arguments, kind: AnswerKind | None) -> SeedSet:
@@ -528,12 +531,8 @@ def _with_golds(probe_set: SeedSet, kind: AnswerKind, args: Arguments) -> SeedSe
 
     Rows whose answer cannot be read are passed over as other bad rows are.
     """
-    # A worked solution whose box cannot be read is no answer.
-    golds = tuple(
-        kind.extract(str(answer)) or ("" if "\\boxed" in str(answer) else answer)
-        for answer in probe_set.answers
-    )
-    whole = [kind.canonical(str(gold)) is not None for gold in golds]
+    golds = tuple(read_gold(answer, kind) for answer in probe_set.answers)
+    whole = [gold is not None for gold in golds]
     bad = [
         f"{place}: the answer {str(answer)[:80]!r} is none of kind {kind.name}."
         for place, answer, is_read in zip(probe_set.places, probe_set.answers, whole, strict=True)

@@ -4,10 +4,12 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from serl_trl.answers import AnswerKind
+from serl_trl.golds import gold_text, read_gold
 from serl_trl.plugin import Plugin, Role, find
 from serl_trl.tables import MAX_ROW_BYTES, Row, SeedSetError, Table, open_table
 from serl_trl.texts import CONTROL, count_of, examples, list_names, near_matches
@@ -18,6 +20,9 @@ INSTRUCTION_COLUMNS = ("problem", "question", "instruction", "prompt", "text")
 CHAT_COLUMNS = ("messages", "conversations", "conversation", "chat")
 """Columns that are looked for next; any column may hold a conversation in place of a text."""
 ANSWER_COLUMN = "answer"
+
+MAX_UNREAD_RATIO = 0.05
+"""A set of which a larger share of the gold answers cannot be read is refused."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,10 @@ def read_table(
     return _seed_set(entries, table.source, [f"passed over {line}" for line in bad])
 
 
-def make_seed_set(rows: Iterable[Mapping[str, str | None]], *, source: str) -> SeedSet:
+def make_seed_set(rows: Iterable[Mapping[str, Any]], *, source: str) -> SeedSet:
     """Build a seed set from rows of "instruction" and, where known, "answer", taken as they are."""
     entries = [
-        _Entry(str(row["instruction"]), row.get("answer"), f"{source} row {number}")
+        _Entry(str(row["instruction"]), gold_text(row.get("answer")), f"{source} row {number}")
         for number, row in enumerate(rows, start=1)
     ]
     return _seed_set(entries, source, [])
@@ -204,8 +209,10 @@ def _answer(row: Row, column: str | None, *, required: bool) -> str | None:
     if column is None:
         return None
     value = _cell(row, column) if required else (row.values or {}).get(column)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+    try:
+        value = gold_text(value)
+    except ValueError as problem:
+        raise _BadRowError(f"{column!r}: {problem}") from None
     text = None if value is None else _normalise(value, column)
     if required and not text:
         raise _BadRowError(f"{column!r} is empty")
@@ -280,6 +287,29 @@ def find_oracle(text: str, plugins: Collection[str] = ()) -> Plugin:
     Raises `ValueError` when there is none.
     """
     return find(text, _ORACLE, plugins)
+
+
+def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
+    """Return `seed_set` with the final answers in the place of its gold answers.
+
+    Gold answers that cannot be read are left out, and named in `warnings`. Raises `SeedSetError`
+    naming them when they are more than `MAX_UNREAD_RATIO` of all.
+    """
+    golds = [None if gold is None else read_gold(gold, kind) for gold in seed_set.answers]
+    unread = [
+        f"{place}: the answer {str(gold)[:80]!r} is none of kind {kind.name}."
+        for place, gold, read in zip(seed_set.places, seed_set.answers, golds, strict=True)
+        if gold is not None and read is None
+    ]
+    num_golds = sum(gold is not None for gold in seed_set.answers)
+    if len(unread) > MAX_UNREAD_RATIO * num_golds:
+        raise SeedSetError(
+            f"{seed_set.source}: {count_of(len(unread), 'gold answer')} of {num_golds:,} cannot be "
+            f"read as answer_kind={kind.name}, allowed are {MAX_UNREAD_RATIO:.0%}; choose the kind "
+            f"of these answers, correct them, or rename the column:\n{examples(unread)}"
+        )
+    passed = [f"took no gold answer from {line}" for line in unread]
+    return replace(seed_set, answers=tuple(golds), warnings=(*seed_set.warnings, *passed))
 
 
 def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:

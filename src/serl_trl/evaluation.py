@@ -9,6 +9,7 @@ from math import comb
 from statistics import fmean
 
 from serl_trl.answers import AnswerKind, extract_answer, group_many
+from serl_trl.golds import read_gold
 from serl_trl.groups import Completion
 
 _CELLS = 4_000_000
@@ -16,10 +17,13 @@ _CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Attempts:
-    """The completions of one problem, not yet graded. `greedy` is `None` where none was made."""
+    """The completions of one problem, not yet graded. `greedy` is `None` where none was made.
+
+    `gold` is the gold answer as the data has it; see `read_gold`.
+    """
 
     instruction: str
-    gold: str
+    gold: object
     samples: tuple[Completion, ...]
     greedy: Completion | None = None
 
@@ -77,6 +81,7 @@ def grade(
 
     Equality is the vote's own: gold and answers are grouped together.
     """
+    gold = _gold(gold, kind)
     classes = group_many([[gold, *answers, *greedy]], kind=kind)[0]
     return _graded(
         instruction, gold, answers, classes, truncated, lengths, has_greedy=bool(greedy), kind=kind
@@ -89,14 +94,15 @@ def grade_attempts(
     """Grade many problems with one batch for the verifier; a truncated completion has no answer."""
     sampled = [[_answer(c, kind) for c in each.samples] for each in attempts]
     best = [[_answer(each.greedy, kind)] if each.greedy else [] for each in attempts]
+    golds = [_gold(each.gold, kind) for each in attempts]
     groups = [
-        [each.gold, *answers, *greedy]
-        for each, answers, greedy in zip(attempts, sampled, best, strict=True)
+        [gold, *answers, *greedy]
+        for gold, answers, greedy in zip(golds, sampled, best, strict=True)
     ]
     return [
         _graded(
             each.instruction,
-            each.gold,
+            gold,
             answers,
             classes,
             [c.truncated for c in each.samples],
@@ -104,14 +110,21 @@ def grade_attempts(
             has_greedy=each.greedy is not None,
             kind=kind,
         )
-        for each, answers, classes in zip(
-            attempts, sampled, group_many(groups, kind=kind), strict=True
+        for each, gold, answers, classes in zip(
+            attempts, golds, sampled, group_many(groups, kind=kind), strict=True
         )
     ]
 
 
 def _answer(completion: Completion, kind: str | AnswerKind) -> str | None:
     return None if completion.truncated else extract_answer(completion.text, kind=kind)
+
+
+def _gold(gold: object, kind: str | AnswerKind) -> str:
+    read = read_gold(gold, kind)
+    if read is None:
+        raise ValueError(f"gold={gold!r} is no answer of kind {kind}; correct the row or the kind.")
+    return read
 
 
 def _graded(
@@ -127,8 +140,7 @@ def _graded(
 ) -> Graded:
     """`classes` are those of the gold answer, the answers and, with `has_greedy`, one more."""
     gold_class = classes[0]
-    if gold_class is None or not gold.strip():
-        raise ValueError(f"gold={gold!r} is no answer of kind {kind}; correct the row or the kind.")
+    assert gold_class is not None, "a gold answer that was read has a class"
     return Graded(
         instruction=instruction,
         gold=gold,

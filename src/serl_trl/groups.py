@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serl_trl.answers import AnswerKind, extract_answer, same_answers
+from serl_trl.golds import read_gold
 from serl_trl.verdict import KEEP, Verdict
 from serl_trl.voting import Vote, in_band, vote_groups
 
@@ -77,6 +78,7 @@ def count_ballots(
 
     A truncated completion has no vote, whatever it says.
     """
+    golds = [None if gold is None else read_gold(gold, kind) for gold in golds]
     answers = [
         [None if c.truncated else extract_answer(c.text, kind=kind) for c in group]
         for group in groups

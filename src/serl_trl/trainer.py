@@ -31,7 +31,7 @@ from serl_trl.advantages import (
 from serl_trl.answers import extract_answer, get_kind, same_answer
 from serl_trl.checkpoint import hold
 from serl_trl.config import SeRLConfig
-from serl_trl.data import SeedSet, check_seed_set, find_oracle, gold_problem
+from serl_trl.data import SeedSet, check_seed_set, find_oracle, gold_problem, read_golds
 from serl_trl.embeddings import Encoder, load_encoder
 from serl_trl.engine import awake, check_gap, prepare_engine, refuse_quantised
 from serl_trl.evaluation import Attempts, Measurement, grade_attempts
@@ -152,9 +152,10 @@ class SeRLTrainer(GRPOTrainer):
                 "of GRPOConfig."
             )
         self._read_plugins(args)
-        self.seed_set = read_seed_set(seed_set)
+        self.seed_set = read_golds(read_seed_set(seed_set), self._kind)
         probe_set = read_probe_set(eval_dataset)
-        self.probe_set = probe_set.rows() if probe_set else []
+        probes = read_golds(probe_set, self._kind).rows() if probe_set else []
+        self.probe_set = [row for row in probes if row["answer"] is not None]
         _check_gold(self.seed_set, args)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
