@@ -13,6 +13,7 @@ from serl_trl import sandbox
 from serl_trl.answers import AnswerKind, find_kind
 from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
+from serl_trl.chat_template import render_chats
 from serl_trl.checkpoint import CheckpointError, hold, is_finished
 from serl_trl.data import (
     SeedSet,
@@ -40,7 +41,7 @@ from serl_trl.model_shapes import SHAPES
 from serl_trl.output_folder import may_be_renamed
 from serl_trl.plugin import shown
 from serl_trl.preflight import LATEST, LATEST_OR_FRESH, SANDBOX, is_local_path, model_location
-from serl_trl.prompts import Messages
+from serl_trl.prompts import Messages, proposer_messages, rollout_messages
 from serl_trl.quiet import own_lines_only
 from serl_trl.rewards import find_reward
 from serl_trl.tables import HubUnreachableError, SeedSetError
@@ -60,9 +61,19 @@ COMPLETION_TEMPLATE = (
 
 
 @dataclass(frozen=True)
+class LongestTexts:
+    """Tokens of the longest seed, of its prompt, and of a request with the longest seeds."""
+
+    seed: int
+    prompt: int
+    request: int
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Everything a run reads but the weights.
 
+    `longest` is `None` where the tokenizer, its template or the seeds are.
     `context` is the model's longest sequence in tokens. `skipped` names what could not be looked at
     because the Hub was not reachable; tokenizer, context or a set are then `None`.
     """
@@ -74,17 +85,21 @@ class Inputs:
     reward_funcs: tuple[Callable[..., Any], ...]
     evaluation_sets: Mapping[str, tuple[str, ...]]
     skipped: tuple[str, ...] = ()
+    longest: LongestTexts | None = None
 
     def count_tokens(self, text: str) -> int:
         """Return the length of a bare text in tokens."""
         return count_tokens(self.tokenizer, text)
 
-    def count_prompt_tokens(self, messages: Messages, **template_kwargs: Any) -> int:
-        """Return the length of a conversation in tokens, as the model sees it."""
-        text = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, **template_kwargs
-        )
-        return self.count_tokens(text)
+    def count_prompt_tokens(self, chats: Sequence[Messages], args: Arguments) -> list[int]:
+        """Return the length of each conversation in tokens, as the model sees it.
+
+        Raises `SeRLConfigError` when the chat template cannot be used.
+        """
+        kwargs = args.config.chat_template_kwargs or {}
+        assert not isinstance(kwargs, str), "the config reads JSON"
+        texts = render_chats(self.tokenizer, chats, name=model_path(args), **kwargs)
+        return [self.count_tokens(text) for text in texts]
 
 
 def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True) -> Inputs:
@@ -137,9 +152,28 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     if context is not None:
         problems += _check_loading(args, to_train=to_train)
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
+    longest = None
+    try:
+        longest = _measure_longest(inputs, args)
+    except SeRLConfigError as error:
+        problems += error.problems
     if problems:
         raise SeRLConfigError(list(dict.fromkeys(problems)))
-    return inputs
+    return replace(inputs, longest=longest)
+
+
+def _measure_longest(inputs: Inputs, args: Arguments) -> LongestTexts | None:
+    """Write the longest prompts as the model's template does, before anything depends on it."""
+    seeds, tokenizer = inputs.seed_set, inputs.tokenizer
+    if not seeds or tokenizer is None or not tokenizer.chat_template:
+        return None
+    lengths = {text: inputs.count_tokens(text) for text in seeds.instructions}
+    longest = sorted(lengths, key=lambda text: -lengths[text])
+    style = args.config.style
+    rollout = rollout_messages(longest[0], style)
+    request = proposer_messages(longest[: args.config.num_shots], style)
+    prompt, asked = inputs.count_prompt_tokens([rollout, request], args)
+    return LongestTexts(lengths[longest[0]], prompt, asked)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from serl_trl import __version__
 from serl_trl.arguments import Arguments
 from serl_trl.build import Inputs
 from serl_trl.processes import num_processes
-from serl_trl.prompts import proposer_messages, rollout_messages
 from serl_trl.run_facts import installed
 from serl_trl.texts import count_of
 from serl_trl.voting import in_band
@@ -56,17 +55,11 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
     }
     if inputs.context is not None:
         report["model_context_tokens"] = inputs.context
-    if inputs.tokenizer is not None and seeds is not None:
-        kwargs = config.chat_template_kwargs or {}
-        assert not isinstance(kwargs, str), "the config reads JSON"
-        lengths = {text: inputs.count_tokens(text) for text in seeds.instructions}
-        longest = sorted(lengths, key=lambda text: -lengths[text])
-        rollout = rollout_messages(longest[0], config.style)
-        request = proposer_messages(longest[: config.num_shots], config.style)
-        report["longest_seed_tokens"] = lengths[longest[0]]
-        report["longest_prompt_tokens"] = inputs.count_prompt_tokens(rollout, **kwargs)
+    if longest := inputs.longest:
+        report["longest_seed_tokens"] = longest.seed
+        report["longest_prompt_tokens"] = longest.prompt
         report["max_completion_tokens"] = config.max_completion_length
-        report["longest_request_tokens"] = inputs.count_prompt_tokens(request, **kwargs)
+        report["longest_request_tokens"] = longest.request
         report["max_proposer_tokens"] = config.proposer_max_tokens
     report["not_applied"] = [f"{each}: only vLLM knows it" for each in config.not_applied]
     report["missing_here"] = list(args.machine)

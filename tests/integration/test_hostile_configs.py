@@ -1,6 +1,8 @@
 """Configs from a stranger: `serl check` runs nothing of theirs; the harm is a file."""
 
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +169,47 @@ def test_values_of_variables_are_one_short_line(value, capsys):
 def test_the_value_of_a_refused_variable_is_hidden_when_it_is_a_secret(capsys):
     assert check(env={"ALL_PROXY": "http://me:hunter2@host"}) == 2
     assert "hunter2" not in capsys.readouterr().err
+
+
+TEMPLATES = {
+    "ranges": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+    "{% endfor %}{% endfor %}{% endfor %}",
+    "long text": "{{ 'a' * 10**10 }}",
+    "doubled text": "{% set ns = namespace(t='a') %}{% for i in range(60) %}"
+    "{% set ns.t = ns.t + ns.t %}{% endfor %}{{ ns.t }}",
+    "large number": "{{ 9 ** (9 ** 9) }}",
+    "wide text": "{{ '%99999999999d' % 1 }}",
+    "large list": "{{ [0] * 10**11 }}",
+    "join": "{{ ('a' * 10**9) | join(',') }}",
+    "long prompt": "{{ 'a' * 5000000 }}",
+    "endless macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "syntax": "{% for x in %}",
+    "deep": "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+    "undefined": "{{ messages[99].content.x.y }}",
+    "raised": "{{ raise_exception('I take no system role') }}",
+    "division": "{{ 1 / 0 }}",
+    "file": "{% include '/etc/passwd' %}",
+    "escape": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_a_hostile_template_is_one_sentence_and_soon(template, capsys):
+    shutil.copytree(sandbox.MODEL_PATH, "model")
+    Path("model", "chat_template.jinja").write_text(template)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+    assert check(model_name_or_path="./model") == 2
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the chat template of model cannot be used: " in said
+    assert "1 problem" in said
+    assert len(said) < 700
+    assert "Traceback" not in said
+    # Of processor time, as a loaded machine is slow and not at fault.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
+
+
+def test_a_template_in_the_config_is_bounded_too(capsys):
+    assert check(chat_template_kwargs={"chat_template": TEMPLATES["ranges"]}) == 2
+    assert "does not end within 4 s" in " ".join(capsys.readouterr().err.split())

@@ -317,14 +317,13 @@ def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> lis
     if inputs.context is None:
         return []
     room = inputs.context - args.config.max_completion_length
-    kwargs = args.config.chat_template_kwargs or {}
-    assert not isinstance(kwargs, str), "the config reads JSON"
-    long = []
-    for problem in problem_set.problems:
-        messages = rollout_messages(problem.instruction, args.config.style)
-        length = inputs.count_prompt_tokens(messages, **kwargs)
-        if length > room:
-            long.append(f"row {problem.row}: {length:,} tokens.")
+    style, problems = args.config.style, problem_set.problems
+    chats = [rollout_messages(problem.instruction, style) for problem in problems]
+    long = [
+        f"row {problem.row}: {length:,} tokens."
+        for problem, length in zip(problems, inputs.count_prompt_tokens(chats, args), strict=True)
+        if length > room
+    ]
     if not long:
         return []
     return [
