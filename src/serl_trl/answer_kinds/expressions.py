@@ -7,7 +7,7 @@ from serl_trl.answer_kinds import algebra, functions, ranges
 from serl_trl.answer_kinds.algebra import Value, number
 from serl_trl.answer_kinds.forms import Form, Matrix, Scalar
 from serl_trl.answer_kinds.latex import Token
-from serl_trl.answer_kinds.measures import NO_UNIT, Unit
+from serl_trl.answer_kinds.measures import COMPASS, NO_UNIT, Unit
 from serl_trl.answer_kinds.polynomials import Unsettled
 from serl_trl.answer_kinds.primaries import FUNCTIONS, Primaries, value_of
 from serl_trl.answer_kinds.vocabulary import ACCENTS, FONTS, GREEK
@@ -127,6 +127,8 @@ class Expressions(Primaries):
         """Degrees of an angle, or of temperature."""
         if self.in_angle:
             return Scalar(value_of(base) * algebra.PI / number(180))
+        if self.peek().text in COMPASS and self.peek(1).type == "end":
+            return Scalar(value_of(base), Unit("°", sense=COMPASS[self.next().text]))
         scale = self.next().text if self.peek().text in ("C", "F") else ""
         return Scalar(value_of(base), Unit(f"°{scale}"))
 

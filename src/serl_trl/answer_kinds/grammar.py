@@ -16,8 +16,9 @@ from serl_trl.answer_kinds.forms import (
     with_unit,
 )
 from serl_trl.answer_kinds.latex import END, Token
-from serl_trl.answer_kinds.measures import NO_UNIT, Unit
+from serl_trl.answer_kinds.measures import NO_UNIT, Unit, sense_of
 from serl_trl.answer_kinds.polynomials import Unsettled
+from serl_trl.answer_kinds.primaries import FUNCTIONS
 from serl_trl.answer_kinds.relations import ORDERS, equation, inequality, solved
 from serl_trl.answer_kinds.vocabulary import ACCENTS, FONTS, GREEK, RELATIONS, VECTORS
 from serl_trl.answer_kinds.wordings import keep_unread, normal, ratio, read_words
@@ -31,6 +32,7 @@ _SYSTEMS = {"cases", "dcases", "rcases", "aligned", "align", "align*", "aligneda
 _SYSTEMS |= {"split", "array", "matrix"}
 _CONDITIONS = ("if", "for", "when", "where", "provided", "with")
 _FUNCTIONS = frozenset("fghFGHpqPQT")
+_IN_RATIOS = GREEK | FUNCTIONS | FONTS | ACCENTS | {"\\angle", "\\triangle"}
 _PLACES = frozenset({"+", "-", "*", "/", "\\times"})
 
 
@@ -88,7 +90,14 @@ def _either(plus: Form, minus: Form) -> Form:
 
 def _system(tokens: list[Token]) -> Form | None:
     """Rows of equations, or of values with their conditions; `None` for what is no system."""
-    begin = 1 if tokens[0].text == "\\{" else 0
+    places = [i for i, token in enumerate(tokens) if token.text.startswith("\\begin{")]
+    head = tokens[: places[0]] if places else []
+    braced = bool(head) and head[-1].text == "\\{"
+    head = head[:-1] if braced else head
+    # What is defined by cases may have its name before them.
+    if head and (head[-1].text != "=" or not _is_name(head[:-1], [t.text for t in head[:-1]])):
+        return None
+    begin = places[0] if places else 0
     name = tokens[begin].text.removeprefix("\\begin{").removesuffix("}")
     if not tokens[begin].text.startswith("\\begin{") or name not in _SYSTEMS:
         return None
@@ -100,7 +109,7 @@ def _system(tokens: list[Token]) -> Form | None:
     rows = [_split(row, "&") for row in _split(inner, "\\\\") if row]
     related = RELATIONS | {"\\in"}
     whole = all(any(token.text in related for cell in row for token in cell) for row in rows)
-    if not begin and name in ("array", "matrix") and not whole:
+    if not braced and name in ("array", "matrix") and not whole:
         return None
     if any(len(row) > 1 for row in rows) and not _aligned(rows):
         return Words("cases " + " ; ".join(sorted(_piece(row) for row in rows)))
@@ -225,6 +234,8 @@ class _Parser(Expressions):
                 raise Unsettled("a name in an inequality")
             if not _mentions(name, sides):
                 value = sides[0] if operators[-1:] == ["\\approx"] else sides[-1]
+                if (sense := sense_of(name)) is not None:
+                    return Item(with_unit(value, Unit(sense=sense)))
                 return Item(solved(name, value), "named", name, frozenset({name}))
             if "(" in name:
                 raise Unsettled("a function that is defined by itself")
@@ -400,6 +411,8 @@ def _is_name(left: list[Token], texts: list[str]) -> bool:
     """Whether the tokens before an equals sign only name what follows."""
     plain = not _PLACES & set(texts)
     if ":" in texts:
+        if any(token.type == "command" and token.text not in _IN_RATIOS for token in left):
+            return False
         numbers = [i for i, token in enumerate(left) if token.type == "number"]
         return plain and all(texts[i - 1] in ("_", "{") for i in numbers if i) and 0 not in numbers
     if len(left) == 1:

@@ -46,6 +46,7 @@ _APOSTROPHES = re.compile(r"(?<![\w'])\d{1,3}(?:'\d{3})+(?![\d'])")
 _LETTER_UNIT = re.compile(r"(.*\d) +([mgsL]|m/s)(\^\{?[23]\}?)?")
 _HIDDEN = re.compile(r"\\(?:phantom|hspace|vspace|label|tag|color)\*?\s?\{[^{}]*\}")
 _WRAPPED = re.compile(r"\\(?:num|ang)\s?\{([^{}]*)\}")
+_MEASURED = re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{\\?([A-Za-z]+)\}")
 _CHOOSE = re.compile(
     r"(?:\{\})?[_^](?:\{(\w{1,9})\}|(\w))\s?(?:\\(?:mathrm|text|rm)\{)?([CP])\}?\s?_(?:\{(\w{1,9})\}|(\w))"
 )
@@ -78,6 +79,7 @@ def clean(answer: str) -> str:
             break
         text = inner
     if "\\" in text:
+        text = _MEASURED.sub(r"\1 \\text{\2}", text)
         text = _WRAPPED.sub(r"\1", _HIDDEN.sub("", _COLOURED.sub("", text)))
         text = re.sub(r"(?<=\d)(?:,|\{,\})\s?\\!\s?(?=\d{3}(?!\d))", ",", text)
         text = re.sub(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))", ",", text)

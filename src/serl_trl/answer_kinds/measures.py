@@ -151,6 +151,8 @@ _SENSES = _spelled(
     markup
     surplus
     deficit
+    BC bc bce
+    AD ad ce
     debt owed owes
     credit
     debit
@@ -167,8 +169,8 @@ _SENSES = _spelled(
     ahead
     behind
     past
-    clockwise
-    counterclockwise anticlockwise
+    clockwise cw
+    counterclockwise anticlockwise ccw acw
     up upward upwards
     down downward downwards
     inward inwards
@@ -208,6 +210,16 @@ _SENSES = _spelled(
     deeper
     thicker
     thinner
+    fast
+    slow
+    inside
+    outside
+    upstream
+    downstream
+    underwater
+    overpaid overcharged
+    underpaid undercharged
+    respectively
     better
     worse
     cheaper
@@ -216,8 +228,8 @@ _SENSES = _spelled(
     poorer
     """
 )
-_COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
-_COMPASS |= {"NE": "northeast", "NW": "northwest", "SE": "southeast", "SW": "southwest"}
+COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
+COMPASS |= {"NE": "northeast", "NW": "northwest", "SE": "southeast", "SW": "southwest"}
 _POWERS = {
     "square": 2,
     "sq": 2,
@@ -228,6 +240,11 @@ _POWERS = {
     "cubed": 3,
     "立方": 3,
 }
+
+
+def sense_of(word: str) -> str | None:
+    """How a word changes the meaning of a number; `None` for other words."""
+    return _SENSES.get(word.lower())
 
 
 class UnitReader:
@@ -251,8 +268,8 @@ class UnitReader:
         if word[:2] in _POWERS:
             self.next_power, word = _POWERS[word[:2]], word[2:]
             lower = word
-        if word in _COMPASS and (self.measures or self.before.measure):
-            self.senses.append(_COMPASS[word])
+        if word in COMPASS and (self.measures or self.before.measure):
+            self.senses.append(COMPASS[word])
         elif (sense := _SENSES.get(lower)) is not None:
             self.senses.append(sense)
         elif (side := _SIDES.get(lower)) is not None:

@@ -69,7 +69,7 @@ ACCENTS = split_words(r"\hat \bar \overline \tilde \dot \widehat")
 TRIGONOMETRIC = split_words(r"\sin \cos \tan \cot \sec \csc")
 
 RELATIONS = split_words(r"< \le > \ge = \ne \approx \equiv")
-VECTORS = split_words(r"\vec \overrightarrow \mathbf \boldsymbol \bm")
+VECTORS = split_words(r"\vec \overrightarrow \mathbf \boldsymbol \bm \hat")
 
 # Names that plain text writes without a backslash.
 NAMES = split_words(

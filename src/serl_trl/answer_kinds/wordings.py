@@ -9,6 +9,7 @@ from serl_trl.answer_kinds.algebra import Value, number
 from serl_trl.answer_kinds.forms import Form, Formula, Ratio, Scalar, Words, name_values
 from serl_trl.answer_kinds.latex import Token
 from serl_trl.answer_kinds.polynomials import Unsettled
+from serl_trl.answer_kinds.ranges import REALS, form_of
 from serl_trl.answer_kinds.vocabulary import EXPRESSIONS, PHRASES, RELATIONS
 
 _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))?([ap])\.?m\.?", re.IGNORECASE)
@@ -30,9 +31,15 @@ def read_words(text: str) -> Form | None:
     if begins and any(sign.isdigit() for sign in text) and (form := _pattern(text)) is not None:
         return form
     if latex.is_prose(text):
-        plain = latex.words(text)
-        return Words(PHRASES.get(plain, plain))
+        return _phrase(text)
     return None
+
+
+def _phrase(text: str) -> Form:
+    """Words in one spelling; some of them name a set."""
+    plain = latex.words(text)
+    plain = PHRASES.get(plain, plain)
+    return form_of(REALS) if plain == "all real numbers" else Words(plain)
 
 
 def _pattern(text: str) -> Form | None:
@@ -100,8 +107,7 @@ def keep_unread(text: str, tokens: list[Token]) -> Form:
     commands = [token for token in tokens if token.type == "command"]
     operators = [token for token in tokens if token.type == "sign" and token.text in "+*/=^_<>|:"]
     if not (commands or operators):
-        plain = latex.words(text)
-        return Words(PHRASES.get(plain, plain))
+        return _phrase(text)
     if _is_expression(tokens[:-1]):
         return Formula(" ".join(token.text for token in tokens[:-1]))
     return Words(normal(tokens[:-1]))
