@@ -1,6 +1,7 @@
 """What holds for every test: no network, nothing random, and no warning in a unit test."""
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 
@@ -51,6 +52,30 @@ def fake_hub(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield hub
     hub.close()
+
+
+@pytest.fixture(scope="session")
+def problems():
+    """Problem sets by name: "own" is written for the tests, the public ones lie beside the folder.
+
+    The fixture gives rows, and skips where a public set is missing: here, so that pytest says so
+    in one line for all tests.
+    """
+
+    def read(name: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in problem_file(name).read_text("utf-8").splitlines()]
+
+    read.file = problem_file
+    return read
+
+
+def problem_file(name: str) -> Path:
+    if name == "own":
+        return UNIT / "fixtures" / "problems.jsonl"
+    file = UNIT.parents[1].parent / "shared" / "data" / f"{name}.jsonl"
+    if not file.exists():
+        pytest.skip("the public problem sets are not in ../shared/data; the repository's own are")
+    return file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

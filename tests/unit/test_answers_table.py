@@ -20,8 +20,7 @@ TABLE = [
     json.loads(line)
     for line in (Path(__file__).parent / "answers.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
-BENCHMARKS = ("math_500", "gsm8k", "asdiv")
+BENCHMARKS = ("own", "math_500", "gsm8k", "asdiv")
 COMPLETION = (
     "First we get \\boxed{{0}} and \\boxed{{1. So the answer is **{}**.\n\nDone, at {{last}}."
 )
@@ -31,13 +30,9 @@ def verdict_of(row):
     return same_answer(row["left"], row["right"], kind=row.get("kind", "math"))
 
 
-@cache
-def golds(name):
-    path = DATA / f"{name}.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["answer"] for line in lines]
+@pytest.fixture(scope="module")
+def golds(problems):
+    return cache(lambda name: [row["answer"] for row in problems(name)])
 
 
 def test_the_table_is_large_and_has_both_sides():
@@ -92,7 +87,7 @@ def test_faults_found_in_public_are_mended():
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_gold_answer_is_extracted_and_equals_itself(name):
+def test_every_gold_answer_is_extracted_and_equals_itself(golds, name):
     extracted = [extract_answer(COMPLETION.format(gold)) for gold in golds(name)]
     assert [gold for gold, answer in zip(golds(name), extracted, strict=True) if not answer] == []
     equal = same_answers(list(zip(extracted, golds(name), strict=True)))
@@ -100,7 +95,7 @@ def test_every_gold_answer_is_extracted_and_equals_itself(name):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_gold_answers_equal_no_gold_answer_that_says_something_else(name):
+def test_gold_answers_equal_no_gold_answer_that_says_something_else(golds, name):
     answers = [extract_answer(gold) for gold in golds(name)]
     with Verifier() as verifier:
         spellings = defaultdict(set)
@@ -114,6 +109,7 @@ def test_gold_answers_equal_no_gold_answer_that_says_something_else(name):
 
 # All gold answers of one benchmark that count as equal: spellings of one value, by hand.
 EQUAL_GOLDS = {
+    "own": [["\\dfrac{3}{8}", "\\frac38"]],
     "math_500": [
         ["-2,1", "1,-2"],
         ["10,\\!080", "10080"],

@@ -14,7 +14,6 @@ from serl_trl.groups import Completion
 from serl_trl.tables import SeedSetError
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 LETTERED = "\n\nA) 1\nB) 2\nC) 3\nD) 4\n\nGive the letter of the right option as the final answer."
 
 # A row as the Hub has it, and the instruction and gold it must become.
@@ -205,12 +204,18 @@ def graded_golds(name, problems):
     return Measurement(tuple(grade_attempts(attempts, kind=BENCHMARKS[name].kind)), 1)
 
 
-@pytest.mark.parametrize("name", ["math_500", "gsm8k", "asdiv", "sandbox"])
-def test_every_gold_written_as_a_completion_is_graded_right(name):
-    file = None if name == "sandbox" else DATA / f"{name}.jsonl"
-    if file is not None and not file.exists():
-        pytest.skip(f"{file} is not here")
-    problem_set = load_benchmark(name, file=file and str(file))
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("math_500", "math_500"),
+        ("gsm8k", "gsm8k"),
+        ("asdiv", "asdiv"),
+        ("math_500", "own"),
+        ("sandbox", None),
+    ],
+)
+def test_every_gold_written_as_a_completion_is_graded_right(problems, name, source):
+    problem_set = load_benchmark(name, file=source and str(problems.file(source)))
     assert graded_golds(name, problem_set.problems).summary()["pass@1"] == 1.0
 
 

@@ -11,7 +11,6 @@ from serl_trl import tables
 from serl_trl.data import SeedSet, SeedSetError, check_seed_set, load_seed_set, make_seed_set
 from serl_trl.texts import CONTROL, near_matches, visible
 
-SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 ROWS = [
     {"question": "What is 2 + 3?", "answer": "5"},
     {"question": "What is 4 + 4?", "answer": "8"},
@@ -156,11 +155,11 @@ def test_probe_sets_need_answers_and_may_repeat(tmp_path):
     )
 
 
-@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the public data is not on this machine")
-def test_math_seeds_are_accepted_as_they_are():
-    seed_set = load_seed_set(SHARED_DATA / "math_seeds_500.jsonl")
+@pytest.mark.parametrize(("name", "num"), [("math_seeds_500", 500), ("own", 40)])
+def test_math_seeds_are_accepted_as_they_are(problems, name, num):
+    seed_set = load_seed_set(problems.file(name))
 
-    assert len(seed_set) == 500
+    assert len(seed_set) == num
     assert all(seed_set.answers)
     assert seed_set.warnings == ()
     words = [len(text.split()) for text in seed_set.instructions]

@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,10 +10,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from serl_trl.mathtext import plain_tokens
 from serl_trl.novelty import NoveltyRule, RougeLIndex
+from serl_trl.sandbox.domain import seed_problems
 
-DATA = Path(__file__).parents[2].parent / "shared/data"
 FILES = ("asdiv", "gsm8k", "math_500", "math_seeds_500")
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the public problems are not here")
 
 SCORER = RougeScorer(["rougeL"])
 
@@ -30,12 +28,8 @@ def make_index(texts, max_rouge_l=0.7):
     return index
 
 
-def read_problems() -> list[str]:
-    rows = [
-        json.loads(line)
-        for name in FILES
-        for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()
-    ]
+def public(problems) -> list[str]:
+    rows = [row for name in FILES for row in problems(name)]
     return [row.get("problem") or row["question"] for row in rows]
 
 
@@ -150,21 +144,28 @@ def test_adding_one_by_one_equals_a_restored_state(texts, text, cut):
     assert other.state_dict() == whole.state_dict()
 
 
-@needs_data
-def test_sampled_problems_decide_as_the_reference():
+def compare_samples(texts: list[str]) -> None:
     rng = random.Random(0)
-    problems = [text for text in read_problems() if len(text) < 300]
-    known = rng.sample(problems, 60)
-    candidates = [mutate(rng.choice(known), rng) for _ in range(25)] + rng.sample(problems, 15)
+    short = [text for text in texts if len(text) < 300]
+    known = rng.sample(short, 60)
+    candidates = [mutate(rng.choice(known), rng) for _ in range(25)] + rng.sample(short, 15)
     compare(known, candidates)
 
 
-@needs_data
+def test_sampled_problems_decide_as_the_reference(problems):
+    compare_samples(public(problems))
+
+
+def test_problems_of_ours_decide_as_the_reference(problems):
+    compare_samples(
+        [row["problem"] for row in problems("own")] + [p.instruction for p in seed_problems()]
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_two_hundred_thousand_pairs_decide_as_the_reference():
+def test_two_hundred_thousand_pairs_decide_as_the_reference(problems):
     rng = random.Random(1)
-    problems = [text for text in read_problems() if len(text) < 400]
+    problems = [text for text in public(problems) if len(text) < 400]
     num_pairs = 0
     while num_pairs < 200_000:
         known = rng.sample(problems, 1000)
