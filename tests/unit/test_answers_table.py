@@ -73,11 +73,8 @@ def test_the_table_says_where_math_verify_is_wrong():
 PUBLIC_EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 
-def test_faults_found_in_public_are_mended():
-    path = DATA / "public_faults.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def test_faults_found_in_public_are_mended(problems):
+    rows = problems("public_faults")
     rows = [row for row in rows if row["input"].get("kind") == "math" and "left" in row["input"]]
     pairs = [(row["input"]["left"], row["input"]["right"]) for row in rows]
     equal = same_answers(pairs)
