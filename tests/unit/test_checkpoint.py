@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,8 @@ from serl_trl.checkpoint import (
     saving_folder,
 )
 from serl_trl.disk import DiskFullError, is_disk_full
-from serl_trl.ledger import JsonLines, read_lines
+from serl_trl.folder import FolderError
+from serl_trl.ledger import JsonLines, find_misfits, read_lines
 
 FACTS = Facts({"beta": 0.1}, {"seed_set": "s", "evaluation_sets": "e"}, 1, {"torch": "2"})
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -391,7 +392,70 @@ def test_cutting_loses_no_byte(tmp_path_factory, data, size):
     assert len(path.read_bytes()) == min(size, len(data))
 
 
+def test_a_file_that_is_shorter_than_its_checkpoint_says_is_named(tmp_path):
+    sizes = {"ledger.jsonl": fill(tmp_path, 3)[3]}
+    ledger = tmp_path / "_serl" / "ledger.jsonl"
+    assert find_misfits(tmp_path, sizes) == []
+    assert find_misfits(tmp_path, {"metrics.jsonl": 0}) == []
+    whole = ledger.read_bytes()
+    for damaged in (whole[:-1], b"", whole.replace(b"\n", b" ")):
+        ledger.write_bytes(damaged)
+        assert find_misfits(tmp_path, sizes) == ["ledger.jsonl"]
+    ledger.unlink()
+    assert find_misfits(tmp_path, sizes) == ["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/etc/hostname", "lock", "checkpoint-1/x"])
+def test_a_state_names_sizes_of_the_two_known_files_only(tmp_path, name):
+    with pytest.raises(FolderError, match="no file that a run writes"):
+        find_misfits(tmp_path, {name: 0})
+
+
+@pytest.mark.parametrize("name", ["saving", "cut", "damaged", "iterations", "finished.json"])
+def test_no_link_in_the_private_folder_leads_a_run_out(tmp_path, name):
+    victim = tmp_path / "victim"
+    (victim / "checkpoint-1").mkdir(parents=True)
+    (victim / "9").mkdir()
+    run = tmp_path / "run"
+    sizes = fill(run, 2)
+    damaged = write(run, 1)
+    shutil.rmtree(run / "_serl" / "saving", ignore_errors=True)
+    (run / "_serl" / name).symlink_to(victim)
+
+    for work in (
+        lambda: cut_back(run, step=1, num_iterations=0, sizes={"ledger.jsonl": sizes[1]}),
+        lambda: put_damaged_aside(run, [damaged]),
+        lambda: checkpoint.mark_finished(run, {"max_steps": 2}),
+        lambda: checkpoint.clear_finished(run),
+        lambda: checkpoint.make_room(saving_folder(run) / "checkpoint-7", needed=0),
+    ):
+        with suppress(FolderError):
+            work()
+
+    assert sorted(path.name for path in victim.rglob("*")) == ["9", "checkpoint-1"]
+
+
+def test_a_manifest_that_names_a_file_outside_is_damaged(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    folder = write(tmp_path, 1)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["own_sha256"]
+    for name in ("../victim", str(tmp_path / "victim")):
+        manifest["files"] = {name: {"size": 4, "sha256": "x"}}
+        whole = {**manifest, "own_sha256": checkpoint.fingerprint(manifest)}
+        (folder / MANIFEST).write_text(json.dumps(whole))
+        assert "leads outside" in find_damage(folder)
+
+
 # A run that is over.
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 99_999, "\udcff", '{"a": ', "9" * 5000])
+def test_a_damaged_mark_of_the_end_is_one_sentence(tmp_path, content):
+    (tmp_path / "_serl").mkdir()
+    (tmp_path / "_serl" / "finished.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(FolderError, match=r"finished\.json is "):
+        checkpoint.is_finished(tmp_path, {"max_steps": 4})
 
 
 def test_a_run_is_finished_only_at_the_end_it_planned(tmp_path):
