@@ -9,6 +9,7 @@ import pytest
 from serl_trl import filters
 from serl_trl.answers import KINDS, get_kind
 from serl_trl.contamination import ContaminationGuard
+from serl_trl.golds import read_gold
 from serl_trl.novelty import NoveltyRule
 from serl_trl.report_blocks import Excerpt, Report, written
 from serl_trl.report_html import render_html
@@ -45,6 +46,7 @@ def readers() -> dict[str, Reader]:
             if option != "lenient":
                 found[f"kind {text} canonical"] = kind.canonical
                 found[f"kind {text} equal"] = lambda text, kind=kind: kind.equal(text, text + "1")
+        found[f"kind {name} gold"] = lambda text, name=name: read_gold(text, name)
     for name in filters.filter_names():
         found[f"filter {name}"] = filters.ProposalFilter(
             names=[name], novelty="plain", special_tokens=["<|end|>"], **BOUNDS
