@@ -127,12 +127,12 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
     context = attempt(lambda: load_context(args), "model configuration")
     rows = attempt(lambda: _check_weights(args), "weights") if context is not None else None
-    seed_set = attempt(lambda: _load_seeds(args, named.kind), "seed set")
+    seed_set = attempt(lambda: _load_seeds(args, named.kind), "seed_set")
     probe_set = None
     if run.probe_set:
-        probe_set = attempt(lambda: _load_probe(args, named.kind), "probe set")
+        probe_set = attempt(lambda: _load_probe(args, named.kind), "probe_set")
     evaluation_sets = {
-        name: attempt(lambda name=name: _load_evaluation_set(name, args), "evaluation set")
+        name: attempt(lambda name=name: _load_evaluation_set(name, args), "evaluation_sets")
         for name in run.evaluation_sets or ()
     }
     problems += named.problems

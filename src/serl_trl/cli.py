@@ -37,6 +37,7 @@ from serl_trl.console import (
     OK,
     STARVED,
     STOPPED,
+    label_of,
     report_problems,
     say,
     write_json,
@@ -162,9 +163,10 @@ def check(argv: Sequence[str], out: Console) -> int:
     args = _parse("check", argv, here=False)
     inputs = load_inputs(args, looking=True)
     report = describe_run(args, inputs)
+    options = {*vars(args.run), *vars(args.config), *vars(args.model)}
     for name, value in report.items():
         lines = (value or ["none"]) if isinstance(value, list) else [str(value)]
-        for label, line in zip_longest([name.replace("_", " ")], lines, fillvalue=""):
+        for label, line in zip_longest([label_of(name, options)], lines, fillvalue=""):
             say(out, f"{label:<28}  {visible(line)}")
     found = f"nothing wrong was found, {count_of(len(inputs.skipped), 'thing')} not looked at"
     out.print(found if inputs.skipped else "nothing wrong was found", style="green")

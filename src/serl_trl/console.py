@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,11 @@ class Parser(argparse.ArgumentParser):
 def say(out: Console, text: str) -> None:
     """Print one line as it is: no markup, no colours for numbers, no line breaks."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def label_of(name: str, options: Collection[str]) -> str:
+    """Return how a number is labelled: an option by its own name, anything else in words."""
+    return name if name in options else name.replace("_", " ")
 
 
 def report_problems(command: str, problems: Sequence[str]) -> int:

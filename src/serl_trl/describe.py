@@ -27,10 +27,13 @@ PACKAGES = (
 
 
 def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
-    """Return what a checked config means: sizes, lengths, what is not applied, what was skipped."""
+    """Return what a checked config means: sizes, lengths, what is not applied, what was skipped.
+
+    What stands for an option has the option's name.
+    """
     config, seeds, probe = args.config, inputs.seed_set, inputs.probe_set
     per_step = config.per_device_train_batch_size * num_processes()
-    report: dict[str, Any] = {"model": args.model.model_name_or_path}
+    report: dict[str, Any] = {"model_name_or_path": args.model.model_name_or_path}
     if seeds is not None:
         known = sum(answer is not None for answer in seeds.answers)
         report["num_seeds"] = len(seeds)
@@ -45,12 +48,12 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
         ]
     report |= {
         "num_processes": num_processes(),
-        "votes_per_prompt": config.num_generations,
+        "num_generations": config.num_generations,
         "prompts_per_generation_batch": config.prompts_per_batch,
         "rollouts_per_step": per_step * config.gradient_accumulation_steps,
         "steps_per_iteration": config.steps_per_iteration,
-        "num_iterations": config.num_selfplay_iterations,
-        "steps_in_all": config.max_steps,
+        "num_selfplay_iterations": config.num_selfplay_iterations,
+        "max_steps": config.max_steps,
         "kept_majority_ratios": _kept_ratios(args),
     }
     if inputs.context is not None:
@@ -58,9 +61,9 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
     if longest := inputs.longest:
         report["longest_seed_tokens"] = longest.seed
         report["longest_prompt_tokens"] = longest.prompt
-        report["max_completion_tokens"] = config.max_completion_length
+        report["max_completion_length"] = config.max_completion_length
         report["longest_request_tokens"] = longest.request
-        report["max_proposer_tokens"] = config.proposer_max_tokens
+        report["proposer_max_tokens"] = config.proposer_max_tokens
     report["not_applied"] = [f"{each}: only vLLM knows it" for each in config.not_applied]
     report["missing_here"] = list(args.machine)
     report["skipped"] = list(inputs.skipped)

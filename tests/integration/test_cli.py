@@ -1,12 +1,15 @@
 """The commands, on the sandbox and on small files: exit codes, messages, what they write."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from trl import ModelConfig
 
 import serl_trl
 from serl_trl import build, cli
@@ -14,9 +17,13 @@ from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
 from serl_trl.build import load_inputs, resume_from, set_aside, special_tokens_of
 from serl_trl.checkpoint import CheckpointError
 from serl_trl.cli import main
+from serl_trl.commands.plan import PlanOptions
+from serl_trl.config import SeRLConfig
+from serl_trl.config_options import RunArguments
 from serl_trl.usage import COMMANDS
 
 ROOT = Path(__file__).parents[2]
+OPTION_TYPES = (RunArguments, SeRLConfig, ModelConfig, PlanOptions)
 # A run of the sandbox that is over in seconds.
 SMALL = {
     "max_steps": 1,
@@ -207,7 +214,7 @@ def test_check_says_what_a_config_means(capsys, monkeypatch):
     assert found["prompts_per_generation_batch"] == 2
     assert found["rollouts_per_step"] == 8
     assert found["steps_per_iteration"] == 5
-    assert found["steps_in_all"] == 10
+    assert found["max_steps"] == 10
     assert found["kept_majority_ratios"] == "2/4 to 4/4"
     assert 0 < found["longest_seed_tokens"] < found["longest_prompt_tokens"] < 1024
     assert found["longest_request_tokens"] > found["longest_prompt_tokens"]
@@ -215,7 +222,28 @@ def test_check_says_what_a_config_means(capsys, monkeypatch):
     assert found["skipped"] == found["warnings"] == []
     printed = capsys.readouterr().out
     assert "num seeds                     64\n" in printed
+    assert_options_have_their_names(printed)
     assert printed.endswith("nothing wrong was found\n")
+
+
+def assert_options_have_their_names(printed: str) -> None:
+    """Fail for a label whose words are those of an option in another order or spelling."""
+    options = {item.name for type_ in OPTION_TYPES for item in fields(type_)}
+    by_words = {frozenset(name.split("_")): name for name in options}
+    labels = [line.split("  ")[0] for line in printed.splitlines() if "  " in line]
+    assert len(labels) > 5
+    for label in filter(None, labels):
+        words = frozenset(re.split(r"[ _]", label))
+        assert "_" not in label or label in options
+        assert label == by_words.get(words, label), f"{label!r} stands for {by_words[words]}"
+
+
+def test_plan_prints_options_by_their_names(capsys):
+    path = config(seed_set="nobody/no-such-set")
+
+    assert main(["plan", "--config", path, "--gpu", "24gb"]) == 0
+
+    assert_options_have_their_names(capsys.readouterr().out)
 
 
 def test_check_names_what_it_skips_without_the_hub(capsys):
@@ -227,7 +255,7 @@ def test_check_names_what_it_skips_without_the_hub(capsys):
     assert [line.split(":")[0] for line in skipped] == [
         "tokenizer",
         "model configuration",
-        "seed set",
+        "seed_set",
     ]
     assert "nobody/no-such-model is no folder in" in skipped[0]
     assert "the Hub cannot be reached" in skipped[2]

@@ -26,6 +26,7 @@ from serl_trl.benchmarks import BENCHMARKS
 from serl_trl.commands.eval import EvalOptions
 from serl_trl.commands.plan import PlanOptions
 from serl_trl.commands.serve import ServeOptions
+from serl_trl.usage import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -226,7 +227,7 @@ def check_launch(words: list[str], capsys: Any) -> None:
 
 def check_serl(words: list[str], capsys: Any) -> None:
     command, *rest = words
-    assert command in (*cli._COMMANDS, *cli._FILES), words
+    assert command in COMMANDS, words
     if command in ("report", "push", "push-dataset") and rest:
         # There is no run here: that, and nothing about the flags, is what is wrong.
         assert cli.main(words) == 2

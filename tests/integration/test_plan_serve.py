@@ -110,7 +110,7 @@ def test_a_folder_is_planned_by_its_own_config(tiny_model):
 def test_what_needs_the_hub_is_named():
     found = plan(seed_set="nobody/no-such-set", probe_set="sandbox")
 
-    assert [line.split(":")[0] for line in found["skipped"]] == ["tokenizer", "seed set"]
+    assert [line.split(":")[0] for line in found["skipped"]] == ["tokenizer", "seed_set"]
 
 
 @pytest.mark.parametrize(

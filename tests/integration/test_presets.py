@@ -124,7 +124,7 @@ def test_a_preset_is_checked_offline(name, tmp_path, capsys):
     assert report["model_context_tokens"] == values_of(name).get("vllm_max_model_length", known)
     skipped = {line.split(":")[0] for line in report["skipped"]}
     assert "tokenizer" in skipped
-    assert skipped <= {"tokenizer", "seed set", "probe set"}
+    assert skipped <= {"tokenizer", "seed_set", "probe_set"}
     assert "bf16" in " ".join(report["missing_here"])
     assert "this machine cannot run it" in capsys.readouterr().out
 

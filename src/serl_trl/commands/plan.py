@@ -222,9 +222,9 @@ def _seconds(tokens: int, per_second: float | None) -> float | None:
 
 def _skipped(values: Mapping[str, Any]) -> list[str]:
     """What a plan does not look at, because it may lie on the Hub."""
-    skipped = ["tokenizer: an instruction is counted with max_instruction_tokens"]
+    skipped = ["tokenizer: an instruction counts as max_instruction_tokens"]
     skipped += [
-        f"{name.replace('_', ' ')}: {visible(values[name])} is not read"
+        f"{name}: {visible(values[name])} is not read"
         for name in ("seed_set", "probe_set")
         if values[name] and values[name] != SANDBOX and not Path(values[name]).exists()
     ]
@@ -257,9 +257,10 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         say(out, f"{label:<24}  {text}")
 
     trained = report["num_trained_parameters"] / report["num_parameters"]
-    line("model", f"{visible(report['model'])}, {report['num_parameters'] / 1e9:.2f} G parameters")
+    size = f"{report['num_parameters'] / 1e9:.2f} G parameters"
+    line("model_name_or_path", f"{visible(report['model'])}, {size}")
     line("trained", f"{report['num_trained_parameters'] / 1e6:,.1f} M, {trained:.1%}")
-    line("GPUs that train", f"{report['num_gpus']}, sharding {report['sharding']}")
+    line("num_gpus", f"{report['num_gpus']}, sharding {report['sharding']}")
     say(out, "memory per GPU, GiB, estimated")
     for name, value in report["memory_gib"].items():
         if value:
@@ -272,7 +273,7 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         text += "; the estimate may err by a quarter" if said == "tight" else ""
         out.print(f"{'fits':<24}  {said}: {visible(text)}", style=_STYLES[said], soft_wrap=True)
     for number, knob in enumerate(report["knobs"], start=1):
-        label = "to turn, in this order" if number == 1 else ""
+        label = "to change, in this order" if number == 1 else ""
         verdict = ", fits" if knob["fits"] else ""
         line(label, f"{number}. {_knob_text(knob['changes'])}: {knob['peak_gib']:.1f} GiB{verdict}")
     if report["fits"] is False and not any(knob["fits"] for knob in report["knobs"]):
@@ -285,7 +286,7 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         f"{report['max_sampled_tokens_per_step']:,} sampled, "
         f"{report['max_trained_tokens_per_step']:,} trained on",
     )
-    line("steps", f"{report['num_steps']:,}")
+    line("max_steps", f"{report['num_steps']:,}")
     _show_time(report, line)
     for name in ("notes", "skipped"):
         for text in report[name]:
