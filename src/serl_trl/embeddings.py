@@ -1,8 +1,12 @@
 """Similarity of meaning through sentence embeddings: an extra, off unless a model is named."""
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from serl_trl.plugin import shown
 
 Encoder = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """Texts -> one vector each (B, dim); vectors need not be normalised."""
@@ -21,8 +25,30 @@ def load_encoder(model: str) -> Encoder:
             f"embedding_model={model} needs sentence-transformers; install the extra with "
             "`pip install serl-trl[embeddings]`, or leave embedding_model empty."
         ) from error
+    _refuse_code(Path(model))
     encoder = SentenceTransformer(model)
     return lambda texts: encoder.encode(list(texts), show_progress_bar=False)
+
+
+def _refuse_code(folder: Path) -> None:
+    """Refuse a folder that names classes of its own: the library would import and run them.
+
+    Of a model on the Hub it does so only when it is told to trust that.
+    """
+    try:
+        parts = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [str(part["type"]) for part in parts]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"embedding_model={folder}: its modules.json cannot be read; take another model."
+        ) from error
+    if strange := [kind for kind in kinds if not kind.startswith("sentence_transformers.")]:
+        raise ValueError(
+            f"embedding_model={folder} would run code of its own ({shown(strange[0])}, named in "
+            "modules.json); take a model made of sentence-transformers' own classes."
+        )
 
 
 class CosineIndex:

@@ -1,6 +1,7 @@
 """The optional rule on meaning, with a tiny encoder that counts letters."""
 
 import sys
+import types
 
 import pytest
 from hypothesis import given
@@ -98,3 +99,20 @@ def test_a_missing_extra_is_named(monkeypatch):
         ImportError, match=r"embedding_model=some/model needs .*serl-trl\[embeddings\]"
     ):
         load_encoder("some/model")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['[{"type": "custom.Encoder"}]', '[{"type": "subprocess.Popen"}]', "[", "[1]", '{"a": 1}'],
+)
+def test_a_model_folder_that_names_classes_of_its_own_is_refused(content, tmp_path, monkeypatch):
+    class Opened:
+        def __init__(self, model):
+            raise AssertionError("it was opened")
+
+    library = types.SimpleNamespace(SentenceTransformer=Opened)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    (tmp_path / "modules.json").write_text(content)
+
+    with pytest.raises(ValueError, match=r"modules\.json"):
+        load_encoder(str(tmp_path))
