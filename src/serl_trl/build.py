@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -13,7 +14,7 @@ from serl_trl import sandbox
 from serl_trl.answers import AnswerKind, find_kind
 from serl_trl.arguments import Arguments, RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.benchmarks import BENCHMARKS, load_benchmark
-from serl_trl.chat_template import render_chats
+from serl_trl.chat_template import LIMIT_S, render_chats
 from serl_trl.checkpoint import CheckpointError, hold, is_finished
 from serl_trl.data import (
     SeedSet,
@@ -45,6 +46,12 @@ from serl_trl.prompts import Messages, proposer_messages, rollout_messages
 from serl_trl.quiet import own_lines_only
 from serl_trl.rewards import find_reward
 from serl_trl.tables import HubUnreachableError, SeedSetError
+from serl_trl.template_roles import (
+    COMPLETION_TEMPLATE,
+    no_template_problem,
+    prepare_template,
+    template_warnings,
+)
 from serl_trl.texts import count_of, examples, one_line, visible
 from serl_trl.tokens import count_tokens, special_tokens_of
 
@@ -52,12 +59,6 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
     from serl_trl.trainer import SeRLTrainer
-
-COMPLETION_TEMPLATE = (
-    "{% if bos_token %}{{ bos_token }}{% endif %}"
-    "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
-)
-"""Chat template of a base model that has none: the texts of the messages, one under the other."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Inputs:
 
     `longest` is `None` where the tokenizer, its template or the seeds are.
     `context` is the model's longest sequence in tokens. `skipped` names what could not be looked at
-    because the Hub was not reachable; tokenizer, context or a set are then `None`.
+    because the Hub was not reachable; tokenizer, context or a set are then `None`. `notes` say what
+    of the chat template is worth knowing.
     """
 
     tokenizer: Any
@@ -86,6 +88,7 @@ class Inputs:
     evaluation_sets: Mapping[str, tuple[str, ...]]
     skipped: tuple[str, ...] = ()
     longest: LongestTexts | None = None
+    notes: tuple[str, ...] = ()
 
     def count_tokens(self, text: str) -> int:
         """Return the length of a bare text in tokens."""
@@ -117,7 +120,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
             return work()
         except (HubUnreachableError, _UnreachableError) as error:
             (skipped if looking else problems).append(f"{what}: {error}")
-        except (SeedSetError, ModelFileError, _NotLoadedError) as error:
+        except (SeedSetError, ModelFileError, SeRLConfigError) as error:
             problems.append(str(error))
         return None
 
@@ -138,6 +141,9 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     problems += named.problems
     if args.config.push_to_hub:
         problems += _check_login()
+    notes: list[str] = []
+    if tokenizer is not None and tokenizer.chat_template:
+        notes = attempt(lambda: _prepare_template(tokenizer, args, looking=looking), "template")
     inputs = Inputs(
         tokenizer,
         context,
@@ -146,6 +152,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
         named.reward_funcs,
         {name: read for name, read in evaluation_sets.items() if read is not None},
         tuple(skipped),
+        notes=tuple(notes or ()),
     )
     if rows is not None and tokenizer is not None:
         problems += filter(None, [tokenizer_problem(tokenizer, rows)])
@@ -154,7 +161,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     problems += _check_tokenizer(inputs, args) + _check_seeds(inputs, args)
     longest = None
     try:
-        longest = _measure_longest(inputs, args)
+        longest = _measure_longest(inputs, args) if notes is not None else None
     except SeRLConfigError as error:
         problems += error.problems
     if problems:
@@ -258,6 +265,45 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         )
     except ModelFileError as error:
         raise SeRLConfigError([str(error)]) from error
+
+
+def _prepare_template(tokenizer: Any, args: Arguments, *, looking: bool) -> list[str]:
+    """Make the template show system messages; with `looking`, say what else it does."""
+    given = args.config.chat_template_kwargs or {}
+    assert not isinstance(given, str), "the config reads JSON"
+    kwargs: dict[str, Any] = given
+    slow: list[SeRLConfigError] = []
+
+    def render(messages: Messages) -> str:
+        if slow:
+            # One that does not end for one conversation is not waited for again.
+            raise slow[0]
+        started = time.monotonic()
+        try:
+            return render_chats(tokenizer, [messages], name=model_path(args), **kwargs)[0]
+        except SeRLConfigError as error:
+            if time.monotonic() - started > LIMIT_S:
+                slow.append(error)
+            raise
+
+    notes = prepare_template(tokenizer, render)
+    if looking:
+        notes += template_warnings(tokenizer, render, _eos_token_ids(tokenizer, args), kwargs)
+    return notes
+
+
+def _eos_token_ids(tokenizer: Any, args: Arguments) -> set[int]:
+    """Return the tokens that end a completion, as the trainer finds them beside the weights."""
+    from transformers import AutoConfig, GenerationConfig
+
+    adapter = adapter_config(args)
+    try:
+        # Raises where there is none; the model's config holds the tokens then.
+        found = _from_pretrained(GenerationConfig, args, adapter).eos_token_id
+    except (_NotLoadedError, _UnreachableError):
+        found = _from_pretrained(AutoConfig, args, adapter).eos_token_id
+    listed = found if isinstance(found, list) else [found]
+    return {each for each in [tokenizer.eos_token_id, *listed] if each is not None}
 
 
 def _check_weights(args: Arguments) -> int | None:
@@ -434,8 +480,8 @@ def adapter_config(args: Arguments) -> "PeftConfig | None":
 def load_tokenizer(args: Arguments) -> Any:
     """Load the model's tokenizer, set to pad on the left as generation needs it.
 
-    An adapter without a tokenizer of its own has that of its base. Where the command's
-    `prompt_style` is "completion", the template is the plain text.
+    An adapter without a tokenizer of its own has that of its base. With `prompt_style`
+    "completion" the template is the plain text.
     """
     from transformers import AutoTokenizer
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -446,7 +492,7 @@ def load_tokenizer(args: Arguments) -> Any:
     tokenizer = _from_pretrained(
         AutoTokenizer, args, adapter, padding_side="left", truncation_side="left"
     )
-    if getattr(args.extra, "prompt_style", "chat") == "completion":
+    if args.config.prompt_style == "completion":
         tokenizer.chat_template = COMPLETION_TEMPLATE
     return tokenizer
 
@@ -615,10 +661,7 @@ def _check_tokenizer(inputs: Inputs, args: Arguments) -> list[str]:
     tokenizer, context, config = inputs.tokenizer, inputs.context, args.config
     problems = []
     if tokenizer is not None and not tokenizer.chat_template:
-        problems.append(
-            f"the tokenizer of {model_path(args)} has no chat template, so no prompt can be built; "
-            "take the instruct variant of the model, or save a template with its tokenizer."
-        )
+        problems.append(no_template_problem(visible(model_path(args))))
     if tokenizer is not None and tokenizer.eos_token is None:
         problems.append(
             f"the tokenizer of {model_path(args)} has no eos_token, so no completion would end; "

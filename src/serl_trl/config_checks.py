@@ -14,6 +14,7 @@ from serl_trl.config_options import (
     NOVELTY_RULES,
     NOVELTY_SCOPES,
     PROMPT_SOURCES,
+    PROMPT_STYLES,
 )
 from serl_trl.plugin import package_problems
 from serl_trl.texts import holds_secret
@@ -227,6 +228,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 
 _CHOICES: dict[str, tuple[str | bool, ...]] = {
     "prompt_source": PROMPT_SOURCES,
+    "prompt_style": PROMPT_STYLES,
     "label_reward": LABEL_REWARDS,
     "novelty": NOVELTY_RULES,
     "novelty_scope": NOVELTY_SCOPES,

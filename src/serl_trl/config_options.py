@@ -13,6 +13,7 @@ _STYLE = PromptStyle()
 
 ADVANTAGES = ("grpo", "rloo", "reinforce_pp", "reinforce_pp_baseline")
 LABEL_REWARDS = ("vote", "gold", "random", "none")
+PROMPT_STYLES = ("chat", "completion")
 PROMPT_SOURCES = ("self_play", "given")
 NOVELTY_RULES = ("math", "plain")
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
@@ -53,7 +54,7 @@ HEADINGS = {
     "use_band": "The vote, the band, the refill",
     "advantage": "The update",
     "instructions_per_iteration": "Iterations",
-    "domain": "Prompt texts",
+    "prompt_style": "Prompt texts",
     "allow_changes": "Saving and resuming",
     "probe_steps": "Watching",
 }
@@ -262,6 +263,11 @@ class SelfPlayOptions:
     reset_pool: bool = option(True, "Start an iteration with an empty proposal pool.")
 
     # Prompt texts.
+    prompt_style: str = option(
+        "chat",
+        "chat: the tokenizer's template. completion: the plain text, for base models.",
+        choices=PROMPT_STYLES,
+    )
     domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
     proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
     proposer_request: str = option(_STYLE.proposer_request, "Line before the numbered list.")

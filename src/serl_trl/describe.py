@@ -68,7 +68,7 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
     report["missing_here"] = list(args.machine)
     report["skipped"] = list(inputs.skipped)
     read = [each for each in (seeds, probe) if each is not None]
-    report["warnings"] = [warning for each in read for warning in each.warnings]
+    report["warnings"] = [*(warning for each in read for warning in each.warnings), *inputs.notes]
     return report
 
 

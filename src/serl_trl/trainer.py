@@ -55,12 +55,18 @@ from serl_trl.policy import (
     own_sampling,
 )
 from serl_trl.pool import InstructionPool
-from serl_trl.prompts import rollout_messages
+from serl_trl.prompts import Messages, rollout_messages
 from serl_trl.python_inputs import argument_problems, read_probe_set, read_seed_set
 from serl_trl.quiet import own_lines_only
 from serl_trl.run_facts import gather_facts, write_facts
 from serl_trl.saving import Saving, in_first, naming_a_foreign_checkpoint
 from serl_trl.selfplay import JudgedProposal, Options, SelfPlay
+from serl_trl.template_roles import (
+    COMPLETION_TEMPLATE,
+    no_template_problem,
+    prepare_template,
+    template_warnings,
+)
 from serl_trl.texts import visible
 from serl_trl.tokens import count_tokens, special_tokens_of
 from serl_trl.verifier import default_verifier
@@ -189,6 +195,7 @@ class SeRLTrainer(GRPOTrainer):
         if rows and (problem := tokenizer_problem(self._tokenizer, rows)):
             raise ModelFileError(problem)
         prepare_engine(self)
+        self._prepare_template()
         note_foreign_sampling(self)
         if problems := self._seed_problems():
             raise ValueError("\n".join(problems))
@@ -686,6 +693,25 @@ class SeRLTrainer(GRPOTrainer):
             )
             for i, problem in enumerate(problems)
         ]
+
+    def _prepare_template(self) -> None:
+        """Make the template show all that we write, and warn of what it does beside."""
+        tokenizer: Any = self._tokenizer
+        kwargs: Any = self.chat_template_kwargs
+
+        def render(messages: Messages) -> str:
+            return tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **kwargs
+            )
+
+        if self.args.prompt_style == "completion":
+            tokenizer.chat_template = COMPLETION_TEMPLATE
+        elif not tokenizer.chat_template:
+            raise ValueError(no_template_problem(visible(str(self.model.name_or_path))))
+        notes = prepare_template(tokenizer, render)
+        notes += template_warnings(tokenizer, render, set(self.eos_token_ids), kwargs)
+        for note in notes if self.is_world_process_zero() else ():
+            logger.warning("%s", note)
 
     def _seed_problems(self) -> list[str]:
         return check_seed_set(

@@ -17,6 +17,7 @@ from serl_trl import build, sandbox
 from serl_trl.arguments import SeRLParser
 from serl_trl.cli import main
 from serl_trl.evaluate import evaluate_benchmarks, fingerprint_of, read_evaluation
+from serl_trl.template_roles import COMPLETION_TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 FEW = ["--max_problems", "10", "--chunk_size", "4", "--num_samples", "3"]
@@ -237,7 +238,7 @@ def test_completion_style_shows_the_plain_text(tiny_model, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(base)
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}]
     text = tokenizer.apply_chat_template(
-        messages, chat_template=build.COMPLETION_TEMPLATE, tokenize=False
+        messages, chat_template=COMPLETION_TEMPLATE, tokenize=False
     )
     assert text == "Be brief.\n1 + 1?\n"
 

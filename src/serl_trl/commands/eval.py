@@ -92,11 +92,6 @@ class EvalOptions:
     chunk_size: int = option(
         CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
     )
-    prompt_style: str = option(
-        "chat",
-        "chat: the tokenizer's template. completion: the plain text, for base models.",
-        choices=["chat", "completion"],
-    )
     compare: list[str] | None = option(
         None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
     )
@@ -544,7 +539,7 @@ def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console)
     unsaid = [f"lm-eval has no task like {name}" for name in names if not BENCHMARKS[name].lm_eval]
     if model.load_in_4bit or model.load_in_8bit:
         unsaid.append("with transformers 5 lm-eval loads no 4-bit or 8-bit weights: expect a gap")
-    if args.extra.prompt_style == "chat":
+    if args.config.prompt_style == "chat":
         kwargs = args.config.chat_template_kwargs or {}
         assert not isinstance(kwargs, str), "the config reads JSON"
         if "enable_thinking" in kwargs:
@@ -558,7 +553,7 @@ def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console)
     command += ["--tasks", ",".join(tasks), "--num_fewshot", "0"]
     command += ["--gen_kwargs", f"do_sample=False,temperature=0,max_gen_toks={most}"]
     command += ["--batch_size", "auto", "--seed", str(args.config.seed)]
-    if args.extra.prompt_style == "chat":
+    if args.config.prompt_style == "chat":
         command.append("--apply_chat_template")
     folder = first.output_dir or str(default_folder(str(args.model.model_name_or_path)))
     command += ["--output_path", str(Path(folder) / "lm-eval"), "--log_samples"]
