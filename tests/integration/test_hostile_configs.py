@@ -213,3 +213,8 @@ def test_a_hostile_template_is_one_sentence_and_soon(template, capsys):
 def test_a_template_in_the_config_is_bounded_too(capsys):
     assert check(chat_template_kwargs={"chat_template": TEMPLATES["ranges"]}) == 2
     assert "does not end within 4 s" in " ".join(capsys.readouterr().err.split())
+
+
+def test_trl_s_own_reward_names_need_no_plug_in():
+    assert check(reward_funcs=["think_format_reward", "accuracy_reward"]) == 0
+    assert check(reward_funcs=["nothing_reward"]) == 2
