@@ -38,6 +38,11 @@ DATED = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def model_with(folder: Path, template: str | None) -> str:
     shutil.copytree(sandbox.MODEL_PATH, folder)
     (folder / "chat_template.jinja").unlink()
