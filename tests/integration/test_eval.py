@@ -446,7 +446,7 @@ def test_two_processes_write_one_whole_evaluation(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert [item["row"] for item in items(FOLDER)] == list(range(1, 11))

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.integration.processes import HANG_S
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 ON_A_GPU = "05_on_a_gpu"
 MAX_LINES = 10
@@ -38,7 +40,10 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     here = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{here}{os.pathsep}{os.environ['PATH']}")
     client = NotebookClient(
-        read(path), timeout=240, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        read(path),
+        timeout=HANG_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": tmp_path}},
     )
     done = client.execute()
     failed = [

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import replace
@@ -22,6 +21,7 @@ from serl_trl.engine import LogProbGapError, check_gap
 from serl_trl.policy import Sampling, pieces, swapped_sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
 from serl_trl.trainer import SeRLTrainer
+from tests.integration.processes import run_to_end
 from tests.integration.replay import decisions, make_trainer, record
 from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
@@ -259,9 +259,7 @@ def test_two_processes_decide_on_a_recording_as_one_did(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", str(SCRIPT), str(recorded), str(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = run_to_end(command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     one = decisions(tmp_path / "alone", alone)
     assert json.loads((tmp_path / "two" / "decisions.json").read_text()) == one

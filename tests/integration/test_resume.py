@@ -29,6 +29,7 @@ from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.saving import FREE_OPTIONS, _as_json
 from serl_trl.trainer import SeRLTrainer
 from serl_trl.verifier import default_verifier
+from tests.integration.processes import HANG_S, run_to_end
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
@@ -535,24 +536,26 @@ def fingerprints(folder: Path) -> dict[str, str]:
 def test_a_killed_process_goes_on_and_a_finished_one_changes_nothing(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole), env=environment, check=True, capture_output=True, timeout=200)
+    subprocess.run(command(whole), env=environment, check=True, capture_output=True, timeout=HANG_S)
     process = subprocess.Popen(
         command(killed), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not (killed / "checkpoint-2").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "_serl" / "finished.json").exists()
-    subprocess.run(command(killed), env=environment, check=True, capture_output=True, timeout=200)
+    subprocess.run(
+        command(killed), env=environment, check=True, capture_output=True, timeout=HANG_S
+    )
     for name in ("model.safetensors", "_serl/ledger.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     metrics = [without_times(read_lines(run / "_serl/metrics.jsonl")) for run in (whole, killed)]
     assert metrics[0] == metrics[1]
     before = fingerprints(killed)
     done = subprocess.run(
-        command(killed), env=environment, check=True, capture_output=True, text=True, timeout=200
+        command(killed), env=environment, check=True, capture_output=True, text=True, timeout=HANG_S
     )
     assert "is finished; nothing was changed" in done.stdout
     assert fingerprints(killed) == before
@@ -560,13 +563,10 @@ def test_a_killed_process_goes_on_and_a_finished_one_changes_nothing(tmp_path):
 
 def launch(folder: Path, crash_at: int) -> subprocess.CompletedProcess:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    return subprocess.run(
+    return run_to_end(
         [*start, __file__, str(folder), str(crash_at)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
     )
 
 

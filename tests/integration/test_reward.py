@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from serl_trl.rewards import MajorityVoteReward
+from tests.integration.processes import HANG_S
 
 
 def boxed(*answers):
@@ -115,6 +116,7 @@ TWO = """
     import json, sys
     from accelerate import PartialState
     from serl_trl.rewards import MajorityVoteReward
+from tests.integration.processes import HANG_S
 
     state = PartialState(cpu=True)
     rank = state.process_index
@@ -155,7 +157,7 @@ def test_groups_that_straddle_processes_are_voted_on_as_a_whole(tmp_path):
         for rank in range(2)
     ]
     for process in ranks:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=HANG_S)
         assert process.returncode == 0, errors[-2000:]
     (first, refused), (second, refused_too) = (
         json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)

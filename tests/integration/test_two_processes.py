@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.integration.processes import run_to_end
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -18,9 +19,7 @@ def ranks(tmp_path_factory) -> list[dict]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", str(SCRIPT), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = run_to_end(command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
@@ -59,9 +58,7 @@ def test_accelerate_launch_with_the_shipped_config_runs_to_its_end(tmp_path):
     command += ["--gradient_accumulation_steps", "1", "--num_generations", "8"]
     command += ["--probe_steps", "0", "--save_strategy", "no"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = run_to_end(command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "run" / "model.safetensors").is_file()
     config = (tmp_path / "run" / "_serl" / "config.yaml").read_text()

@@ -1,9 +1,10 @@
 """Answers made to hang, swell or break a grader: alone, and hidden among honest ones."""
 
 import os
-import time
+import resource
 from pathlib import Path
 
+import psutil
 import pytest
 
 from serl_trl import verifier as verifier_module
@@ -118,6 +119,18 @@ def verdicts(classes):
     return [classes[2 * i] == classes[2 * i + 1] for i in range(len(HONEST))]
 
 
+def own_cpu_s():
+    """Seconds of processor time here and in workers, which other work on the cores leaves alone."""
+    workers = psutil.Process().children(recursive=True)
+    times = [each.cpu_times() for each in workers] + [os.times()]
+    return sum(each.user + each.system for each in times) + children_s()
+
+
+def children_s():
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
+
+
 def peak_mb(verifier):
     status = Path(f"/proc/{verifier._slot.worker.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
@@ -132,11 +145,10 @@ def test_there_are_enough_hostile_answers():
 def test_a_hostile_answer_alone_costs_little_and_changes_no_vote(verifier, number):
     hostile = HOSTILE[number]
     extract_answer("so " + hostile)
-    begin = time.monotonic()
+    begin = own_cpu_s()
     extract_answer("\\boxed{" + hostile + "}")
     vote = majority_vote(["7", hostile, "7.0", hostile, "3", "7"], verifier=verifier)
-    # Limits are in processor time, and tests share the processor.
-    assert time.monotonic() - begin < 4
+    assert own_cpu_s() - begin < 10
     assert vote.answer == "7"
     assert vote.counts[0] == ("7", 3)
     assert vote.num_classes == 3
@@ -155,9 +167,9 @@ def test_hostile_answers_in_one_batch_change_no_honest_verdict(hidden, guarded, 
         monkeypatch.setattr(verifier_module, "worth_checking", lambda text: True)
     with Verifier() as verifier:
         verifier.same([("\\sin(a)", "\\cos(a)")])
-        begin = time.monotonic()
+        begin = own_cpu_s()
         classes = group_answers(HONEST_ANSWERS + hidden, verifier=verifier)
-        assert time.monotonic() - begin < 10
+        assert own_cpu_s() - begin < 60
         assert verdicts(classes) == [equal for *_, equal in HONEST]
         worker = verifier._slot.worker
         assert worker is None or peak_mb(verifier) < 1024
@@ -169,10 +181,10 @@ def test_hostile_answers_in_one_batch_change_no_honest_verdict(hidden, guarded, 
 def test_hostile_answers_in_other_groups_of_a_batch_change_no_honest_verdict():
     with Verifier() as verifier:
         verifier.same([("\\sin(a)", "\\cos(a)")])
-        begin = time.monotonic()
+        begin = own_cpu_s()
         hidden = [[answer, "3", r"\sin x"] for answer in HOSTILE[::3]]
         classes = group_many([*hidden, HONEST_ANSWERS], verifier=verifier)[-1]
-        assert time.monotonic() - begin < 10
+        assert own_cpu_s() - begin < 60
         assert verdicts(classes) == [equal for *_, equal in HONEST]
 
 
