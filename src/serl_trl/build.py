@@ -54,6 +54,7 @@ from serl_trl.template_roles import (
 )
 from serl_trl.texts import count_of, examples, one_line, visible
 from serl_trl.tokens import count_tokens, special_tokens_of
+from serl_trl.trl_rewards import trl_rewards
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -193,14 +194,6 @@ class _Named:
     skipped: tuple[str, ...]
 
 
-def _trl_rewards() -> dict[str, Callable[..., Any]]:
-    """Return the reward functions that TRL's own script knows, by name."""
-    from trl.rewards import accuracy_reward, reasoning_accuracy_reward, think_format_reward
-
-    named = (accuracy_reward, reasoning_accuracy_reward, think_format_reward)
-    return {function.__name__: function for function in named}
-
-
 def _find_named(args: Arguments, *, looking: bool) -> _Named:
     """Find what is named, and make what the inputs need of it unless that calls a plug-in."""
     config, plugins = args.config, args.config.plugins or ()
@@ -218,7 +211,7 @@ def _find_named(args: Arguments, *, looking: bool) -> _Named:
             return None
 
     found = [
-        attempt(lambda path=path: find_reward(path, plugins, known=_trl_rewards()))
+        attempt(lambda path=path: find_reward(path, plugins, known=trl_rewards()))
         for path in args.run.reward_funcs or ()
     ]
     if oracle := config.gold_oracle:

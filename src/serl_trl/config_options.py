@@ -347,7 +347,9 @@ class RunArguments:
         "like the probe set, nothing that overlaps them is trained on.",
     )
     reward_funcs: list[str] | None = option(
-        None, "Dotted paths of reward functions in `plugins`, weighted by reward_weights."
+        None,
+        "Dotted paths of reward functions in `plugins`, or names of TRL's such as accuracy_reward, "
+        "weighted by reward_weights.",
     )
     resume: str | None = option(
         None,

@@ -53,7 +53,7 @@ class Upload:
 
     `files` are the names in it, `left` what of the run's own folder stays behind, `withheld` the
     rows and texts that hold a secret, each with what kind. The folder is this push's own, and no
-    other removes it while `hold` is held.
+    other removes it while `hold` is held. `message` is the commit's, in place of our own.
     """
 
     kind: Kind
@@ -65,6 +65,7 @@ class Upload:
     command: str
     withheld: tuple[str, ...] = ()
     hold: Hold | None = None
+    message: str | None = None
 
 
 def prepare_model(
@@ -172,7 +173,12 @@ def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
 
 
 def push_model(
-    folder: Path, *, repo_id: str | None, private: bool, wait: Callable[[float], None] = time.sleep
+    folder: Path,
+    *,
+    repo_id: str | None,
+    private: bool,
+    message: str | None = None,
+    wait: Callable[[float], None] = time.sleep,
 ) -> str | None:
     """Prepare and send the model of a run; `None` when it could not be pushed, which is logged.
 
@@ -181,6 +187,7 @@ def push_model(
     """
     try:
         ready = prepare_model(folder, repo_id=repo_id, private=private)
+        ready = replace(ready, message=message)
         return upload(ready, wait=wait)
     except (FolderError, NotPushedError, OSError) as error:
         logger.error(
@@ -316,7 +323,7 @@ def _send(ready: Upload) -> str:
         repo_id=repo.repo_id,
         repo_type=ready.kind,
         folder_path=ready.folder,
-        commit_message=f"Push the {ready.kind} of a SeRL run",
+        commit_message=ready.message or f"Push the {ready.kind} of a SeRL run",
     )
     return str(repo)
 

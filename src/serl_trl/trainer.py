@@ -600,7 +600,7 @@ class SeRLTrainer(GRPOTrainer):
 
     # It takes no token and does nothing in the background.
     def push_to_hub(  # ty: ignore[incompatible-method-override]
-        self, *, private: bool | None = None
+        self, commit_message: str | None = None, *, private: bool | None = None
     ) -> str | None:
         """Save the model and upload it with its card; return the address.
 
@@ -614,7 +614,9 @@ class SeRLTrainer(GRPOTrainer):
         self.ledger.flush()
         private = self.args.hub_private_repo is not False if private is None else private
         folder = private_folder(self.args).parent
-        return push_model(folder, repo_id=self.args.hub_model_id, private=private)
+        return push_model(
+            folder, repo_id=self.args.hub_model_id, private=private, message=commit_message
+        )
 
     # Looking without training.
 

@@ -15,6 +15,8 @@ from serl_trl.arguments import SeRLConfigError, SeRLParser
 from serl_trl.config import SeRLConfig
 from serl_trl.config_options import RunArguments
 from serl_trl.option_values import alternatives, convert, item_kinds, read_words
+from serl_trl.rewards import find_reward
+from serl_trl.trl_rewards import trl_rewards
 
 PARSER = SeRLParser(prog="serl")
 OPTIONS = PARSER._options
@@ -199,6 +201,20 @@ def test_lists_take_one_item_and_whole_numbers():
 def test_no_tracker_has_three_spellings():
     for value in (None, "none", []):
         assert SeRLConfig(use_cpu=True, bf16=False, report_to=value).report_to == []
+
+
+def test_trl_s_rewards_have_their_names():
+    known = trl_rewards()
+    texts = ["\\boxed{7}", "\\boxed{8}"]
+    completions = [[{"role": "assistant", "content": text}] for text in texts]
+
+    reward = find_reward("accuracy_reward", known=known).make()
+    assert reward.__name__ == "accuracy_reward"
+    assert reward(completions, gold_answer=["7", "7"]) == [1.0, 0.0]
+    assert reward(completions, solution=["8", "8"]) == [0.0, 1.0]
+    assert reward(completions) == [None, None]
+    for name in known:
+        assert find_reward(name, known=known)
 
 
 def test_abbreviations_stay_off():

@@ -62,7 +62,7 @@ def trained(tmp_path_factory) -> SeRLTrainer:
 def test_a_pushed_run_leaves_no_token_and_sends_only_what_is_on_the_list(
     trained, fake_hub, tmp_path
 ):
-    address = trained.push_to_hub()
+    address = trained.push_to_hub("A first try")
 
     folder = Path(trained.args.output_dir)
     assert address == f"{fake_hub.url}/ann/mine"
