@@ -22,8 +22,9 @@ TESTS ?= tests/unit tests/integration
 .NOTPARALLEL:
 .PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
 
+# One thread: a model this small gains nothing from more, and they wait for each other on busy cores.
 demo: install
-	$(BIN)/serl demo
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/serl demo
 
 install: $(INSTALLED)
 
