@@ -305,7 +305,10 @@ def test_a_tokenizer_that_begins_texts_with_a_mark_counts_as_the_check_does(tmp_
 
     options = {**SMALL, "max_instruction_tokens": max(bare)}
     config = SeRLConfig(output_dir=str(tmp_path), **options)
-    trainer = SeRLTrainer(load_model(), config, seeds, processing_class=tokenizer)
+    model = load_model()
+    # A token beyond the embedding is refused.
+    model.resize_token_embeddings(len(tokenizer))
+    trainer = SeRLTrainer(model, config, seeds, processing_class=tokenizer)
 
     verdict = trainer.selfplay.filter.judge("How many <think> apples does Tom have if he buys 3?")
     assert verdict.reason == "special_token"
