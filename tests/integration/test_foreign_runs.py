@@ -1,0 +1,135 @@
+"""A run that somebody else packed is resumed, and the clock is set while one trains."""
+
+import json
+import logging
+import pickle
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import TrainerCallback
+
+from serl_trl.checkpoint import MANIFEST, CheckpointError, _print_of, fingerprint
+from serl_trl.config import SeRLConfig
+from serl_trl.folder import Folder, FolderError
+from serl_trl.ledger import read_lines
+from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
+from serl_trl.trainer import SeRLTrainer
+
+SMALL: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "save_strategy": "steps",
+    "save_steps": 1,
+    "disable_tqdm": True,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 4,
+    "max_completion_length": 32,
+    "num_requests": 2,
+    "num_shots": 2,
+    "num_pool_shots": 1,
+    "proposer_max_tokens": 64,
+    "max_per_template": 0,
+    "difficulty_low": 0.4,
+    "difficulty_high": 1.0,
+    "beta": 0.0,
+    **asdict(STYLE),
+}
+
+
+def make(folder: Path, *, steps: int) -> SeRLTrainer:
+    config = SeRLConfig(output_dir=str(folder), max_steps=steps, **SMALL)
+    return SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    trainer = make(tmp_path / "run", steps=1)
+    trainer.train()
+    trainer.ledger.close()
+    return tmp_path / "run"
+
+
+def pack(checkpoint: Path) -> None:
+    """Write the manifest anew, as somebody who changed a file would."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    del manifest["own_sha256"]
+    for name in manifest["files"]:
+        manifest["files"][name] = _print_of(Folder(checkpoint), name)
+    whole = {**manifest, "own_sha256": fingerprint(manifest)}
+    (checkpoint / MANIFEST).write_text(json.dumps(whole))
+
+
+def test_a_ledger_that_was_shortened_is_said_and_begun_anew(run, caplog):
+    ledger = run / "_serl" / "ledger.jsonl"
+    short = ledger.read_bytes()[:-30]
+    ledger.write_bytes(short)
+
+    with caplog.at_level(logging.WARNING):
+        trainer = make(run, steps=2)
+        trainer.train("auto")
+        trainer.ledger.flush()
+
+    assert "_serl/ledger.jsonl is not what" in caplog.text
+    assert (run / "_serl" / "cut" / "after-step-1" / "ledger.jsonl").read_bytes() == short
+    assert read_lines(ledger)
+    assert all(record["step"] >= 1 for record in read_lines(ledger))
+
+
+def test_a_state_empties_no_file_outside(run):
+    victim = run.parent / "victim.txt"
+    victim.write_text("mine")
+    state = run / "checkpoint-1" / "serl_state.json"
+    content = json.loads(state.read_text())
+    state.write_text(json.dumps({**content, "sizes": {"../../victim.txt": 0}}))
+    pack(run / "checkpoint-1")
+
+    with pytest.raises(CheckpointError, match="no file that a run writes"):
+        make(run, steps=2).train("auto")
+
+    assert victim.read_text() == "mine"
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('it ran')",)
+
+
+@pytest.mark.parametrize("name", ["serl_process_0.pt", "optimizer.pt"])
+def test_a_foreign_pickle_is_one_sentence_and_not_run(run, name):
+    (run / "checkpoint-1" / name).write_bytes(pickle.dumps(Evil()))
+    pack(run / "checkpoint-1")
+
+    with pytest.raises(CheckpointError, match="a SeRLTrainer did not write, and nothing of it"):
+        make(run, steps=2).train("auto")
+
+
+@pytest.mark.parametrize("name", ["lock", "config.yaml", "run.json", "ledger.jsonl"])
+def test_training_writes_through_no_link(run, name):
+    victim = run.parent / "victim"
+    victim.write_text("mine")
+    (run / "_serl" / name).unlink()
+    (run / "_serl" / name).symlink_to(victim)
+
+    with pytest.raises(FolderError, match=f"links where a run writes files .*{name}"):
+        make(run, steps=2)
+
+    assert victim.read_text() == "mine"
+
+
+def test_the_clock_may_go_backwards(tmp_path, monkeypatch):
+    class SetBack(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() - 3600)
+
+    trainer = make(tmp_path / "run", steps=1)
+    trainer.add_callback(SetBack())
+    trainer.train()
+
+    assert 0 < trainer.state.log_history[-1]["train_runtime"] < 600
