@@ -182,10 +182,13 @@ def propose(argv: Sequence[str], out: Console) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         # The trainer needs a folder, and looking must not touch the run's own.
-        args = _parse("propose", [*argv, "--output_dir", folder], extra=ProposeOptions)
+        # No KL term: nothing is trained, and a reference would take the model's memory again.
+        forced = ["--output_dir", folder, "--beta", "0", "--sync_ref_model", "false"]
+        args = _parse("propose", [*argv, *forced], extra=ProposeOptions)
         inputs = load_inputs(args, to_train=False)
         trainer = build_trainer(args, inputs)
-        judged = trainer.propose(args.extra.num)
+        with out.status("proposing"):
+            judged = trainer.propose(args.extra.num, tell=lambda line: say(out, visible(line)))
         trainer.end()
     table = Table("", "fate", "proposal", show_lines=True)
     for number, proposal in enumerate(judged, start=1):

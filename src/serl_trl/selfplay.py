@@ -8,7 +8,8 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -137,6 +138,11 @@ class Ledger(Protocol):
         ...
 
 
+class _NoLedger:
+    def write(self, record: dict[str, Any]) -> None:
+        """Drop the record."""
+
+
 class SelfPlay:
     """The state of self-play and its one operation, `refill`.
 
@@ -173,6 +179,7 @@ class SelfPlay:
         self.leftovers: deque[Group] = deque()
         self.num_empty_refills = 0
         self.last_proposals: list[JudgedProposal] = []
+        self.last_unread = ""
         self._recent_majorities: deque[str] = deque(maxlen=RECENT_GROUPS)
         self._templates = {template(text) for text in pool.accepted}
         self._label_ratios: deque[float] = deque(maxlen=RECENT_GROUPS)
@@ -233,9 +240,33 @@ class SelfPlay:
             for request, completion in zip(requests, completions, strict=True):
                 texts = parse_proposals(completion.text, truncated=completion.truncated)
                 tally.counts["empty_requests"] += not texts
+                if not texts:
+                    self.last_unread = completion.text
                 judged += [self._judge(text, request, step, tally) for text in texts]
         self.last_proposals = judged[:NUM_SHOWN]
         return judged
+
+    @contextmanager
+    def looking(self) -> Generator[None]:
+        """Undo at the end what rounds inside the block do to the state; the ledger gets nothing."""
+        state, ledger, shown = self.state_dict(), self._ledger, self.last_proposals
+        self._ledger = _NoLedger()
+        try:
+            yield
+        finally:
+            self.load_state_dict(state)
+            self._ledger, self.last_proposals = ledger, shown
+
+    def say_round(self, judged: Sequence[JudgedProposal]) -> str:
+        """Say what a round of proposals gave, and why where it gave nothing."""
+        kept = sum(proposal.verdict.keep for proposal in judged)
+        if not judged:
+            lines = " / ".join(self.last_unread.strip().splitlines()[:3])[:300]
+            return f"no proposal: nothing was read in what the model wrote, for example {lines!r}"
+        refused = Counter(p.verdict.reason for p in judged if not p.verdict.keep)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
+        found = f"{len(judged)} proposals, {kept} kept"
+        return found if kept else f"{found}; refused: {reasons}"
 
     def diagnose(self) -> str:
         """Say in plain words why refills found nothing: counts by reason, an example of each."""

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from accelerate.utils import is_peft_model, set_seed
@@ -621,18 +622,34 @@ class SeRLTrainer(GRPOTrainer):
     # Looking without training.
 
     @own_lines_only()
-    def propose(self, num: int) -> list[JudgedProposal]:
-        """Write at least `num` proposals with the present weights, each with its fate.
+    def propose(
+        self, num: int, *, tell: Callable[[str], None] | None = None
+    ) -> list[JudgedProposal]:
+        """Write `num` proposals with the present weights, each with its fate.
 
-        Stops after `max_refill_rounds` rounds, with fewer, when the policy writes too little.
+        Changes nothing in the run: pool, counters, ledger and randomness are left as they were, so
+        that a second call with the same weights writes the same. Stops after `max_refill_rounds`
+        rounds, with fewer, when the policy writes too little. `tell` takes one plain line before
+        and after each round.
         """
         judged: list[JudgedProposal] = []
+        tell = tell or (lambda line: None)
+        training, rounds = self.model.training, self.args.max_refill_rounds
         self.model.train()
-        for _ in range(self.args.max_refill_rounds):
-            if len(judged) >= num:
-                break
-            with awake(self):
-                judged += self.selfplay.judge_proposals(self.state.global_step)
+        seed = self.args.seed + self.accelerator.process_index
+        with self.selfplay.looking(), _private_randomness(seed):
+            for number in range(1, rounds + 1):
+                if len(judged) >= num:
+                    break
+                tell(
+                    f"round {number} of at most {rounds}: the model answers "
+                    f"{self.args.num_requests} requests, {len(judged)} of {num} proposals so far"
+                )
+                with awake(self):
+                    found = self.selfplay.judge_proposals(self.state.global_step)
+                tell(f"round {number}: {self.selfplay.say_round(found)}")
+                judged += found
+        self.model.train(training)
         return judged[:num]
 
     def measure(
@@ -925,6 +942,12 @@ def _repeating(schedule: Callable[[int], float], period: int) -> Callable[[int],
 
 @contextmanager
 def _private_randomness(seed: int) -> Generator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+    # An engine may draw from Python's and NumPy's.
+    plain, numbers = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(numbers)

@@ -52,7 +52,9 @@ def test_without_evaluation_sets_nothing_is_refused_as_contamination(tmp_path):
 
 def test_refusals_for_contamination_stand_in_the_ledger_with_their_set(tmp_path):
     trainer = make(tmp_path, evaluation_sets={"exam": [p["instruction"] for p in heldout()]})
-    trainer.propose(60)
+    trainer.model.train()
+    for _ in range(4):
+        trainer.selfplay.judge_proposals(0)
     trainer.ledger.flush()
     records = read_lines(tmp_path / "_serl" / "ledger.jsonl")
     refused = [r for r in records if r["type"] == "proposal" and r["reason"] == "contamination"]
