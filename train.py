@@ -5,7 +5,7 @@ The same as `serl train`, as a file that `accelerate launch` and `torchrun` can 
 
 import sys
 
-from serl_trl.cli import main
+from serl_trl.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]]))

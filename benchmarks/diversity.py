@@ -11,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from serl_trl.diversity import distinct_ratio, template_ratio
-from serl_trl.ledger import read_lines
-from serl_trl.mathtext import normal_form
+from serl_trl.common.files import read_lines
+from serl_trl.common.mathtext import normal_form
+from serl_trl.loop.diversity import distinct_ratio, template_ratio
 from serl_trl.sandbox import num_phrasings, seed_set
 
 NUM_PARTS = 4

@@ -34,9 +34,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.overhead import SIZES, TEXTS, Recorded, right
 from serl_trl import SeRLConfig
-from serl_trl.prompts import rollout_messages
+from serl_trl.propose.prompts import rollout_messages
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set, solve
-from serl_trl.sandbox.pretrain import Recipe, build_model, draw_batches
+from tools.pretrain import Recipe, build_model, draw_batches
 
 # 63 million parameters.
 LARGE = Recipe(width=768, num_layers=8, num_heads=12, mlp_width=2304)

@@ -38,8 +38,8 @@ from transformers import (
 )
 
 from serl_trl import SeRLConfig, SeRLTrainer
-from serl_trl.model_shapes import SHAPES, ModelShape, shape_of_config
-from serl_trl.plan import Layout, estimate_memory
+from serl_trl.plan.estimate import Layout, estimate_memory
+from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.sandbox import load_tokenizer
 
 GIB = 2**30

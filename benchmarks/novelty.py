@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rouge_score.rouge_scorer import RougeScorer
 
-from serl_trl.novelty import NoveltyRule, RougeLIndex
+from serl_trl.filters.novelty import NoveltyRule, RougeLIndex
 
 MAX_WORDS = 150
 NAMES = ("Tom", "Ann", "Bob", "Sue", "Max", "Eva", "Jim", "Kim", "Leo", "Mia", "Ned", "Zoe")

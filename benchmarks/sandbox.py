@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from serl_trl.ledger import read_lines
+from serl_trl.common.files import read_lines
 from serl_trl.sandbox import num_phrasings, seed_set
 
 ROOT = Path(__file__).parents[1]

@@ -27,9 +27,9 @@ from typing import Any
 
 import psutil
 
-from serl_trl.checkpoint import list_checkpoints, saving_folder
-from serl_trl.ledger import read_lines
-from serl_trl.verifier import default_verifier
+from serl_trl.answers.verifier import default_verifier
+from serl_trl.common.files import read_lines
+from serl_trl.train.checkpoint import list_checkpoints, saving_folder
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("serl/time/", "step_time", "train_runtime", "train_samples_per", "train_steps_per")

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serl_trl.answer_kinds.mathematics import read
-from serl_trl.answers import extract_answer, group_many
-from serl_trl.verifier import Verifier
+from serl_trl.answers.equality import extract_answer, group_many
+from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.verifier import Verifier
 
 GROUP_SIZE = 16
 

@@ -3,16 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from serl_trl.quiet import withhold_import_notices
+from serl_trl.common.quiet import withhold_import_notices
 
 if TYPE_CHECKING:
-    from serl_trl.answers import extract_answer, same_answer
-    from serl_trl.build import trainer_from_config
-    from serl_trl.config import SeRLConfig
-    from serl_trl.evaluate import evaluate_benchmarks
-    from serl_trl.pool import InstructionPool
-    from serl_trl.trainer import SeRLTrainer
-    from serl_trl.voting import majority_vote
+    from serl_trl.answers.equality import extract_answer, same_answer
+    from serl_trl.answers.voting import majority_vote
+    from serl_trl.cli.build import trainer_from_config
+    from serl_trl.measure.session import evaluate_benchmarks
+    from serl_trl.propose.pool import InstructionPool
+    from serl_trl.train.config import SeRLConfig
+    from serl_trl.train.trainer import SeRLTrainer
 
 __version__ = "0.1.0"
 
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "SeRLTrainer": "serl_trl.trainer",
-    "SeRLConfig": "serl_trl.config",
-    "InstructionPool": "serl_trl.pool",
+    "SeRLTrainer": "serl_trl.train.trainer",
+    "SeRLConfig": "serl_trl.train.config",
+    "InstructionPool": "serl_trl.propose.pool",
     "extract_answer": "serl_trl.answers",
     "same_answer": "serl_trl.answers",
-    "majority_vote": "serl_trl.voting",
-    "evaluate_benchmarks": "serl_trl.evaluate",
-    "trainer_from_config": "serl_trl.build",
+    "majority_vote": "serl_trl.answers.voting",
+    "evaluate_benchmarks": "serl_trl.measure.session",
+    "trainer_from_config": "serl_trl.cli.build",
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import MODEL_PATH, STYLE, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from serl_trl.config import SeRLConfig
-from serl_trl.groups import Completion
-from serl_trl.policy import Sampling
+from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.policy import Sampling
+from serl_trl.train.trainer import SeRLTrainer
 
 ROWS = 24
 

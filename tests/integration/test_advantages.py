@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.advantages import (
+from serl_trl.train.advantages import (
     leave_one_out,
     minus_group_mean,
     normalise,

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl import arguments, preflight
-from serl_trl.arguments import REMOVED, Arguments, SeRLConfigError, SeRLParser
-from serl_trl.checkpoint import Facts, publish, save_state
-from serl_trl.config import PRESETS
-from serl_trl.option_values import convert
-from serl_trl.preflight import find_run_problems
-from serl_trl.prompts import PromptStyle
+from serl_trl.cli import checks as preflight
+from serl_trl.cli import parser as arguments
+from serl_trl.cli.checks import find_run_problems
+from serl_trl.cli.parser import REMOVED, Arguments, SeRLConfigError, SeRLParser
+from serl_trl.common.option_values import convert
+from serl_trl.propose.prompts import PromptStyle
 from serl_trl.sandbox import STYLE
+from serl_trl.train.checkpoint import Facts, publish, save_state
+from serl_trl.train.config import PRESETS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = {

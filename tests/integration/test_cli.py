@@ -12,15 +12,16 @@ import yaml
 from trl import ModelConfig
 
 import serl_trl
-from serl_trl import build, cli
-from serl_trl.arguments import Arguments, SeRLConfigError, SeRLParser
-from serl_trl.build import load_inputs, resume_from, set_aside, special_tokens_of
-from serl_trl.checkpoint import CheckpointError
-from serl_trl.cli import main
-from serl_trl.commands.plan import PlanOptions
-from serl_trl.config import SeRLConfig
-from serl_trl.config_options import RunArguments
-from serl_trl.usage import COMMANDS
+from serl_trl.cli import build
+from serl_trl.cli import entry as cli
+from serl_trl.cli.build import load_inputs, resume_from, set_aside, special_tokens_of
+from serl_trl.cli.commands.plan import PlanOptions
+from serl_trl.cli.entry import main
+from serl_trl.cli.parser import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.cli.usage import COMMANDS
+from serl_trl.train.checkpoint import CheckpointError
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.options import RunArguments
 
 ROOT = Path(__file__).parents[2]
 OPTION_TYPES = (RunArguments, SeRLConfig, ModelConfig, PlanOptions)

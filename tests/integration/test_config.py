@@ -2,7 +2,7 @@
 
 import pytest
 
-from serl_trl.config import PRESETS, SeRLConfig, find_problems
+from serl_trl.train.config import PRESETS, SeRLConfig, find_problems
 
 
 def make(tmp_path, **options):

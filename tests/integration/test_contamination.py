@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from serl_trl import trainer_from_config
-from serl_trl.arguments import SeRLConfigError
-from serl_trl.config import SeRLConfig
-from serl_trl.ledger import read_lines
+from serl_trl.cli.parser import SeRLConfigError
+from serl_trl.common.files import read_lines
 from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 OPTIONS = {
     "use_cpu": True,

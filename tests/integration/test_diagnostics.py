@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.arguments import RunArguments, SeRLConfigError, SeRLParser
-from serl_trl.build import _test_set_warning, load_inputs
-from serl_trl.config import SeRLConfig
-from serl_trl.diagnostics import check_label
-from serl_trl.ledger import read_lines
+from serl_trl.cli.build import _test_set_warning, load_inputs
+from serl_trl.cli.parser import RunArguments, SeRLConfigError, SeRLParser
+from serl_trl.common.files import read_lines
+from serl_trl.loop.label_trust import check_label
 from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -20,13 +20,14 @@ from datasets import Dataset
 from markdown_it import MarkdownIt
 from trl import GRPOConfig
 
-from serl_trl import cli, sandbox, trainer_from_config
-from serl_trl.arguments import SeRLParser
-from serl_trl.benchmarks import BENCHMARKS
-from serl_trl.commands.eval import EvalOptions
-from serl_trl.commands.plan import PlanOptions
-from serl_trl.commands.serve import ServeOptions
-from serl_trl.usage import COMMANDS
+from serl_trl import sandbox, trainer_from_config
+from serl_trl.cli import entry as cli
+from serl_trl.cli.commands.eval import EvalOptions
+from serl_trl.cli.commands.plan import PlanOptions
+from serl_trl.cli.commands.serve import ServeOptions
+from serl_trl.cli.parser import SeRLParser
+from serl_trl.cli.usage import COMMANDS
+from serl_trl.measure.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,11 +13,12 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from serl_trl import build, sandbox
-from serl_trl.arguments import SeRLParser
-from serl_trl.cli import main
-from serl_trl.evaluate import evaluate_benchmarks, fingerprint_of, read_evaluation
-from serl_trl.template_roles import COMPLETION_TEMPLATE
+from serl_trl import sandbox
+from serl_trl.cli import build
+from serl_trl.cli.entry import main
+from serl_trl.cli.parser import SeRLParser
+from serl_trl.measure.session import evaluate_benchmarks, fingerprint_of, read_evaluation
+from serl_trl.train.template_roles import COMPLETION_TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 FEW = ["--max_problems", "10", "--chunk_size", "4", "--num_samples", "3"]

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from trl import ModelConfig
 
-from serl_trl.arguments import SeRLConfigError, SeRLParser
-from serl_trl.config import SeRLConfig
-from serl_trl.config_options import RunArguments
-from serl_trl.option_values import alternatives, convert, item_kinds, read_words
-from serl_trl.rewards import find_reward
-from serl_trl.trl_rewards import trl_rewards
+from serl_trl.cli.parser import SeRLConfigError, SeRLParser
+from serl_trl.cli.trl_rewards import trl_rewards
+from serl_trl.common.option_values import alternatives, convert, item_kinds, read_words
+from serl_trl.labels.trl_reward import find_reward
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.options import RunArguments
 
 PARSER = SeRLParser(prog="serl")
 OPTIONS = PARSER._options

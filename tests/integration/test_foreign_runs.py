@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from transformers import TrainerCallback
 
-from serl_trl.checkpoint import MANIFEST, CheckpointError, _print_of, fingerprint
-from serl_trl.config import SeRLConfig
-from serl_trl.folder import Folder, FolderError
-from serl_trl.ledger import read_lines
+from serl_trl.common.files import read_lines
+from serl_trl.common.folder import Folder, FolderError
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.checkpoint import MANIFEST, CheckpointError, _print_of, fingerprint
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {
     "use_cpu": True,

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from serl_trl.config import SeRLConfig, find_problems
-from serl_trl.groups import Completion
-from serl_trl.guards import NonFiniteError
-from serl_trl.ledger import read_lines
+from serl_trl.common.files import read_lines
+from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig, find_problems
+from serl_trl.train.stopping import NonFiniteError
+from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {
     "use_cpu": True,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from serl_trl import sandbox
-from serl_trl.cli import main
+from serl_trl.cli.entry import main
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def judge(text): open("called", "w").close()
         {"answer_kind": "evil.Kind", "plugins": "evil"},
         {"gold_oracle": "os.system"},
         {"gold_oracle": "evil.solve"},
-        {"gold_oracle": "serl_trl.build.set_aside"},
+        {"gold_oracle": "serl_trl.cli.build.set_aside"},
         {"gold_oracle": "serl_trl.cli.main"},
         {"reward_funcs": ["evil.reward"]},
         {"reward_funcs": ["shutil.rmtree"], "plugins": ["shutil"]},

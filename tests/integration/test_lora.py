@@ -10,15 +10,15 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from serl_trl.adapters import (
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.lora import (
     find_unmergeable,
     make_reference,
     merged_weights,
     refuse_sharded_boundaries,
 )
-from serl_trl.config import SeRLConfig
-from serl_trl.engine import prepare_engine, refuse_quantised
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.vllm import prepare_engine, refuse_quantised
 from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
 

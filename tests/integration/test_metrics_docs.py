@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set, solve
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 WILDCARD = re.compile(r"(@|refused/).*$")

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serl_trl import sandbox
-from serl_trl.cli import main
-from serl_trl.config import SeRLConfig
-from serl_trl.model_files import find_weights, refuse_nonfinite
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.cli.entry import main
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.model_files import find_weights, refuse_nonfinite
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS, SEEDS
 
 WEIGHTS = "model.safetensors"

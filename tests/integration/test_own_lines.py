@@ -62,7 +62,7 @@ def test_bars_are_hidden_only_while_we_work():
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils.logging import is_progress_bar_enabled
 
-    from serl_trl.quiet import own_lines_only
+    from serl_trl.common.quiet import own_lines_only
 
     before = is_progress_bar_enabled(), are_progress_bars_disabled()
     with own_lines_only(), own_lines_only():

@@ -9,9 +9,9 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from serl_trl.config import SeRLConfig
-from serl_trl.prompts import PromptStyle, rollout_messages
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.propose.prompts import PromptStyle, rollout_messages
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 PROBLEMS = [f"Tom has {i} apples and buys {i + 3} more. How many?" for i in range(24)]
 COMMON: dict[str, Any] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl import preflight
-from serl_trl.cli import main
-from serl_trl.commands.serve import host_warning
+from serl_trl.cli import checks as preflight
+from serl_trl.cli.commands.serve import host_warning
+from serl_trl.cli.entry import main
 
 BASE = {"model_name_or_path": "Qwen/Qwen2.5-0.5B-Instruct", "seed_set": "sandbox"}
 ZERO3 = Path(__file__).parents[2] / "configs" / "accelerate" / "zero3.yaml"

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.config import SeRLConfig
-from serl_trl.engine import LogProbGapError, check_gap
-from serl_trl.policy import Sampling, pieces, swapped_sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.policy import Sampling, pieces, swapped_sampling
+from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.vllm import LogProbGapError, check_gap
 from tests.integration.processes import run_to_end
 from tests.integration.replay import decisions, make_trainer, record
 from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
@@ -53,7 +53,7 @@ def test_what_fits_one_piece_keeps_its_order(lengths):
 
 @pytest.mark.parametrize("backend", [{}, CONTINUOUS], ids=["generate", "continuous"])
 def test_greedy_results_come_in_the_order_of_their_prompts(tmp_path, backend, monkeypatch):
-    monkeypatch.setattr("serl_trl.policy.CPU_PIECE", 3)
+    monkeypatch.setattr("serl_trl.train.policy.CPU_PIECE", 3)
     # The tiny model says the same to everything.
     texts = seed_set()[:7]
     greedy = Sampling(0.0, 1.0, 16)
@@ -141,7 +141,7 @@ def test_a_prompt_without_room_is_not_shown_to_the_backend(
 
     monkeypatch.setattr(trainer, "_generate_single_turn", note)
     texts = [SEEDS[0], "word " * 3000, SEEDS[1]]
-    with caplog.at_level(logging.WARNING, logger="serl_trl.policy"):
+    with caplog.at_level(logging.WARNING, logger="serl_trl.train.policy"):
         groups = trainer.policy.roll_out(texts)
     assert len(shown) == 8 and max(shown) + OPTIONS["max_completion_length"] <= 2048
     assert all(c.truncated and c.text == "" for c in groups[1])

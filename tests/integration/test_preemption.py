@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from serl_trl.checkpoint import find_damage
-from serl_trl.cli import main
-from serl_trl.config import SeRLConfig
-from serl_trl.console import STOPPED
-from serl_trl.guards import SAME_REQUEST_S, SIGNALS
-from serl_trl.ledger import read_lines
+from serl_trl.cli.entry import main
+from serl_trl.common.console import STOPPED
+from serl_trl.common.files import read_lines
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.checkpoint import find_damage
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.stopping import SAME_REQUEST_S, SIGNALS
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import HANG_S
 
 ROOT = Path(__file__).parents[2]

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
-from serl_trl.arguments import SeRLParser
-from serl_trl.build import build_trainer, load_inputs
-from serl_trl.cli import main
-from serl_trl.config import PRESETS
-from serl_trl.ledger import read_lines
-from serl_trl.model_shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.cli.build import build_trainer, load_inputs
+from serl_trl.cli.entry import main
+from serl_trl.cli.parser import SeRLParser
+from serl_trl.common.files import read_lines
+from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.train.config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from serl_trl import sandbox
-from serl_trl.cli import main
-from serl_trl.config import SeRLConfig
-from serl_trl.groups import Completion
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.cli.entry import main
+from serl_trl.labels.groups import Completion
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS
 
 PLAY = {"prompt_source": "self_play", "proposer_max_tokens": 128, "max_refill_rounds": 2}

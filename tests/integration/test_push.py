@@ -10,14 +10,14 @@ import pytest
 import yaml
 from transformers import AutoModelForCausalLM
 
-from serl_trl import cli
-from serl_trl.commands import push_dataset
-from serl_trl.config import SeRLConfig
-from serl_trl.export import COLUMNS
-from serl_trl.hub import prepare_dataset
-from serl_trl.ledger import read_lines
+from serl_trl.cli import entry as cli
+from serl_trl.cli.commands import push_dataset
+from serl_trl.common.files import read_lines
 from serl_trl.sandbox import load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.share.dataset import COLUMNS
+from serl_trl.share.hub import prepare_dataset
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import run_to_end
 
 SMALL = {
@@ -165,7 +165,8 @@ def test_a_finished_run_makes_up_for_the_push_that_failed_and_then_changes_nothi
 SLOW_PUSH = """
 import os, sys, time
 from pathlib import Path
-from serl_trl import cli, hub
+from serl_trl.cli import entry as cli
+from serl_trl.share import hub
 
 pids = Path(__file__).parent
 (pids / os.environ["RANK"]).write_text(str(os.getpid()))

@@ -9,9 +9,9 @@ import torch
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig
 
-from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import MODEL_PATH
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
 pytest.importorskip("bitsandbytes", reason="needs the extra `qlora`")

@@ -18,17 +18,17 @@ import torch
 from peft import LoraConfig
 from transformers import TrainerCallback
 
-from serl_trl.build import set_aside
-from serl_trl.checkpoint import CheckpointError
-from serl_trl.cli import main
-from serl_trl.config import SeRLConfig
-from serl_trl.console import BAD_INPUT
-from serl_trl.groups import Completion
-from serl_trl.ledger import read_lines
+from serl_trl.answers.verifier import default_verifier
+from serl_trl.cli.build import set_aside
+from serl_trl.cli.entry import main
+from serl_trl.common.console import BAD_INPUT
+from serl_trl.common.files import read_lines
+from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.saving import FREE_OPTIONS, _as_json
-from serl_trl.trainer import SeRLTrainer
-from serl_trl.verifier import default_verifier
+from serl_trl.train.checkpoint import CheckpointError
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.saving import FREE_OPTIONS, _as_json
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import HANG_S, run_to_end
 
 ROOT = Path(__file__).parents[2]
@@ -422,7 +422,7 @@ def test_what_only_is_shown_or_kept_may_change_freely(finished, tmp_path):
 
 HOLD = """\
 import pathlib, sys
-from serl_trl.checkpoint import hold
+from serl_trl.train.checkpoint import hold
 kept = hold(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from serl_trl.rewards import MajorityVoteReward
+from serl_trl.labels.trl_reward import MajorityVoteReward
 from tests.integration.processes import HANG_S
 
 
@@ -115,7 +115,7 @@ def test_trl_trains_on_it(tiny_model, tmp_path):
 TWO = """
     import json, sys
     from accelerate import PartialState
-    from serl_trl.rewards import MajorityVoteReward
+    from serl_trl.labels.trl_reward import MajorityVoteReward
 from tests.integration.processes import HANG_S
 
     state = PartialState(cpu=True)

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serl_trl import sandbox
-from serl_trl.prompts import proposer_messages, rollout_messages
-from serl_trl.sandbox.measure import draw_proposals, measure_answers
-from serl_trl.sandbox.pretrain import CONTEXT, Recipe, draw_request, hash_weights, render
-from serl_trl.sandbox.pretrain import main as pretrain_main
+from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from tools.measure import draw_proposals, measure_answers
+from tools.pretrain import CONTEXT, Recipe, draw_request, hash_weights, render
+from tools.pretrain import main as pretrain_main
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_request_with_eight_shots_leaves_room_to_answer(tokenizer):
 
 
 def test_pretraining_saves_and_repeats_itself(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("serl_trl.sandbox.pretrain.measure", lambda folder, *, seed: {})
+    monkeypatch.setattr("tools.pretrain.measure", lambda folder, *, seed: {})
     hashes = []
     for name in ("one", "two"):
         pretrain_main(["--output_dir", str(tmp_path / name), "--num_steps", "2", "--json"])
@@ -130,6 +130,6 @@ def test_the_corpus_holds_no_reserved_text():
 
 
 def test_the_command_explains_itself():
-    command = [sys.executable, "-m", "serl_trl.sandbox.pretrain", "--help"]
+    command = [sys.executable, "-m", "tools.pretrain", "--help"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "--num_steps" in shown

@@ -15,12 +15,12 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from serl_trl import checkpoint
-from serl_trl.checkpoint import find_damage, list_checkpoints
-from serl_trl.config import SeRLConfig
-from serl_trl.disk import DiskFullError
+from serl_trl.common.disk import DiskFullError
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train import checkpoint
+from serl_trl.train.checkpoint import find_damage, list_checkpoints
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {
     "use_cpu": True,

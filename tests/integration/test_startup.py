@@ -56,7 +56,7 @@ def test_a_report_loads_no_torch(tmp_path):
 def test_deferred_classes_know_the_models_of_peft():
     code = (
         "import torch\n"
-        "from serl_trl.startup import defer_heavy_imports\n"
+        "from serl_trl.common.startup import defer_heavy_imports\n"
         "defer_heavy_imports()\n"
         "from transformers import trainer_utils\n"
         "assert not trainer_utils._is_peft_model(torch.nn.Linear(1, 1))\n"

@@ -8,10 +8,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from serl_trl import sandbox
-from serl_trl.cli import main
-from serl_trl.config import SeRLConfig
-from serl_trl.prompts import PromptStyle, proposer_messages, rollout_messages
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.cli.entry import main
+from serl_trl.propose.prompts import PromptStyle, proposer_messages, rollout_messages
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS, SEEDS
 
 TURNS = (

@@ -11,11 +11,11 @@ import yaml
 from datasets import Dataset
 from tokenizers.processors import TemplateProcessing
 
-from serl_trl.config import SeRLConfig
-from serl_trl.ledger import read_lines
+from serl_trl.common.files import read_lines
+from serl_trl.common.verdict import Verdict
 from serl_trl.sandbox import STYLE, heldout, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
-from serl_trl.verdict import Verdict
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {
     "use_cpu": True,

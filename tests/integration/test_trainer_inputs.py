@@ -9,9 +9,9 @@ from datasets import Dataset, DatasetDict
 from transformers import BitsAndBytesConfig
 from trl import GRPOConfig
 
-from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import STYLE, heldout, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 QUIET: dict[str, Any] = {
     "use_cpu": True,
@@ -73,7 +73,7 @@ NO_MODEL = "no/such-model"
 )
 def test_what_cannot_be_used_is_named_before_the_weights(tmp_path, monkeypatch, arguments, message):
     monkeypatch.setattr(
-        "serl_trl.preflight.missing_extra",
+        "serl_trl.cli.checks.missing_extra",
         lambda package, extra: f"{package} is not installed; run: pip install {extra}",
     )
     seeds = arguments.pop("seeds") if "seeds" in arguments else seed_set()

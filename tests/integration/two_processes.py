@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from serl_trl.config import SeRLConfig
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
 
 
 def main(folder: Path) -> None:

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from serl_trl.answer_kinds.mathematics import read
-from serl_trl.answers import (
+from serl_trl.answers.equality import (
     OwnKind,
     extract_answer,
     get_kind,
@@ -16,7 +15,8 @@ from serl_trl.answers import (
     same_answer,
     same_answers,
 )
-from serl_trl.verifier import Verifier
+from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.verifier import Verifier
 
 # Extraction
 
@@ -369,8 +369,8 @@ def test_a_kind_may_be_made_of_functions():
         ("label(labels={'a': ('x',), 'b': ('x',)})", "would name two labels"),
         ("no_such_package.kind", "no_such_package, which is not a plug-in"),
         ("serl_trl.answers.nothing", "cannot be imported"),
-        ("serl_trl.voting.in_band", "is not annotated to return such an object"),
-        ("serl_trl.voting.Vote", "lacks extract, canonical, equal"),
+        ("serl_trl.answers.voting.in_band", "is not annotated to return such an object"),
+        ("serl_trl.answers.voting.Vote", "lacks extract, canonical, equal"),
         ("builtins.dict", "of Python's standard library"),
     ],
 )
@@ -382,7 +382,7 @@ def test_a_wrong_kind_is_refused_with_a_reason(kind, message):
 def test_three_lines_are_enough_for_a_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from serl_trl.voting import majority_vote\n"
+        "from serl_trl.answers.voting import majority_vote\n"
         "vote = majority_vote([r'\\sin 2x', r'2\\sin x\\cos x', '1', None])\n"
         "print(vote.answer, vote.majority_ratio)\n"
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.answer_kinds.label import LABEL_SETS
-from serl_trl.answers import extract_answer, get_kind, same_answer
+from serl_trl.answers.equality import extract_answer, get_kind, same_answer
+from serl_trl.answers.kinds.label import LABEL_SETS
 
 
 @pytest.mark.parametrize(

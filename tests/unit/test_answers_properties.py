@@ -7,14 +7,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from serl_trl.answer_kinds.algebra import UNIT_I, Value, number, same_value, symbol
-from serl_trl.answer_kinds.forms import compare
-from serl_trl.answer_kinds.functions import power, root
-from serl_trl.answer_kinds.mathematics import read
-from serl_trl.answer_kinds.polynomials import Unsettled
-from serl_trl.answers import extract_answer, get_kind, group_answers, same_answer
-from serl_trl.verifier import Verifier
-from serl_trl.voting import majority_vote
+from serl_trl.answers.equality import extract_answer, get_kind, group_answers, same_answer
+from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.math.algebra import UNIT_I, Value, number, same_value, symbol
+from serl_trl.answers.math.forms import compare
+from serl_trl.answers.math.functions import power, root
+from serl_trl.answers.math.values import Unsettled
+from serl_trl.answers.verifier import Verifier
+from serl_trl.answers.voting import majority_vote
 
 ALL_KINDS = [
     *("math", "number", "choice", "label", "text", "json", "list", "set"),

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.answers import (
+from serl_trl.answers.equality import (
     extract_answer,
     get_kind,
     group_answers,
     same_answer,
     same_answers,
 )
-from serl_trl.verifier import Verifier
+from serl_trl.answers.verifier import Verifier
 
 TABLE = [
     json.loads(line)

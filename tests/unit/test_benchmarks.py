@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl import benchmarks
-from serl_trl.answers import get_kind
-from serl_trl.benchmarks import BENCHMARKS, check_benchmarks, load_benchmark
-from serl_trl.evaluation import Attempts, Measurement, grade_attempts
-from serl_trl.groups import Completion
-from serl_trl.tables import SeedSetError
+from serl_trl.answers.equality import get_kind
+from serl_trl.data.tables import SeedSetError
+from serl_trl.labels.groups import Completion
+from serl_trl.measure import benchmarks
+from serl_trl.measure.benchmarks import BENCHMARKS, check_benchmarks, load_benchmark
+from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 
 ROOT = Path(__file__).parents[2]
 LETTERED = "\n\nA) 1\nB) 2\nC) 3\nD) 4\n\nGive the letter of the right option as the final answer."

@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl import checkpoint
-from serl_trl.checkpoint import (
+from serl_trl.common.disk import DiskFullError, is_disk_full
+from serl_trl.common.files import JsonLines, find_misfits, read_lines
+from serl_trl.common.folder import FolderError
+from serl_trl.train import checkpoint
+from serl_trl.train.checkpoint import (
     MANIFEST,
     STATE_FILE,
     CheckpointError,
@@ -33,9 +36,6 @@ from serl_trl.checkpoint import (
     save_state,
     saving_folder,
 )
-from serl_trl.disk import DiskFullError, is_disk_full
-from serl_trl.folder import FolderError
-from serl_trl.ledger import JsonLines, find_misfits, read_lines
 
 FACTS = Facts({"beta": 0.1}, {"seed_set": "s", "evaluation_sets": "e"}, 1, {"torch": "2"})
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -77,7 +77,7 @@ def halve(path: Path) -> None:
 
 HOLD = """\
 import pathlib, sys, time
-from serl_trl.checkpoint import hold
+from serl_trl.train.checkpoint import hold
 kept = hold(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

@@ -9,15 +9,15 @@ from huggingface_hub import parse_eval_result_entries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.comparison import (
+from serl_trl.measure.comparison import (
     as_markdown,
     as_record,
     compare,
     mcnemar,
     write_hub_results,
 )
-from serl_trl.evaluate import Evaluated
-from serl_trl.evaluation import Measurement, grade
+from serl_trl.measure.figures import Measurement, grade
+from serl_trl.measure.session import Evaluated
 
 SETTINGS = {"problems": "abc", "num_samples": 3, "temperature": 1.0, "model": {"name": "base"}}
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serl_trl import config_file
-from serl_trl.config_file import ConfigFile, is_secret, read_config_file
+from serl_trl.cli import config_file
+from serl_trl.cli.config_file import ConfigFile, is_secret, read_config_file
 
 
 def read(folder: Path, content: str | bytes) -> ConfigFile:

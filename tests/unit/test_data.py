@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serl_trl import tables
-from serl_trl.data import SeedSet, SeedSetError, check_seed_set, load_seed_set, make_seed_set
-from serl_trl.texts import CONTROL, near_matches, visible
+from serl_trl.common.text import CONTROL, near_matches, visible
+from serl_trl.data import tables
+from serl_trl.data.seeds import SeedSet, SeedSetError, check_seed_set, load_seed_set, make_seed_set
 
 ROWS = [
     {"question": "What is 2 + 3?", "answer": "5"},

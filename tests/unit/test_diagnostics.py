@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.diagnostics import (
+from serl_trl.answers.voting import majority_vote
+from serl_trl.loop.label_trust import (
     CheckedLabel,
     SplitHalf,
     calibration_error,
@@ -20,7 +21,6 @@ from serl_trl.diagnostics import (
     split_half,
     split_half_error_bound,
 )
-from serl_trl.voting import majority_vote
 
 CLASSES = st.lists(st.none() | st.integers(0, 3), min_size=1, max_size=8)
 LABELS = st.lists(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.evaluation import (
+from serl_trl.labels.groups import Completion
+from serl_trl.measure.figures import (
     Attempts,
     Measurement,
     bootstrap,
@@ -17,7 +18,6 @@ from serl_trl.evaluation import (
     majority_right,
     pass_at_k,
 )
-from serl_trl.groups import Completion
 
 
 def graded(answers, *, gold="7", greedy=()):

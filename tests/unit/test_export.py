@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from serl_trl import export
-from serl_trl.export import COLUMNS, read_rows, tally, withheld_because, write_dataset
-from serl_trl.filters import ProposalFilter
-from serl_trl.run_files import read_run
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.runs.reader import read_run
+from serl_trl.share import dataset as export
+from serl_trl.share.dataset import COLUMNS, read_rows, tally, withheld_because, write_dataset
 
 
 def proposal(number: int, text: str, *, reason: str = "", step: int = 0, **more: Any) -> dict:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.filters import (
+from serl_trl.filters.gate import (
     MAX_CHARS,
     ProposalFilter,
     Verdict,
@@ -88,7 +88,7 @@ def test_filters_are_chosen_by_name_and_order():
 
 @pytest.mark.parametrize(
     ("own", "reason"),
-    [(refuse_sevens, "seven"), ("serl_trl.quality.check_program", "program")],
+    [(refuse_sevens, "seven"), ("serl_trl.filters.english.quality.check_program", "program")],
 )
 def test_a_users_own_filter_is_called_by_path_or_as_a_function(own, reason):
     judge = ProposalFilter(names=["length", own]).judge
@@ -97,7 +97,7 @@ def test_a_users_own_filter_is_called_by_path_or_as_a_function(own, reason):
 
 
 @pytest.mark.parametrize(
-    "name", ["figures", "no.such.module.check", "serl_trl.quality.check_nothing"]
+    "name", ["figures", "no.such.module.check", "serl_trl.filters.english.quality.check_nothing"]
 )
 def test_an_unknown_filter_is_named(name):
     with pytest.raises(ValueError, match=f"proposal_filters={name} "):

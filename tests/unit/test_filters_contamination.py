@@ -2,8 +2,8 @@
 
 import pytest
 
-from serl_trl.contamination import ContaminationGuard
-from serl_trl.filters import ProposalFilter
+from serl_trl.filters.contamination import ContaminationGuard
+from serl_trl.filters.gate import ProposalFilter
 
 LONG = (
     "A baker sells 120 loaves on Monday and half as many on Tuesday at a price of 3 dollars "

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.figures import check_figure
-from serl_trl.leaks import check_answer_leak
-from serl_trl.quality import (
+from serl_trl.filters.english.leaks import check_answer_leak
+from serl_trl.filters.english.pictures import check_figure
+from serl_trl.filters.english.quality import (
     check_language,
     check_length,
     check_model_talk,

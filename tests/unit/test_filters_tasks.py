@@ -2,15 +2,15 @@
 
 import pytest
 
-from serl_trl.filters import ProposalFilter
-from serl_trl.leaks import check_answer_leak
-from serl_trl.quality import (
+from serl_trl.filters.english.leaks import check_answer_leak
+from serl_trl.filters.english.quality import (
     check_length,
     check_model_talk,
     check_one_question,
     check_question,
     check_special_tokens,
 )
+from serl_trl.filters.gate import ProposalFilter
 
 STATEMENTS = [
     "24 is not a multiple of 24",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.folder import Folder, FolderError
-from serl_trl.records import ANY, MAX_DEPTH, RecordError, check_shape, optional, parse_json
+from serl_trl.common.folder import Folder, FolderError
+from serl_trl.common.records import ANY, MAX_DEPTH, RecordError, check_shape, optional, parse_json
 
 PACKAGE = Path(__file__).parents[2] / "src" / "serl_trl"
 

@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from serl_trl.answers import get_kind
-from serl_trl.data import SeedSetError, load_seed_set, make_seed_set, read_golds
-from serl_trl.evaluation import Attempts, grade, grade_attempts
-from serl_trl.golds import gold_text, read_gold
-from serl_trl.groups import Completion, count_ballots
+from serl_trl.answers.equality import get_kind
+from serl_trl.answers.golds import gold_text, read_gold
+from serl_trl.data.seeds import SeedSetError, load_seed_set, make_seed_set, read_golds
+from serl_trl.labels.groups import Completion, count_ballots
+from serl_trl.measure.figures import Attempts, grade, grade_attempts
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from serl_trl import filters
-from serl_trl.answers import KINDS, get_kind
-from serl_trl.contamination import ContaminationGuard
-from serl_trl.golds import read_gold
-from serl_trl.novelty import NoveltyRule
-from serl_trl.report_blocks import Excerpt, Report, written
-from serl_trl.report_html import render_html
-from serl_trl.report_markdown import render_markdown
+from serl_trl.answers.equality import KINDS, get_kind
+from serl_trl.answers.golds import read_gold
+from serl_trl.filters import gate as filters
+from serl_trl.filters.contamination import ContaminationGuard
+from serl_trl.filters.novelty import NoveltyRule
+from serl_trl.report.blocks import Excerpt, Report, written
+from serl_trl.report.html import render_html
+from serl_trl.report.markdown import render_markdown
 from tests.unit.growth import Reader, faster_than_linear, read_by_functions
 
 # Every option of a kind, with a value that changes how it reads; "" stands for none.

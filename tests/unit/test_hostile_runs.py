@@ -11,13 +11,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from serl_trl.commands import push, push_dataset, report
-from serl_trl.comparison import compare
-from serl_trl.console import BAD_INPUT, OK
-from serl_trl.evaluate import read_evaluation
-from serl_trl.hub import prepare_dataset, prepare_model
-from serl_trl.output_folder import may_be_renamed, output_problem
-from serl_trl.texts import SECRETS, redacted, secret_in
+from serl_trl.cli.commands import push, push_dataset, report
+from serl_trl.common.console import BAD_INPUT, OK
+from serl_trl.common.text import SECRETS, redacted, secret_in
+from serl_trl.measure.comparison import compare
+from serl_trl.measure.session import read_evaluation
+from serl_trl.runs.output_folder import may_be_renamed, output_problem
+from serl_trl.share.hub import prepare_dataset, prepare_model
 
 TOKEN = "hf_" + "Abcdefgh" * 4
 FORMS = {
@@ -292,7 +292,7 @@ RUN_FILES = ["config.yaml", "run.json", "metrics.jsonl", "ledger.jsonl", "evalua
     "name", [*(f"_serl/{name}" for name in RUN_FILES), "config.json", "tokenizer.json"]
 )
 def test_no_damage_of_a_run_ends_in_a_traceback(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("serl_trl.cards.draw_curves", lambda run, folder: {})
+    monkeypatch.setattr("serl_trl.share.card.draw_curves", lambda run, folder: {})
     folder = make_run(tmp_path / "run")
     # A part of them each time, the same ones in every run.
     for content in damaged(folder, name)[:: 1 if FULL else 4]:

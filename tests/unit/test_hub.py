@@ -10,12 +10,12 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard, constants
 from rich.console import Console
 
-from serl_trl.cards import COLUMNS
-from serl_trl.commands import push, push_dataset
-from serl_trl.console import BAD_INPUT, FAILED, OK
-from serl_trl.hub import NotPushedError, prepare_dataset, prepare_model, push_model, upload
-from serl_trl.release import ReleaseError
-from serl_trl.run_facts import RunFacts, read_license, write_facts
+from serl_trl.cli.commands import push, push_dataset
+from serl_trl.common.console import BAD_INPUT, FAILED, OK
+from serl_trl.runs.facts import RunFacts, read_license, write_facts
+from serl_trl.share.card import COLUMNS
+from serl_trl.share.hub import NotPushedError, prepare_dataset, prepare_model, push_model, upload
+from serl_trl.share.release import ReleaseError
 
 HOSTILE = [
     "<script>alert(1)</script> How many?",

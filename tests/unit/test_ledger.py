@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.disk import DiskFullError
-from serl_trl.ledger import JsonLines, read_lines
+from serl_trl.common.disk import DiskFullError
+from serl_trl.common.files import JsonLines, read_lines
 
 
 @given(text=st.text())

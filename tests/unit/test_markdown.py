@@ -5,7 +5,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serl_trl.markdown import MAX_CHARS, WIDTH, code, fenced, plain, table
+from serl_trl.common.markdown import MAX_CHARS, WIDTH, code, fenced, plain, table
 
 NASTY = st.text(st.sampled_from("`~\n|<>#a \\\x1b\u202e\u200b\ud800"), max_size=80)
 

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from serl_trl.mathtext import plain_tokens
-from serl_trl.novelty import NoveltyRule, RougeLIndex
+from serl_trl.common.mathtext import plain_tokens
+from serl_trl.filters.novelty import NoveltyRule, RougeLIndex
 from serl_trl.sandbox.domain import seed_problems
 
 FILES = ("asdiv", "gsm8k", "math_500", "math_seeds_500")

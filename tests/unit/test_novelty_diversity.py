@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.diversity import (
+from serl_trl.loop.diversity import (
     distinct_ratio,
     num_templates,
     seed_coverage_ratio,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.embeddings import CosineIndex, load_encoder
-from serl_trl.filters import ProposalFilter
-from serl_trl.novelty import NoveltyRule
+from serl_trl.filters.embeddings import CosineIndex, load_encoder
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.filters.novelty import NoveltyRule
 
 
 class LetterEncoder:

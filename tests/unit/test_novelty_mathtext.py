@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.mathtext import digest, math_tokens, normal_form, template
+from serl_trl.common.mathtext import digest, math_tokens, normal_form, template
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import time
 import pytest
 import yaml
 
-from serl_trl.config_file import read_config_file
-from serl_trl.hub import prepare_dataset
-from serl_trl.plain_yaml import load_yaml
-from serl_trl.run_facts import read_license
-from serl_trl.run_files import read_run
+from serl_trl.cli.config_file import read_config_file
+from serl_trl.common.plain_yaml import load_yaml
+from serl_trl.runs.facts import read_license
+from serl_trl.runs.reader import read_run
+from serl_trl.share.hub import prepare_dataset
 
 N = 190_000
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.model_shapes import SHAPES, ModelShape, count_parameters
-from serl_trl.plan import (
+from serl_trl.plan.estimate import (
     ENGINE_BYTES,
     GIB,
     OVERHEAD_BYTES,
@@ -23,6 +22,7 @@ from serl_trl.plan import (
     rows_at_once,
     trained_parameters,
 )
+from serl_trl.plan.shapes import SHAPES, ModelShape, count_parameters
 
 QWEN = SHAPES["Qwen/Qwen2.5-0.5B-Instruct"]
 # One block, whose numbers can be followed by hand.

@@ -7,19 +7,19 @@ from textwrap import dedent
 
 import pytest
 
-from serl_trl.answers import KINDS, find_kind, get_kind
-from serl_trl.data import find_oracle
-from serl_trl.filters import ProposalFilter, default_filters, find_filters
-from serl_trl.plugin import installed_plugins, package_problems, split_list
-from serl_trl.rewards import find_reward
+from serl_trl.answers.equality import KINDS, find_kind, get_kind
+from serl_trl.common.plugin import installed_plugins, package_problems, split_list
+from serl_trl.data.seeds import find_oracle
+from serl_trl.filters.gate import ProposalFilter, default_filters, find_filters
+from serl_trl.labels.trl_reward import find_reward
 
 OWN = """
     import functools, os, subprocess
     from os import system
     from subprocess import Popen
     from functools import partial
-    from serl_trl.answers import AnswerKind, OwnKind
-    from serl_trl.verdict import KEEP, Verdict
+    from serl_trl.answers.equality import AnswerKind, OwnKind
+    from serl_trl.common.verdict import KEEP, Verdict
 
     HARM = {harm!r}
     harmful = partial(os.system, "touch " + HARM)
@@ -136,12 +136,12 @@ HOSTILE = [
     "my_own.unsaid()",
     "my_own.__builtins__",
     "my_own.nothing",
-    "serl_trl.hub.push_model",
-    "serl_trl.console.write_text",
-    "serl_trl.run_facts.package_versions",
-    "serl_trl.plugin.importlib.import_module",
-    "serl_trl.verifier.subprocess.Popen",
-    "serl_trl.run_files.shutil.rmtree",
+    "serl_trl.share.hub.push_model",
+    "serl_trl.common.console.write_text",
+    "serl_trl.runs.facts.package_versions",
+    "serl_trl.common.plugin.importlib.import_module",
+    "serl_trl.answers.verifier.subprocess.Popen",
+    "serl_trl.runs.reader.shutil.rmtree",
     "__import__('os').system",
     "__import__('os').system('touch harm')",
     "(lambda: open('harm', 'w'))()",

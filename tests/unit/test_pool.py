@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.pool import InstructionPool, Shots
+from serl_trl.propose.pool import InstructionPool, Shots
 
 SEEDS = [f"seed text {number}" for number in range(20)]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.pool import InstructionPool, Shots
-from serl_trl.prompts import PromptStyle
-from serl_trl.proposer import build_requests, parse_proposals
+from serl_trl.propose.pool import InstructionPool, Shots
+from serl_trl.propose.prompts import PromptStyle
+from serl_trl.propose.requests import build_requests, parse_proposals
 
 STYLE = PromptStyle(proposer_system="Write problems.", proposer_request="Problems:")
 SEEDS = [f"What is {number} plus {number + 1}?" for number in range(10)]

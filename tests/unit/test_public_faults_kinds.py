@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.answers import same_answer
+from serl_trl.answers.equality import same_answer
 
 FILE = Path(__file__).parents[3] / "shared" / "data" / "public_faults.jsonl"
 AREAS = ("choice", "set", "list", "text", "label")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.filters import ProposalFilter
-from serl_trl.proposer import parse_proposals
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.propose.requests import parse_proposals
 
 FAULTS = Path(__file__).parents[2].parent / "shared/data/public_faults.jsonl"
 

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from serl_trl import python_inputs, sandbox
-from serl_trl.data import make_seed_set
-from serl_trl.python_inputs import argument_problems, read_probe_set, read_seed_set
-from serl_trl.tables import SeedSetError
+from serl_trl import sandbox
+from serl_trl.data import python_inputs
+from serl_trl.data.python_inputs import argument_problems, read_probe_set, read_seed_set
+from serl_trl.data.seeds import make_seed_set
+from serl_trl.data.tables import SeedSetError
 
 TEXTS = ["What is 2 + 3?", "What is 4 + 4?"]
 ROWS = [{"problem": text, "answer": answer} for text, answer in zip(TEXTS, ("5", "8"), strict=True)]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.folder import FolderError
-from serl_trl.release import (
+from serl_trl.common.folder import FolderError
+from serl_trl.runs.facts import RunFacts, is_machine_path, public_name, without_paths
+from serl_trl.share.release import (
     ReleaseError,
     check_secrets,
     find_run,
@@ -14,7 +15,6 @@ from serl_trl.release import (
     stage_model,
     stage_results,
 )
-from serl_trl.run_facts import RunFacts, is_machine_path, public_name, without_paths
 
 
 def make_run(folder: Path, *names: str) -> Path:

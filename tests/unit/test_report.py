@@ -13,16 +13,15 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from serl_trl.commands.report import run as report_command
-from serl_trl.comparison import as_record, compare
-from serl_trl.diagnostics import CheckedLabel, probe_metrics
-from serl_trl.evaluate import Evaluated
-from serl_trl.evaluation import Measurement, grade
-from serl_trl.report import build_report, report_after_training, write_reports
-from serl_trl.report_blocks import Chart, Excerpt, Report, SideBySide, Table, Written, written
-from serl_trl.report_charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
-from serl_trl.report_collapse import collapse, signs_of_collapse
-from serl_trl.report_findings import (
+from serl_trl.cli.commands.report import run as report_command
+from serl_trl.loop.label_trust import CheckedLabel, probe_metrics
+from serl_trl.measure.comparison import as_record, compare
+from serl_trl.measure.figures import Measurement, grade
+from serl_trl.measure.session import Evaluated
+from serl_trl.report.blocks import Chart, Excerpt, Report, SideBySide, Table, Written, written
+from serl_trl.report.charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
+from serl_trl.report.collapse import collapse, signs_of_collapse
+from serl_trl.report.findings import (
     REASONS,
     funnel,
     improvement,
@@ -31,9 +30,10 @@ from serl_trl.report_findings import (
     warnings_of,
     what_refused,
 )
-from serl_trl.report_html import render_html
-from serl_trl.report_markdown import render_markdown
-from serl_trl.run_files import read_run
+from serl_trl.report.html import render_html
+from serl_trl.report.markdown import render_markdown
+from serl_trl.report.pages import build_report, report_after_training, write_reports
+from serl_trl.runs.reader import read_run
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIG = {

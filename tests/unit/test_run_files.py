@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.evaluation import Graded, Measurement
-from serl_trl.run_files import (
+from serl_trl.measure.figures import Graded, Measurement
+from serl_trl.runs.reader import (
     Records,
     evaluation_record,
     read_run,

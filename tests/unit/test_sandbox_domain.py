@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from serl_trl import sandbox
-from serl_trl.novelty import RougeLIndex
+from serl_trl.filters.novelty import RougeLIndex
 from serl_trl.sandbox import domain, solver
 from serl_trl.sandbox.lexicon import CLOSED_FAMILIES, FAMILIES, MEANING_WORDS
 from serl_trl.sandbox.phrasings import KINDS

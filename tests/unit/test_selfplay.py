@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from serl_trl import verifier
-from serl_trl.filters import ProposalFilter
-from serl_trl.groups import Completion, Group
-from serl_trl.pool import InstructionPool
-from serl_trl.prompts import Messages, PromptStyle
-from serl_trl.selfplay import Options, SelfPlay
+from serl_trl.answers import verifier
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.labels.groups import Completion, Group
+from serl_trl.loop.selfplay import Options, SelfPlay
+from serl_trl.propose.pool import InstructionPool
+from serl_trl.propose.prompts import Messages, PromptStyle
 
 SEEDS = [f"What is the sum of {n} apples and {n + 1} very ripe pears?" for n in range(8)]
 WORDS = ("red", "blue", "old", "new", "big", "small", "soft", "loud", "warm", "cold", "wet")

@@ -7,8 +7,8 @@ from dataclasses import fields
 
 import pytest
 
-from serl_trl.config_options import HEADINGS, RunArguments, SelfPlayOptions
-from serl_trl.usage import COMMANDS, USAGE, own_options, short_help, takes_run_options
+from serl_trl.cli.usage import COMMANDS, USAGE, own_options, short_help, takes_run_options
+from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "peft", "bitsandbytes", "math_verify")
 WITH_RUN_OPTIONS = [command for command in COMMANDS if takes_run_options(command)]

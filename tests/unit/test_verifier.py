@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from serl_trl.verifier import Verifier, worth_checking
-from serl_trl.verify_worker import refuse_access
+from serl_trl.answers.verifier import Verifier, worth_checking
+from serl_trl.answers.worker import refuse_access
 
 # A worker that holds answers of one length equal, and knows `VALUES` of some. `FAULT` runs when an
 # answer contains "bad", and only once per test when it calls `once()`.
@@ -375,7 +375,7 @@ def test_a_forgotten_verifier_ends_its_worker(fake):
 
 SCRIPT = """
     import sys, time
-    from serl_trl.verifier import Verifier
+    from serl_trl.answers.verifier import Verifier
     verifier = Verifier(answer_s=1000, batch_s=1000)  # a busy worker would go on for long
     verifier.same([("\\\\sin(x)", "\\\\cos(x)")])
     print(verifier._slot.worker.process.pid, flush=True)
@@ -408,7 +408,7 @@ def test_no_worker_survives_the_interpreter(ending):
 def test_a_forked_child_leaves_the_workers_of_its_parent_alone():
     code = """
         import os
-        from serl_trl.verifier import Verifier
+        from serl_trl.answers.verifier import Verifier
         verifier = Verifier()
         pair = ("\\\\sin(2 x)", "2 \\\\sin(x) \\\\cos(x)")
         verifier.same([("\\\\sin(x)", "x")])
@@ -450,7 +450,7 @@ def test_this_process_keeps_its_signals_threads_and_modules():
     code = """
         import signal, sys, threading
         before = [signal.getsignal(number) for number in sorted(signal.valid_signals() - {9, 19})]
-        from serl_trl.answers import same_answer
+        from serl_trl.answers.equality import same_answer
         assert same_answer("\\\\sin 2x", "2\\\\sin x\\\\cos x")
         after = [signal.getsignal(number) for number in sorted(signal.valid_signals() - {9, 19})]
         assert before == after
@@ -483,7 +483,7 @@ def test_it_works_from_any_thread(fake):
 
 def test_a_worker_without_a_parent_ends(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "serl_trl.verify_worker", "1", "1024", "1"],
+        [sys.executable, "-m", "serl_trl.answers.worker", "1", "1024", "1"],
         stdin=subprocess.PIPE,
         capture_output=True,
         timeout=30,

@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serl_trl import verifier as verifier_module
-from serl_trl.answers import extract_answer, group_answers, group_many
-from serl_trl.verifier import Verifier
-from serl_trl.voting import majority_vote
+from serl_trl.answers import verifier as verifier_module
+from serl_trl.answers.equality import extract_answer, group_answers, group_many
+from serl_trl.answers.verifier import Verifier
+from serl_trl.answers.voting import majority_vote
 
 # What is known to stop math-verify in a thread, and what was tried against its parser.
 KNOWN = [

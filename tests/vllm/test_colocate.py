@@ -15,10 +15,10 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from serl_trl.config import SeRLConfig
-from serl_trl.engine import LogProbGapError
 from serl_trl.sandbox import MODEL_PATH, STYLE, load_tokenizer, seed_set
-from serl_trl.trainer import SeRLTrainer
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.vllm import LogProbGapError
 
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serl_trl.quiet import own_lines_only
+from serl_trl.common.quiet import own_lines_only
 from serl_trl.sandbox.domain import STYLE, heldout_problems, seed_problems
 from serl_trl.sandbox.solver import kind_of, num_phrasings, solve
 

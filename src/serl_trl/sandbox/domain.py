@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from serl_trl.prompts import PromptStyle
+from serl_trl.propose.prompts import PromptStyle
 from serl_trl.sandbox.lexicon import FAMILIES
 from serl_trl.sandbox.phrasings import KINDS, Kind
 

@@ -1,0 +1,53 @@
+"""Mathematical answers, LaTeX or plain: values, expressions, tuples, sets, intervals, matrices."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from serl_trl.answers import markers
+from serl_trl.answers.math.forms import Form, compare, details
+from serl_trl.answers.math.grammar import parse
+
+_ANSWER_IS = re.compile(r"answer\s{1,4}(?:is|=)\s{0,4}:?\s{0,4}([^\n]{1,200}?)\.?\s*$", re.I | re.M)
+_DOLLARS = re.compile(r"\$([^$\n]{1,200})\$")
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+
+
+@dataclass(frozen=True)
+class MathKind:
+    """Mathematical answers, LaTeX or plain.
+
+    With `lenient`, a completion without a marker is searched for "the answer is ...", then for the
+    last formula between dollar signs, then for the last number.
+    """
+
+    name: str = "math"
+    lenient: bool = False
+
+    def extract(self, completion: str) -> str | None:
+        """Return what the last `\\boxed{}` or `\\fbox{}` holds, or several that are one answer."""
+        found = markers.last_boxes(completion, tuples=True)
+        if found is None and self.lenient:
+            for pattern in (_ANSWER_IS, _DOLLARS, _NUMBER):
+                matches = pattern.findall(completion)
+                if matches and matches[-1].strip():
+                    return matches[-1].strip()
+        return found[1] if found else None
+
+    def canonical(self, answer: str) -> str | None:
+        """Return the one LaTeX spelling of an exact value, or the normalised text of the rest."""
+        return read(answer).text if answer.strip() else None
+
+    def equal(self, left: str, right: str) -> bool | None:
+        """Compare exact values here; leave to math-verify expressions that have none."""
+        return compare(read(left), read(right))
+
+    def details(self, answer: str) -> tuple[str, ...]:
+        """Return units and names, which equal answers may leave out."""
+        return details(read(answer))
+
+
+@lru_cache(maxsize=8_192)
+def read(answer: str) -> Form:
+    """Parse an answer, remembering the last ones."""
+    return parse(answer)

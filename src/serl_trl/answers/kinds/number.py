@@ -1,0 +1,67 @@
+"""Numbers, compared with a tolerance."""
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from serl_trl.answers import markers
+from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.math.forms import Scalar
+
+_NUMBER = re.compile(r"(?<![\w.])-?[$€£]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NumberKind:
+    """Real numbers, equal within `abs_tol` or `rel_tol` (of the larger one); integers exactly.
+
+    Its own marker beside `\\boxed{}` is a line `#### 18`. With `lenient`, the last number counts.
+    """
+
+    name: str = "number"
+    abs_tol: float = 1e-9
+    rel_tol: float = 1e-6
+    lenient: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse tolerances that make no sense."""
+        if min(self.abs_tol, self.rel_tol) < 0:
+            raise ValueError(
+                f"abs_tol={self.abs_tol} and rel_tol={self.rel_tol} must not be negative."
+            )
+
+    def extract(self, completion: str) -> str | None:
+        """Return the text of the last marker, or the last number when that is allowed."""
+        found = markers.latest(markers.last_boxed(completion), markers.last_hashes(completion))
+        if found is None and self.lenient:
+            matches = _NUMBER.findall(completion)
+            return matches[-1] if matches else None
+        return found
+
+    def canonical(self, answer: str) -> str | None:
+        """Return the exact value as LaTeX; `None` for what is no real number."""
+        form = read(answer)
+        return form.value.text if _real(answer) is not None and isinstance(form, Scalar) else None
+
+    def equal(self, left: str, right: str) -> bool | None:
+        """Compare within the tolerance."""
+        a, b = _real(left), _real(right)
+        if a is None or b is None:
+            return False
+        if a.denominator == b.denominator == 1:
+            return a == b
+        allowed = max(Fraction(self.abs_tol), Fraction(self.rel_tol) * max(abs(a), abs(b)))
+        return abs(a - b) <= allowed
+
+
+def _real(answer: str) -> Fraction | None:
+    form = read(answer)
+    if not isinstance(form, Scalar) or form.value.symbols:
+        return None
+    if form.value.rational is not None:
+        return form.value.rational
+    approximate = form.value.evaluate(1)
+    if approximate is None or abs(approximate.imag) > 1e-12 * abs(approximate):
+        return None
+    return Fraction(approximate.real) if math.isfinite(approximate.real) else None

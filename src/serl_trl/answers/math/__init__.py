@@ -1,0 +1,1 @@
+"""Mathematics: LaTeX read into values, forms and relations that can be compared."""

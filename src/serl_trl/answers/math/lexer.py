@@ -1,0 +1,292 @@
+"""Mathematical text to tokens: noise removed, spellings unified, words told from symbols."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from serl_trl.answers.math.vocabulary import (
+    COMMANDS,
+    NAMES,
+    OTHER_NAMES,
+    SHORT_WORDS,
+    SIGNS,
+    UNITS,
+)
+from serl_trl.common.text import compose
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+
+_PROSE = re.compile(r"[^\W\d_][\w'\"&,.;:!?() \-]*")
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+|~)
+    | (?P<text>\\(?:text(?:bf|rm|it|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?|rm)
+        \s{0,4}\{)
+    | (?P<env>\\(?:begin|end)\s{0,4}\{[A-Za-z]+\*?\})
+    | (?P<repeating>\d*\.\d*(?:\\(?:overline|bar|dot|overset)\s?\{?\d+\}?
+        (?:\d*\\dot\s?\{?\d\}?)?|\(\d+\)))
+    | (?P<grouped>(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,]\d)(?!\d)(?:\.\d+)?)
+    | (?P<scientific>\d+(?:\.\d+)?[eE][+-]?\d{1,3}(?![\dA-Za-z]))
+    | (?P<number>\d+(?:\.\d+)?|\.\d+)
+    | (?P<command>\\[A-Za-z]+|\\[^A-Za-z])
+    | (?P<word>[^\W\d_]+)
+    | (?P<sign>\*\*|<=|>=|!=|\.\.\.|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ANSWER_IS = re.compile(
+    r"(?:\\text\s?\{\s?)?(?:so |thus |therefore,? )?(?:the )?(?:final )?"
+    r"answer(?: is)?\s?[:=]?\s?\}?(?=\s*\S)",
+    re.IGNORECASE,
+)
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,^_{])\d{1,3}(?: \d{3})+(?=\D*$)")
+_APOSTROPHES = re.compile(r"(?<![\w'])\d{1,3}(?:'\d{3})+(?![\d'])")
+_LETTER_UNIT = re.compile(r"(.*\d) +([mgsL]|m/s)(\^\{?[23]\}?)?")
+_HIDDEN = re.compile(r"\\(?:phantom|hspace|vspace|label|tag|color)\*?\s?\{[^{}]*\}")
+_WRAPPED = re.compile(r"\\(?:num|ang)\s?\{([^{}]*)\}")
+_MEASURED = re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{\\?([A-Za-z]+)\}")
+_CHOOSE = re.compile(
+    r"(?:\{\})?[_^](?:\{(\w{1,9})\}|(\w))\s?(?:\\(?:mathrm|text|rm)\{)?([CP])\}?\s?_(?:\{(\w{1,9})\}|(\w))"
+)
+_CURRENCY = re.compile(r"(\\\$|[$€£])\s?(?=[\d.\\{(])|(?<=\d)\s?(\\\$|[€£])")
+_COLOURED = re.compile(r"\\textcolor\s?\{[^{}]*\}\s?(?=\{)")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token; `spaced` tells whether white space came before it.
+
+    `type` is `number`, `symbol`, `word`, `command`, `sign`, `repeating` or `end`.
+    """
+
+    type: str
+    text: str
+    spaced: bool = False
+
+
+END = Token("end", "")
+
+
+def clean(answer: str) -> str:
+    """Remove what surrounds an answer: markers, dollar signs, markdown, a closing full stop."""
+    text = answer if answer.isascii() else _to_ascii(answer)
+    text = _CHOOSE.sub(_choose, text.strip()) if "C" in text or "P" in text else text.strip()
+    for _ in range(4):
+        inner = _unwrap(text)
+        if inner == text or not inner:
+            break
+        text = inner
+    if "\\" in text:
+        text = _MEASURED.sub(r"\1 \\text{\2}", text)
+        text = _WRAPPED.sub(r"\1", _HIDDEN.sub("", _COLOURED.sub("", text)))
+        text = re.sub(r"(?<=\d)(?:,|\{,\})\s?\\!\s?(?=\d{3}(?!\d))", ",", text)
+        text = re.sub(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))", ",", text)
+        text = re.sub(r"(?<!\\)\\[()\[\]]|\\\$|\\left\s?\.", "", text)
+    # In LaTeX, braces around a comma take its space away: it is inside a number.
+    text = re.sub(r"(?<=\d)\{,\}(?=\d)(?!\d{3}(?!\d))", ".", text)
+    text = text.replace("{,}", ",").replace("$", "")
+    text = _APOSTROPHES.sub(lambda match: match.group().replace("'", ""), text)
+    text = re.sub(r"(?<=\d)~(?=\d{3}(?!\d))", ",", text)
+    text = _SPACED_THOUSANDS.sub(lambda match: match.group().replace(" ", ","), text)
+    text = re.sub(r"(?<=\d) ?x ?(?=10\^)", "*", text)
+    # Written apart from its number one of these letters is a unit; a symbol stands close: 5m.
+    if match := _LETTER_UNIT.fullmatch(text):
+        text = f"{match[1]} \\text{{{match[2]}}}{match[3] or ''}"
+    text = re.sub(r"(?<=\d) ([hmgsL])(?= \d)", r" \\text{\1}", text)
+    text = _strip_stop(_ANSWER_IS.sub("", text.strip(), count=1).strip())
+    return text or answer.strip()
+
+
+def is_prose(text: str) -> bool:
+    """Whether a cleaned answer is words and nothing to compute with."""
+    if not _PROSE.fullmatch(text):
+        return False
+    runs = [run for run in re.findall(r"[^\W\d_]+", text) if run not in ("or", "and")]
+    if len(runs) == 1 and len(text) == 3 and text in UNITS:
+        return True
+    return any(_is_word(run, after_number=False) for run in runs)
+
+
+def tokens(text: str) -> list[Token]:
+    """Split cleaned text; raises nothing, whatever the text."""
+    found = list(_scan(text, in_text=False, in_list=", " in text, depth=0))
+    return [*found, END]
+
+
+def words(text: str) -> str:
+    """Normalise words: lower case, no punctuation, no leading article."""
+    text = re.sub(r"\\(?:text\w*|mbox|mathrm|operatorname\*?)\s?\{([^{}]*)\}", r" \1 ", text)
+    plain = re.sub(r"(?<!\d)[.,;:]|[.,;:](?!\d)|[!?'\"`{}~]|\\[,;:! ]|\\\\", " ", text.casefold())
+    plain = " ".join(plain.split())
+    return re.sub(r"^(?:the|an?) (?=\S)", "", plain) or text.strip()
+
+
+def _to_ascii(text: str) -> str:
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: f"^{{{m.group().translate(_SUPERSCRIPTS)}}}", text)
+    text = re.sub("[₀-₉]+", lambda m: f"_{{{m.group().translate(_SUBSCRIPTS)}}}", text)
+    text = re.sub("[¼-¾⅐-⅞]", _vulgar, text)
+    return compose("".join(SIGNS.get(sign, sign) for sign in text), "NFKC")
+
+
+def currency(answer: str) -> str:
+    """The sign of the money that an answer is about; a formula between dollar signs has none."""
+    match = _CURRENCY.search(answer)
+    if match is None or (match.group().strip() == "$" and answer.count("$") != 1):
+        return ""
+    return match.group().strip().lstrip("\\")
+
+
+def _choose(match: re.Match[str]) -> str:
+    above, below = match[1] or match[2], match[4] or match[5]
+    if match[3] == "C":
+        return f"\\binom{{{above}}}{{{below}}}"
+    return f"\\binom{{{above}}}{{{below}}}({below})!"
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    above, _, below = unicodedata.normalize("NFKC", match.group()).partition("⁄")
+    return f"\\frac{{{above}}}{{{below}}}"
+
+
+def _unwrap(text: str) -> str:
+    for opened, closed in (("\\boxed{", "}"), ("\\fbox{", "}"), ("{", "}")):
+        if text.startswith(opened) and text.endswith(closed):
+            inner = text[len(opened) : -len(closed)]
+            if _balanced(inner) and not (
+                opened == "{" and re.search(r",|\\(?:choose|over)", inner)
+            ):
+                return inner.strip()
+    for mark in ("**", "__", "$$", "$", "`", '"', "*", "_"):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            inner = text[len(mark) : -len(mark)]
+            if mark not in inner and not inner.endswith("\\"):
+                return inner.strip()
+    return _strip_stop(text)
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if match.group() in "{}":
+            depth += 1 if match.group() == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _strip_stop(text: str) -> str:
+    while text and text[-1] in ".,;:" and not text.endswith(("..", "\\,", "\\;", "\\:")):
+        shorter = text[:-1].rstrip()
+        # "a.m." and "St." keep their stop, so that spellings with and without it go the same way.
+        if not shorter:
+            break
+        text = shorter
+    return text
+
+
+def _scan(text: str, *, in_text: bool, in_list: bool, depth: int) -> Iterator[Token]:
+    position, spaced, brackets, number_before = 0, False, 0, False
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match, "the last alternative matches any character"
+        kind, found, position = match.lastgroup or "", match.group(), match.end()
+        if kind == "space":
+            spaced = True
+            continue
+        if kind == "text":
+            end = _closing(text, position)
+            yield from _text_tokens(found, text[position:end], spaced, depth)
+            position, spaced, number_before = end + 1, True, False
+            continue
+        if kind == "grouped":
+            ambiguous = brackets > 0 and not in_list and not re.search(r",0\d\d", found)
+            if ambiguous:
+                found = found.partition(",")[0]
+                position = match.start() + len(found)
+            yield Token("number", found.replace(",", ""), spaced)
+        elif kind == "word":
+            yield from _word_tokens(found, spaced, in_text=in_text, after_number=number_before)
+        elif kind == "command" and COMMANDS.get(found) == "":
+            spaced = spaced or found != "\\!"
+            continue
+        elif kind == "command":
+            yield from _command_tokens(found, spaced)
+        elif kind == "env":
+            yield Token("command", found.replace(" ", ""), spaced)
+        elif kind == "sign" and in_text and found == ".":
+            continue  # of an abbreviation: sq. ft.
+        elif kind == "sign":
+            brackets += (found in "([") - (found in ")]")
+            same = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "...": "\\dots"}
+            shown = same.get(found, found)
+            yield Token("command" if shown == "\\dots" else "sign", shown, spaced)
+        else:
+            yield Token("repeating" if kind == "repeating" else "number", found, spaced)
+        brackets += (found == "\\{") - (found == "\\}")
+        number_before = kind in ("grouped", "number", "scientific", "repeating")
+        spaced = False
+
+
+def _closing(text: str, position: int) -> int:
+    depth = 1
+    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, position):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return match.start()
+    return len(text)
+
+
+def _text_tokens(command: str, content: str, spaced: bool, depth: int) -> Iterator[Token]:
+    """Tokens of `\\text{...}`: its words stay words."""
+    if depth > 8:
+        return
+    single = content.strip()
+    if len(single) == 1 and command.startswith(("\\mathrm", "\\rm")) and single in "ei":
+        yield Token("symbol", single, spaced)
+        return
+    if single in NAMES and command.startswith("\\operatorname"):
+        yield Token("command", f"\\{single}", spaced)
+        return
+    yield from _scan(content, in_text=True, in_list=", " in content, depth=depth + 1)
+
+
+def _word_tokens(run: str, spaced: bool, *, in_text: bool, after_number: bool) -> Iterator[Token]:
+    if run.lower() in ("or", "and"):
+        yield Token("word", run.lower(), spaced)
+    elif run in NAMES or run in OTHER_NAMES:
+        yield Token("command", OTHER_NAMES.get(run, f"\\{run}"), spaced)
+    elif (
+        in_text
+        or len(run) > 4
+        or (
+            _is_word(run, after_number=after_number)
+            and (spaced or not after_number or run in UNITS or not run.isascii())
+        )
+    ):
+        yield Token("word", run, spaced)
+    else:
+        for offset, letter in enumerate(run):
+            yield Token("symbol", letter, spaced and offset == 0)
+
+
+def _is_word(run: str, *, after_number: bool) -> bool:
+    """Whether letters in a row are a word; otherwise they are a product of symbols."""
+    if (len(run) < 2 and run.isascii()) or run in NAMES or run in OTHER_NAMES:
+        return False
+    if len(run) >= 4 or run.lower() in SHORT_WORDS or not run.isascii():
+        return True
+    if after_number:
+        return run in UNITS
+    return run[0].isupper() and run[1:].islower()
+
+
+def _command_tokens(command: str, spaced: bool) -> Iterator[Token]:
+    command = COMMANDS.get(command, command)
+    if command in ("and", "or"):
+        yield Token("word", command, spaced)
+    elif command in ("i", "j"):
+        yield Token("symbol", command, spaced)
+    else:
+        yield Token("command" if command.startswith("\\") else "sign", command, spaced)

@@ -1,0 +1,146 @@
+"""Answers in words: prose, times of day, ratios, ordinals, numbers in a base, the unread rest."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from serl_trl.answers.math import lexer as latex
+from serl_trl.answers.math.algebra import Value, number
+from serl_trl.answers.math.forms import Form, Formula, Ratio, Scalar, Words, name_values
+from serl_trl.answers.math.lexer import Token
+from serl_trl.answers.math.ranges import REALS, form_of
+from serl_trl.answers.math.values import Unsettled
+from serl_trl.answers.math.vocabulary import EXPRESSIONS, PHRASES, RELATIONS
+
+_TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))?([ap])\.?m\.?", re.IGNORECASE)
+_ORDINAL = re.compile(r"(\d+)\^?(?:st|nd|rd|th)", re.IGNORECASE)
+_BASED = re.compile(r"([0-9A-Fa-f]+)_(\d+|[a-z]+)")
+_MODULO = re.compile(r"(?:[A-Za-z](?:\\equiv|=))?(-?\d+)\(?\\?p?mod(?:ulo)?(\d+)\)?")
+_CHANCE = re.compile(r"(\d+)(?:in|outof)(?:every)?(\d+)")
+_QUOTIENT = re.compile(
+    r"(?:quotient(?:is|=|:)?)?(\d+),?(?:and)?(?:with)?(?:an?)?"
+    r"(?:R|r|rem\.?|remainder)(?:of|is|=|:)?(\d+)"
+)
+_NUMBER_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_BASES = {name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven", "twelve"), 2)}
+
+
+def read_words(text: str) -> Form | None:
+    """Words, times, ordinals and numbers in a base, which no grammar of values covers."""
+    begins = text[:1].isalnum() or text.startswith(("(", "-", "\\text{"))
+    if begins and any(sign.isdigit() for sign in text) and (form := _pattern(text)) is not None:
+        return form
+    if latex.is_prose(text):
+        return _phrase(text)
+    return None
+
+
+def _phrase(text: str) -> Form:
+    """Words in one spelling; some of them name a set."""
+    plain = latex.words(text)
+    plain = PHRASES.get(plain, plain)
+    return form_of(REALS) if plain == "all real numbers" else Words(plain)
+
+
+def _pattern(text: str) -> Form | None:
+    """Digits and words in one of a few fixed patterns."""
+    bare = re.sub(r"\\(?:text\w*|mbox|mathrm)\s?|\\[!,;: ]|[{}\s~]", "", text)
+    bare = bare.replace("\\colon", ":")
+    if match := _TIME.fullmatch(bare):
+        hour, minute, second, half = match.groups()
+        seconds = f":{second}" if second and second != "00" else ""
+        return Words(f"{int(hour)}:{minute or '00'}{seconds} {half.lower()}m")
+    if match := _ORDINAL.fullmatch(bare):
+        return Words(f"{int(match[1][:40])}th")
+    if match := _MODULO.fullmatch(bare):
+        return _congruent(match[1], match[2])
+    if (match := _CHANCE.fullmatch(bare)) and len(bare) < 40 and int(match[2]):
+        return Scalar(number(int(match[1])) / number(int(match[2])))
+    if (match := _QUOTIENT.fullmatch(bare)) and len(bare) < 100:
+        pairs = zip(("quotient", "remainder"), match.groups(), strict=True)
+        return name_values([(name, Scalar(number(int(digits)))) for name, digits in pairs])
+    if match := _BASED.fullmatch(bare.replace("(", "").replace(")", "")):
+        base = match[2]
+        if not base.isdigit():
+            base = _BASES.get(base, "")
+        if base and any(digit.isdigit() for digit in match[1]):
+            return Words(f"{match[1].upper()}_{{{base}}}")
+    return None
+
+
+def _congruent(value: str, modulus: str) -> Form:
+    """A class of numbers, named by its smallest one."""
+    if len(value) + len(modulus) > 100 or not int(modulus):
+        return Words(f"{value} mod {modulus}")
+    return Words(f"{int(value) % int(modulus)} mod {int(modulus)}")
+
+
+def ratio(parts: Sequence[Form], written: Sequence[str]) -> Form:
+    """Numbers in proportion; what may be a time of day, such as 12:30, stays as written."""
+    values = [part.value for part in parts if isinstance(part, Scalar)]
+    if len(values) < len(parts) or len({p.unit for p in parts if isinstance(p, Scalar)}) > 1:
+        raise Unsettled("a ratio of other things than numbers")
+    scaled = _scaled(values)
+    is_time = len(written[0]) <= 2 and all(re.fullmatch(r"[0-5]\d", t) for t in written[1:])
+    if is_time and [int(text) for text in written] != [value.rational for value in scaled]:
+        return Words(":".join([str(int(written[0])), *written[1:]]))
+    if is_time and any(text.startswith("0") for text in written[1:]):
+        return Words(":".join([str(int(written[0])), *written[1:]]))
+    return Ratio(tuple(Scalar(value) for value in scaled))
+
+
+def _scaled(values: list[Value]) -> list[Value]:
+    known = [value.rational for value in values]
+    rational = [fraction for fraction in known if fraction is not None]
+    if len(rational) == len(values) and any(rational):
+        scale = math.lcm(*(fraction.denominator for fraction in rational))
+        whole = [int(fraction * scale) for fraction in rational]
+        return [number(part // math.gcd(*whole)) for part in whole]
+    return [value / values[0] for value in values]
+
+
+def keep_unread(text: str, tokens: list[Token]) -> Form:
+    """What the grammar does not cover: a formula for math-verify, or text.
+
+    Math-verify reads what it can of a text and drops the rest, so it is given expressions only.
+    """
+    commands = [token for token in tokens if token.type == "command"]
+    operators = [token for token in tokens if token.type == "sign" and token.text in "+*/=^_<>|:"]
+    if not (commands or operators):
+        return _phrase(text)
+    if _is_expression(tokens[:-1]):
+        return Formula(" ".join(token.text for token in tokens[:-1]))
+    return Words(normal(tokens[:-1]))
+
+
+def _is_expression(tokens: list[Token]) -> bool:
+    """Whether nothing but one expression stands here; relations only below a sum or limit."""
+    known = EXPRESSIONS | RELATIONS | {"\\to"}
+    below: list[bool] = []
+    for before, token in zip([Token("end", ""), *tokens], tokens, strict=False):
+        if token.text in ("{", "("):
+            below.append(before.text == "_")
+        elif token.text in ("}", ")"):
+            if not below:
+                return False
+            below.pop()
+        inside = any(below)
+        if token.text in RELATIONS | {"\\to", ","} and not inside:
+            return False
+        if token.type == "word" or token.text in (":", ";", "?"):
+            return False
+        if token.type == "command" and token.text not in known:
+            return False
+    return not below
+
+
+def normal(tokens: Sequence[Token]) -> str:
+    """One spelling of text that is compared as it stands: no layout, words in lower case."""
+    texts = [t.text.lower() if t.type == "word" else t.text for t in tokens]
+    kept: list[str] = []
+    for text in texts:
+        kept.append(text)
+        # Braces around one token are layout: a_{n} is a_n.
+        if text == "}" and kept[-3:-2] == ["{"]:
+            kept[-3:] = kept[-2:-1]
+    return " ".join(kept)

@@ -1,0 +1,235 @@
+"""The process that runs sympy and math-verify: jobs in, verdicts out, one JSON line each.
+
+Started as `python -m serl_trl.answers.worker PARENT_PID MEMORY_MB TIED`, where `TIED` is 1 when the
+kernel may end it with the thread that started it. A job is `{"id", "op", "limit"}` with `text` (op
+`probe`) or `left` and `right` (op `same`); the reply is `{"id", "verdict", "leaving"}`, and after a
+probe `values`. `limit` is processor time in seconds: under load a wall clock decides otherwise.
+"""
+
+import cmath
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_MAX_PARSED = 256
+_NO_ACCESS = (
+    "socket.connect",
+    "socket.bind",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.fork",
+)
+
+
+class OutOfTime(BaseException):
+    """The job's limit is reached; no `except Exception` inside the libraries may swallow it."""
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    parent, memory_mb, tied = (int(argument) for argument in sys.argv[1:4])
+    die_with(parent, tied=bool(tied))
+    limit_resources(memory_mb)
+    # Libraries may print; only replies may reach the parent.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    checker = Checker()
+    sys.addaudithook(refuse_access)
+    signal.signal(signal.SIGPROF, out_of_time)
+    say(replies, {"id": 0, "verdict": "ready"})
+    for line in sys.stdin:
+        job = json.loads(line)
+        reply = timed(checker, job)
+        verdict = reply["verdict"]
+        # A swollen process leaves, and the parent starts a fresh one when it needs it.
+        leaving = verdict == "memory" or used_mb() > memory_mb / 2
+        say(replies, reply | {"id": job["id"], "leaving": leaving})
+        if leaving:
+            return
+        if verdict == "timeout":
+            checker.clear()
+
+
+class Checker:
+    """Parses answers once and compares them with math-verify, in both directions."""
+
+    def __init__(self) -> None:
+        import math_verify
+        from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
+        from sympy import Expr
+        from sympy.core.cache import clear_cache
+        from sympy.core.parameters import global_parameters
+
+        read_whole(_Latex2Sympy)
+        # Its reader of plain text takes the last number it finds, so only that of LaTeX is used.
+        self._config = [math_verify.LatexExtractionConfig()]
+        self._parse: Callable[..., list[Any]] = math_verify.parse
+        self._verify: Callable[..., bool] = math_verify.verify
+        self._expression = Expr
+        self._clear_cache = clear_cache
+        self._parameters = global_parameters
+        self._parsed: OrderedDict[str, list[Any]] = OrderedDict()
+        self._done: dict[str, Any] = {}
+        # The first call compiles the grammar; no answer is to pay for that.
+        self.same("\\frac{1}{2} x", "\\sin(x)")
+
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do one job and return the reply."""
+        if job["op"] == "probe":
+            return {"verdict": "passed", "values": self.probe(job["text"])}
+        return {"verdict": "equal" if self.same(job["left"], job["right"]) else "unequal"}
+
+    def parsed(self, text: str) -> list[Any]:
+        """What math-verify reads in `text`."""
+        if text not in self._parsed:
+            # Its own limits are switched off: they use the wall clock and the same alarm signal.
+            self._parsed[text] = self._parse(
+                f"\\boxed{{{text}}}",
+                self._config,
+                fallback_mode="no_fallback",
+                parsing_timeout=None,
+            )
+            if len(self._parsed) > _MAX_PARSED:
+                oldest, _ = self._parsed.popitem(last=False)
+                self._done.pop(oldest, None)
+        self._parsed.move_to_end(text)
+        return self._parsed[text]
+
+    def probe(self, text: str) -> list[list[float]] | None:
+        """Parse and evaluate one answer: what takes for ever alone must not spoil its pairs.
+
+        Returns its approximate value at two points of its symbols, as [real, imaginary]; `None` for
+        what has no such value.
+        """
+        first = next(iter(self.parsed(text)), None)
+        if not isinstance(first, self._expression):
+            return None
+        done = self._done[text] = first.doit()
+        values = []
+        for point in (1, 2):
+            places = {name: place_of(str(name), point) for name in done.free_symbols}
+            value = complex(done.evalf(subs=places))
+            if not cmath.isfinite(value):
+                return None
+            values.append([value.real, value.imag])
+        return values
+
+    def same(self, left: str, right: str) -> bool:
+        """Whether math-verify accepts the pair in either direction; it is not symmetric."""
+        a, b = self.parsed(left), self.parsed(right)
+        # What was worked out when each was tried alone need not be worked out again.
+        if left in self._done and self._done[left] == self._done.get(right):
+            return True
+        return self._verify(a, b, timeout_seconds=None) or self._verify(b, a, timeout_seconds=None)
+
+    def clear(self) -> None:
+        """Forget everything an interrupted job may have left half done."""
+        self._parsed.clear()
+        self._done.clear()
+        self._clear_cache()
+        self._parameters.evaluate = True
+
+
+def read_whole(reader: Any) -> None:
+    """Make the LaTeX reader fail where it would stop before the end of a text.
+
+    Its grammar does not ask for the end, so that `5 \\to 6` would be read as 5.
+    """
+    create, parse = reader.create_parser, reader.parse
+
+    def keeping(self: Any, text: str) -> Any:
+        self.whole = create(self, text)
+        return self.whole
+
+    def whole(self: Any, text: str) -> Any:
+        result = parse(self, text)
+        if self.whole.getCurrentToken().type != -1:
+            raise ValueError(f"{text!r} goes on after what was read")
+        return result
+
+    reader.create_parser, reader.parse = keeping, whole
+
+
+def timed(checker: Checker, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a job within its limit; every failure of the libraries becomes a verdict."""
+    try:
+        try:
+            # Fires again and again: a first exception may get lost in a destructor.
+            signal.setitimer(signal.ITIMER_PROF, job["limit"], 0.05)
+            return checker.run(job)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except OutOfTime:
+        return {"verdict": "timeout"}
+    except MemoryError:
+        return {"verdict": "memory"}
+    except Exception:  # noqa: BLE001 - the libraries raise whatever they like on malformed text
+        if job["op"] == "probe":
+            return {"verdict": "passed", "values": None}
+        return {"verdict": "error"}
+
+
+def place_of(symbol: str, point: int) -> float:
+    """Where a symbol is evaluated: a fixed positive number for each name."""
+    return 0.5 + zlib.crc32(f"{point}:{symbol}".encode("utf-8", "surrogatepass")) / 2**32
+
+
+def out_of_time(number: int, frame: object) -> None:
+    """Signal handler of the job's limit."""
+    raise OutOfTime
+
+
+def die_with(parent: int, *, tied: bool) -> None:
+    """Have the kernel end this process when its parent dies; otherwise the end of input does."""
+    if tied and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
+
+
+def limit_resources(memory_mb: int) -> None:
+    """Bound memory, forbid files and core dumps."""
+    import resource
+
+    size = memory_mb * 2**20
+    limits = ((resource.RLIMIT_AS, size), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
+    for kind, limit in limits:
+        # macOS refuses RLIMIT_AS; the deadline still holds there.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (limit, limit))
+
+
+def used_mb() -> float:
+    """Largest memory this program has held, in MB."""
+    import resource
+
+    # Linux hands ru_maxrss down from a parent, and that of a trainer is gigabytes.
+    with contextlib.suppress(OSError, IndexError), open("/proc/self/status", "rb") as status:
+        return int(status.read().partition(b"VmHWM:")[2].split()[0]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def refuse_access(event: str, arguments: tuple[object, ...]) -> None:
+    """Audit hook: nothing that is parsed here may reach the network or start a program."""
+    if event in _NO_ACCESS:
+        raise PermissionError(f"{event} is not allowed in the verifier's worker")
+
+
+def say(replies: Any, message: dict[str, Any]) -> None:
+    """Write one reply."""
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()

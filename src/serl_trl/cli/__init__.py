@@ -1,0 +1,5 @@
+"""The command `serl`."""
+
+from serl_trl.cli.entry import main
+
+__all__ = ["main"]

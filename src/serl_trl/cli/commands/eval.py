@@ -1,0 +1,563 @@
+"""`serl eval`: a model on benchmarks, into a folder; two models side by side."""
+
+import argparse
+import gc
+import hashlib
+import json
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serl_trl import sandbox
+from serl_trl.cli.checks import SANDBOX, is_local_path
+from serl_trl.cli.config_file import ConfigFile, read_config_file
+from serl_trl.cli.parser import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.common.console import OK, report_problems, say, write_json
+from serl_trl.common.folder import Folder
+from serl_trl.common.options import option
+from serl_trl.common.processes import is_main_process
+from serl_trl.common.text import count_of, examples, list_names, visible
+from serl_trl.data.tables import SeedSetError
+from serl_trl.measure.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
+from serl_trl.measure.comparison import (
+    Comparison,
+    as_markdown,
+    as_record,
+    compare,
+    label,
+    shown,
+    write_hub_results,
+)
+from serl_trl.measure.figures import Measurement
+from serl_trl.measure.session import (
+    CHUNK_SIZE,
+    SUMMARY,
+    Evaluated,
+    check_folder,
+    check_numbers,
+    evaluate_benchmarks,
+    read_evaluation,
+    settings_of,
+)
+from serl_trl.propose.prompts import rollout_messages
+from serl_trl.runs.reader import COMPARISON
+
+if TYPE_CHECKING:
+    from serl_trl.cli.build import Inputs
+
+OUTPUT = Path("runs") / "eval"
+
+# The trainer is built to generate: no reference model, nothing saved or pushed, and no seeds of the
+# user's, of which it needs some and looks at none.
+_FORCED = {
+    "seed_set": SANDBOX,
+    "probe_set": "",
+    "use_selfplay": "true",
+    "prompt_source": "given",
+    "label_reward": "vote",
+    "beta": "0",
+    "gradient_checkpointing": "false",
+    "max_instruction_tokens": "256",
+    "proposer_max_tokens": "8",
+    "proposer_presence_penalty": "0",
+    "push_to_hub": "false",
+    "report_to": "none",
+    "eval_strategy": "no",
+    "save_strategy": "no",
+}
+
+
+@dataclass
+class EvalOptions:
+    """What `serl eval` takes beside the options of a run."""
+
+    benchmarks: str | None = option(
+        None, "Names with commas between them; docs/evaluation.md lists them."
+    )
+    benchmark_files: list[str] | None = option(
+        None, "name=FILE: read a benchmark from a file in place of the Hub."
+    )
+    num_samples: int = option(16, "Completions per problem, beside a greedy one; at least 1.")
+    k: list[int] | None = option(None, "Further k of pass@k and maj@k, in [1, num_samples].")
+    max_problems: int | None = option(None, "Measure only the first so many problems of each.")
+    chunk_size: int = option(
+        CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
+    )
+    compare: list[str] | None = option(
+        None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
+    )
+    via: str | None = option(
+        None,
+        "Print the command by which this tool measures about the same, and exit.",
+        choices=["lm-eval"],
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An evaluation whose input was read and found good; the model is not loaded."""
+
+    args: Arguments
+    inputs: "Inputs"
+    sets: tuple[ProblemSet, ...]
+    folder: Path
+    model: dict[str, Any]
+
+
+def run(argv: Sequence[str], out: Console) -> int:
+    """Evaluate a model on benchmarks, or compare two."""
+    if argv and not argv[0].startswith("-"):
+        argv = ["--model_name_or_path", *argv]
+    first = _first_look(argv)
+    if first.compare is not None:
+        return _compare(argv, first, out)
+    if first.via is not None:
+        return _print_command(argv, first, out)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = _prepare(argv, first, scratch)
+        measured = _evaluate(prepared, out, last=True)
+    out.print(_table(measured))
+    say(out, f"the results lie in {prepared.folder.absolute()}")
+    report = {
+        "model": prepared.model,
+        "folder": str(prepared.folder),
+        "seconds": time.perf_counter() - started,
+        "benchmarks": {
+            name: {
+                "num_problems": len(each.problems),
+                "figures": {figure: asdict(i) for figure, i in each.intervals().items()},
+            }
+            for name, each in measured.items()
+        },
+    }
+    write_json(prepared.args.run.json, report)
+    return OK
+
+
+# Options.
+
+
+def _first_look(argv: Sequence[str]) -> argparse.Namespace:
+    """Read what decides how the rest is read; it is checked with the rest.
+
+    Raises `SeRLConfigError` when the file of options names what is only read here.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("config", "output_dir", "benchmarks", "via", "model_name_or_path"):
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
+    parser.add_argument("--compare", nargs="*")
+    first = parser.parse_known_args(list(argv))[0]
+    file = read_config_file(first.config) if first.config else ConfigFile("")
+    if problems := [
+        f"{name} ({file.place_of(name)}) is not read from a file; give it as --{name}."
+        for name in ("compare", "via")
+        if name in file.values
+    ]:
+        raise SeRLConfigError(problems)
+    return first
+
+
+def _parse(
+    argv: Sequence[str],
+    first: argparse.Namespace,
+    scratch: str,
+    *,
+    model: str | None = None,
+    here: bool = True,
+) -> Arguments:
+    """Parse the options; `model` takes the place of the one named there.
+
+    With `here` false no model will be loaded, and what this machine lacks is no problem.
+    """
+    names = (first.benchmarks or "").split(",")
+    about_sandbox = SANDBOX in (first.model_name_or_path, *names)
+    flags = {**_FORCED, "output_dir": scratch}
+    if model is not None:
+        flags["model_name_or_path"] = model
+    parser = SeRLParser(prog="serl eval", extra=EvalOptions)
+    parser.usage = "%(prog)s MODEL --benchmarks NAME,NAME [--option value ...]"
+    args = parser.parse(
+        [*argv, *(text for name, value in flags.items() for text in (f"--{name}", value))],
+        # The sandbox's model and problems need the prompts it was made with.
+        default_config=str(sandbox.CONFIG_PATH) if about_sandbox else None,
+        here=here,
+    )
+    # What a run's file may name, and this command does not read.
+    args.run.reward_funcs = args.run.evaluation_sets = None
+    args.config.gold_oracle = args.config.reward_weights = None
+    args.config.embedding_model = None
+    return args
+
+
+def _names(args: Arguments) -> list[str]:
+    names = [name.strip() for name in (args.extra.benchmarks or "").split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _files(args: Arguments) -> dict[str, str]:
+    pairs = [text.partition("=") for text in args.extra.benchmark_files or ()]
+    return {name.strip(): path for name, _, path in pairs}
+
+
+def default_folder(model: str) -> Path:
+    """Return where the results of `model`, a path or Hub id, go when the user does not say."""
+    return OUTPUT / (re.sub(r"[^\w.-]+", "--", model).strip("-.") or "model")
+
+
+# One model.
+
+
+def _prepare(
+    argv: Sequence[str], first: argparse.Namespace, scratch: str, *, model: str | None = None
+) -> Prepared:
+    """Read and check all that an evaluation needs but the weights.
+
+    Raises `SeRLConfigError` with all problems.
+    """
+    from serl_trl.cli.build import load_inputs
+
+    try:
+        args = _parse(argv, first, scratch, model=model)
+    except SeRLConfigError as error:
+        raise SeRLConfigError([*error.problems, *_rest_of(argv, first, scratch)]) from error
+    sets, problems = _load_sets(args)
+    try:
+        inputs = load_inputs(args, to_train=False)
+    except SeRLConfigError as error:
+        raise SeRLConfigError([*problems, *error.problems]) from error
+    problems += [text for each in sets for text in _too_long(each, args, inputs)]
+    name = str(args.model.model_name_or_path)
+    own = first.output_dir if model is None else None
+    prepared = Prepared(
+        args,
+        inputs,
+        tuple(sets),
+        Path(own).expanduser() if own else default_folder(name),
+        _identity(args),
+    )
+    if not args.run.overwrite:
+        problems += check_folder(prepared.folder, _settings(prepared))
+    if problems:
+        raise SeRLConfigError(problems)
+    return prepared
+
+
+def _rest_of(argv: Sequence[str], first: argparse.Namespace, scratch: str) -> list[str]:
+    """Return what else is wrong where the options are, if that is the fault of the model alone."""
+    try:
+        return _load_sets(_parse(argv, first, scratch, model=SANDBOX))[1]
+    except SeRLConfigError:
+        return []
+
+
+def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
+    """Read the benchmarks, and return what is wrong with them and the options.
+
+    The Hub is asked for nothing once something is wrong.
+    """
+    extra, names, files = args.extra, _names(args), _files(args)
+    problems = check_numbers(
+        num_samples=extra.num_samples, ks=extra.k or (), chunk_size=extra.chunk_size
+    )
+    if extra.max_problems is not None and extra.max_problems < 1:
+        problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
+    if not names:
+        problems.append(f"benchmarks is missing; give some of {', '.join(BENCHMARKS)}.")
+    problems += check_benchmarks(names, files)
+    sets: list[ProblemSet] = []
+    for name in names:
+        file = files.get(name)
+        known = not check_benchmarks([name], {name: file} if file else {})
+        if known and (file or not problems):
+            try:
+                sets.append(
+                    load_benchmark(
+                        name,
+                        file=file,
+                        max_problems=extra.max_problems,
+                        max_bad_rows=args.run.max_bad_rows,
+                    )
+                )
+            except SeedSetError as error:
+                problems.append(str(error))
+    return sets, problems
+
+
+def _settings(prepared: Prepared) -> dict[str, dict[str, Any]]:
+    return {
+        each.name: settings_of(
+            prepared.args.config,
+            prepared.inputs.tokenizer,
+            each,
+            model=prepared.model,
+            num_samples=prepared.args.extra.num_samples,
+            chunk_size=prepared.args.extra.chunk_size,
+        )
+        for each in prepared.sets
+    }
+
+
+def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> list[str]:
+    """Name the problems that leave no room for a completion in the model's context."""
+    if inputs.context is None:
+        return []
+    room = inputs.context - args.config.max_completion_length
+    style, problems = args.config.style, problem_set.problems
+    chats = [rollout_messages(problem.instruction, style) for problem in problems]
+    long = [
+        f"row {problem.row}: {length:,} tokens."
+        for problem, length in zip(problems, inputs.count_prompt_tokens(chats, args), strict=True)
+        if length > room
+    ]
+    if not long:
+        return []
+    return [
+        f"{problem_set.name} has {count_of(len(long), 'prompt')} that with max_completion_length="
+        f"{args.config.max_completion_length} exceed the model's {inputs.context} tokens; lower "
+        f"it:\n{examples(long)}"
+    ]
+
+
+def _identity(args: Arguments) -> dict[str, Any]:
+    """Say which weights are measured; of a folder also which files, by size and time."""
+    from serl_trl.cli.build import adapter_config, model_path
+
+    model, adapter = args.model, adapter_config(args)
+    identity = {
+        "name": model.model_name_or_path,
+        "revision": model.model_revision,
+        "files": _stamp(model_path(args)),
+        "dtype": model.dtype,
+        "load_in_4bit": model.load_in_4bit,
+        "load_in_8bit": model.load_in_8bit,
+    }
+    if adapter:
+        base = str(adapter.base_model_name_or_path)
+        identity["base"] = {"name": base, "revision": adapter.revision, "files": _stamp(base)}
+    return identity
+
+
+def _stamp(path: str) -> str | None:
+    """Return a mark of the model files in a folder, by size and time; of a Hub id `None`."""
+    if not is_local_path(path):
+        return None
+    kept = (".safetensors", ".bin", ".json")
+    files = sorted(file for file in Path(path).iterdir() if file.suffix in kept)
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+
+
+def _evaluate(prepared: Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
+    """Load the model, measure, write; `last` also ends the process group."""
+    from accelerate import PartialState
+
+    from serl_trl.cli.build import build_trainer, set_aside
+
+    for problem_set in prepared.sets:
+        for warning in problem_set.warnings:
+            out.print(Text(visible(warning), "yellow"))
+    extra = prepared.args.extra
+    if prepared.args.run.overwrite:
+        if is_main_process() and (moved := set_aside(prepared.folder)):
+            say(out, f"the earlier results were moved to {moved}")
+        # No other process may write to the folder while it is being moved.
+        PartialState().wait_for_everyone()
+    trainer = build_trainer(prepared.args, prepared.inputs)
+    measured = evaluate_benchmarks(
+        trainer,
+        prepared.sets,
+        output_dir=prepared.folder,
+        num_samples=extra.num_samples,
+        ks=extra.k or (),
+        chunk_size=extra.chunk_size,
+        model=prepared.model,
+    )
+    if is_main_process():
+        write_hub_results(prepared.folder)
+    # A process that leaves while another still talks to it can abort in gloo's threads.
+    trainer.accelerator.wait_for_everyone()
+    if last:
+        trainer.end()
+    del trainer
+    # The next model needs the memory.
+    gc.collect()
+    return measured
+
+
+def _table(measured: dict[str, Measurement]) -> Table:
+    table = Table("benchmark", "problems", "figure", "mean", "95 % interval")
+    for name, measurement in measured.items():
+        head = [name, f"{len(measurement.problems):,}"]
+        for figure, each in measurement.intervals().items():
+            table.add_row(*head, figure, f"{each.mean:.3f}", Text(each.bounds()))
+            head = ["", ""]
+    return table
+
+
+# Two models.
+
+
+def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
+    sides = first.compare or []
+    if len(sides) != 2:
+        return report_problems(
+            "eval", [f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."]
+        )
+    folders = [_folder_of(side) for side in sides]
+    problems: list[str] = []
+    prepared: list[Prepared] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        args = None
+        if None not in folders:
+            args = _parse(argv, first, scratch, model=SANDBOX, here=False)
+        for side, folder in zip(sides, folders, strict=True):
+            if folder is None:
+                try:
+                    prepared.append(_prepare(argv, first, scratch, model=side))
+                except SeRLConfigError as error:
+                    problems += [text for text in error.problems if text not in problems]
+        if problems:
+            return report_problems("eval", problems)
+        found = iter(prepared)
+        for number, folder in enumerate(folders):
+            if folder is None:
+                each = next(found)
+                args, folders[number] = each.args, each.folder
+                _evaluate(each, out, last=each is prepared[-1])
+    if not is_main_process():
+        return OK
+    assert args is not None, "parsed for the folders, or for a model"
+    base, trained = (folder for folder in folders if folder is not None)
+    target = Path(first.output_dir).expanduser() if first.output_dir else trained
+    ks = args.extra.k or ()
+    try:
+        found = [_only(folder, read_evaluation(folder, ks=ks), args) for folder in (base, trained)]
+        comparisons = compare(*found)
+    except ValueError as error:
+        return report_problems("eval", str(error).split("\n"))
+    target.mkdir(parents=True, exist_ok=True)
+    record = as_record(sides[0], sides[1], comparisons)
+    files = Folder(target)
+    files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
+    files.write("comparison.md", as_markdown(sides[0], sides[1], comparisons))
+    published = write_hub_results(trained)
+    out.print(_comparison_table(comparisons))
+    say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
+    for path in published:
+        say(out, f"for the model's page on the Hub: {path}")
+    write_json(args.run.json, record)
+    return OK
+
+
+def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[str, Evaluated]:
+    """Return the benchmarks that were asked for, or all where none was.
+
+    Raises `ValueError` for one that the folder does not hold.
+    """
+    names = _names(args) or list(held)
+    if missing := [name for name in names if name not in held]:
+        raise ValueError(
+            f"benchmarks={visible(','.join(missing))}: {folder} holds only {list_names(held)}; "
+            "evaluate what is missing."
+        )
+    return {name: held[name] for name in names}
+
+
+def _folder_of(side: str) -> Path | None:
+    """Return the evaluation folder that `side` names, or `None`: it is a model."""
+    folder = Path(side).expanduser()
+    return folder if (folder / SUMMARY).is_file() else None
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    table = Table("benchmark", "figure", "base", "trained", "difference, 95 % paired", "w/l/t")
+    for each in comparisons:
+        name = each.benchmark
+        for row in each.differences:
+            table.add_row(
+                name,
+                label(row.figure),
+                f"{row.base:.3f}",
+                f"{row.trained:.3f}",
+                Text(shown(row.difference)),
+                f"{row.wins}/{row.losses}/{row.ties}",
+            )
+            name = ""
+        for answer, found in (("greedy", each.greedy), ("majority", each.majority)):
+            if found:
+                table.add_row(
+                    "",
+                    f"McNemar, {answer}",
+                    f"only {found.only_base}",
+                    f"only {found.only_trained}",
+                    f"p = {found.p_value:.3g}",
+                    "",
+                )
+    return table
+
+
+# Another tool.
+
+
+def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
+    """Print the lm-eval command that measures about the same by other code."""
+    from serl_trl.cli.build import adapter_config, model_path
+
+    with tempfile.TemporaryDirectory() as scratch:
+        args = _parse(argv, first, scratch, here=False)
+    names = _names(args)
+    problems = check_benchmarks(names, {})
+    if not problems and not any(BENCHMARKS[name].lm_eval for name in names):
+        known = [name for name, each in BENCHMARKS.items() if each.lm_eval]
+        problems.append(
+            f"benchmarks={visible(','.join(names))}: lm-eval measures none of them; it knows "
+            f"{', '.join(known)}."
+        )
+    if problems:
+        return report_problems("eval", problems)
+    tasks = [task for name in names if (task := BENCHMARKS[name].lm_eval)]
+    model, path, adapter = args.model, model_path(args), adapter_config(args)
+    revision = adapter.revision if adapter else model.model_revision
+    model_args = {"pretrained": adapter.base_model_name_or_path if adapter else path}
+    if adapter and args.config.use_vllm:
+        model_args |= {"lora_local_path": path, "max_lora_rank": getattr(adapter, "r", 16)}
+    elif adapter:
+        model_args["peft"] = path
+    model_args["dtype"] = model.dtype or "auto"
+    if revision not in (None, "main"):
+        model_args["revision"] = revision
+    unsaid = [f"lm-eval has no task like {name}" for name in names if not BENCHMARKS[name].lm_eval]
+    if model.load_in_4bit or model.load_in_8bit:
+        unsaid.append("with transformers 5 lm-eval loads no 4-bit or 8-bit weights: expect a gap")
+    if args.config.prompt_style == "chat":
+        kwargs = args.config.chat_template_kwargs or {}
+        assert not isinstance(kwargs, str), "the config reads JSON"
+        if "enable_thinking" in kwargs:
+            model_args["enable_thinking"] = kwargs["enable_thinking"]
+        if others := kwargs.keys() - {"enable_thinking"}:
+            unsaid.append(f"chat_template_kwargs not passed on: {list_names(others)}")
+    command = ["lm_eval", "--model", "vllm" if args.config.use_vllm else "hf"]
+    command += ["--model_args", ",".join(f"{name}={value}" for name, value in model_args.items())]
+    # Its own default cuts an answer off after 256 tokens, and shows some tasks worked examples.
+    most = args.config.max_completion_length
+    command += ["--tasks", ",".join(tasks), "--num_fewshot", "0"]
+    command += ["--gen_kwargs", f"do_sample=False,temperature=0,max_gen_toks={most}"]
+    command += ["--batch_size", "auto", "--seed", str(args.config.seed)]
+    if args.config.prompt_style == "chat":
+        command.append("--apply_chat_template")
+    folder = first.output_dir or str(default_folder(str(args.model.model_name_or_path)))
+    command += ["--output_path", str(Path(folder) / "lm-eval"), "--log_samples"]
+    say(out, visible(shlex.join(command)))
+    for text in unsaid:
+        say(Console(stderr=True), text)
+    return OK

@@ -1,0 +1,331 @@
+"""`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from serl_trl.cli.checks import SANDBOX, batch_problems, is_local_path, model_location
+from serl_trl.cli.parser import SeRLConfigError, SeRLParser
+from serl_trl.common.console import OK, say, write_json
+from serl_trl.common.options import option
+from serl_trl.common.processes import num_processes
+from serl_trl.common.text import one_line, visible
+from serl_trl.plan.estimate import (
+    GIB,
+    GPUS,
+    TIGHT,
+    Layout,
+    count_steps,
+    estimate_memory,
+    estimate_step,
+    find_knobs,
+    find_notes,
+    gpu_bytes,
+    rows_at_once,
+    trained_parameters,
+)
+from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
+
+
+@dataclass
+class PlanOptions:
+    """What `serl plan` takes beside the options of a run."""
+
+    gpu: str | None = option(
+        None,
+        f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
+        "GPU that is found.",
+    )
+    num_gpus: int | None = option(
+        None, "GPUs that train, at least 1; by default those of accelerate_config."
+    )
+    accelerate_config: str | None = option(
+        None, "File for accelerate launch, such as one in configs/."
+    )
+    tokens_per_s: float | None = option(None, "Tokens that all GPUs together sample in a second.")
+    update_tokens_per_s: float | None = option(
+        None, "Tokens that all GPUs together train on in a second, both passes."
+    )
+    kept_ratio: float = option(
+        0.5, "Share of groups that the band keeps, in (0, 1]; a run logs its own."
+    )
+
+
+def run(argv: Sequence[str], out: Console) -> int:
+    """Estimate the run that `argv` and its config describe, and print the estimate."""
+    values = SeRLParser(prog="serl plan", extra=PlanOptions).read_values(argv)
+    if problems := _option_problems(values):
+        raise SeRLConfigError(problems)
+    layout = _find_layout(values)
+    if problems := list(batch_problems(values, processes=layout.num_gpus)):
+        raise SeRLConfigError(problems)
+    shape = find_shape(values)
+    gpu, gpu_name = _find_gpu(values)
+    report = make_report(values, shape, layout, gpu=gpu, gpu_name=gpu_name)
+    _show(report, out)
+    write_json(values["json"], report)
+    return OK
+
+
+def find_shape(values: Mapping[str, Any]) -> ModelShape:
+    """Return the sizes of the model: from the table, else from its config in a folder or the Hub.
+
+    Raises `SeRLConfigError` when neither is to be had.
+    """
+    from transformers import AutoConfig
+
+    name = values["model_name_or_path"]
+    if name in SHAPES and not is_local_path(name):
+        return SHAPES[name]
+    try:
+        return shape_of_config(
+            AutoConfig.from_pretrained(
+                model_location(name),
+                revision=values["model_revision"],
+                trust_remote_code=values["trust_remote_code"],
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise SeRLConfigError(
+            [
+                f"model_name_or_path={visible(name)}: the sizes of this model are unknown here, "
+                f"and its config cannot be read: {one_line(error)}. Sizes that need no Hub: "
+                f"{', '.join(SHAPES)}."
+            ]
+        ) from error
+
+
+def make_report(
+    values: Mapping[str, Any],
+    shape: ModelShape,
+    layout: Layout,
+    *,
+    gpu: float | None,
+    gpu_name: str | None,
+) -> dict[str, Any]:
+    """Return the estimate as plain numbers; memory in GiB per GPU, times in seconds."""
+    memory = estimate_memory(values, shape, layout, gpu=gpu)
+    steps = count_steps(values, layout)
+    step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
+    parts = ("weights", "optimizer", "reference", "gradients", "activations", "kv_cache")
+    parts += ("sampling", "engine", "overhead", "sampling_peak", "updating_peak")
+    seconds = {
+        "sampling": _seconds(step.sampled_tokens, values["tokens_per_s"]),
+        "updating": _seconds(
+            step.trained_tokens,
+            values["update_tokens_per_s"],
+        ),
+    }
+    known = [value for value in seconds.values() if value is not None]
+    return {
+        "model": values["model_name_or_path"],
+        "num_parameters": shape.num_parameters,
+        "num_trained_parameters": trained_parameters(values, shape),
+        "num_gpus": layout.num_gpus,
+        "sharding": layout.sharding,
+        "gpu": gpu_name,
+        "gpu_gib": None if gpu is None else gpu / GIB,
+        "memory_gib": {name: getattr(memory, name) / GIB for name in parts},
+        "peak_gib": memory.peak / GIB,
+        "verdict": verdict(memory.peak, gpu),
+        "fits": None if gpu is None else memory.peak <= gpu,
+        "knobs": []
+        if gpu is None
+        else [
+            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= gpu}
+            for knob in find_knobs(values, shape, layout, gpu=gpu)
+        ],
+        "rows_sampled_at_once": rows_at_once(values),
+        "prompts_per_step": step.prompts,
+        "rollouts_per_step": step.rollouts,
+        "max_trained_tokens_per_step": step.trained_tokens,
+        "max_sampled_tokens_per_step": step.sampled_tokens,
+        "num_steps": steps,
+        "step_s": seconds,
+        "run_h": sum(known) * steps / 3600 if known else None,
+        "notes": find_notes(values, shape, layout, gpu=gpu),
+        "skipped": _skipped(values),
+    }
+
+
+def verdict(peak: float, gpu: float | None) -> str:
+    """Return whether `peak` bytes fit a GPU: yes, tight, no, or unknown without a GPU.
+
+    Tight is what an estimate that errs by a quarter may break: more than four fifths of the memory.
+    """
+    if gpu is None:
+        return "unknown"
+    if peak > gpu:
+        return "no"
+    return "tight" if peak > TIGHT * gpu else "yes"
+
+
+def _option_problems(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name in ("num_gpus", "tokens_per_s", "update_tokens_per_s"):
+        value = values[name]
+        if value is not None and not (value >= 1 if name == "num_gpus" else value > 0):
+            problems.append(f"{name}={value:g} must be positive; leave it out where unknown.")
+    if not 0 < values["kept_ratio"] <= 1:
+        problems.append(f"kept_ratio={values['kept_ratio']:g} must lie in (0, 1]; 0.5 is usual.")
+    if values["gpu"] is not None:
+        try:
+            gpu_bytes(values["gpu"])
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _find_layout(values: Mapping[str, Any]) -> Layout:
+    config = _read_launch(values["accelerate_config"])
+    if config is None:
+        return Layout(values["num_gpus"] or num_processes())
+    sharding = "none"
+    if stage := (config.deepspeed_config or {}).get("zero_stage"):
+        sharding = "zero3" if stage == 3 else "zero2"
+    elif config.fsdp_config:
+        sharding = "fsdp2"
+    return Layout(values["num_gpus"] or config.num_processes, sharding)
+
+
+def _read_launch(path: str | None) -> Any:
+    """Return what a file for accelerate launch says, or `None` without one."""
+    if path is None:
+        return None
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        return load_config_from_file(str(Path(path).expanduser()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SeRLConfigError(
+            [f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."]
+        ) from error
+
+
+def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    if values["gpu"] is not None:
+        return gpu_bytes(values["gpu"]), values["gpu"]
+    import torch
+
+    if not torch.cuda.is_available():
+        return None, None
+    found = torch.cuda.get_device_properties(0)
+    return float(found.total_memory), found.name
+
+
+def _seconds(tokens: int, per_second: float | None) -> float | None:
+    return None if per_second is None else tokens / per_second
+
+
+def _skipped(values: Mapping[str, Any]) -> list[str]:
+    """What a plan does not look at, because it may lie on the Hub."""
+    skipped = ["tokenizer: an instruction counts as max_instruction_tokens"]
+    skipped += [
+        f"{name}: {visible(values[name])} is not read"
+        for name in ("seed_set", "probe_set")
+        if values[name] and values[name] != SANDBOX and not Path(values[name]).exists()
+    ]
+    return skipped + _skipped_of_launch(_read_launch(values["accelerate_config"]))
+
+
+def _skipped_of_launch(config: Any) -> list[str]:
+    deepspeed, fsdp = (
+        getattr(config, name, None) or {} for name in ("deepspeed_config", "fsdp_config")
+    )
+    moved = [
+        name
+        for name in ("offload_optimizer_device", "offload_param_device")
+        if deepspeed.get(name) not in (None, "none")
+    ]
+    moved += ["fsdp_offload_params"] if fsdp.get("fsdp_offload_params") else []
+    skipped = [
+        f"{name}: what is moved to the CPU is counted as if it stayed on the GPU" for name in moved
+    ]
+    if "deepspeed_config_file" in deepspeed:
+        skipped.append("deepspeed_config_file: is not read; sharding none is assumed")
+    return skipped
+
+
+# Showing.
+
+
+def _show(report: Mapping[str, Any], out: Console) -> None:
+    def line(label: str, text: str) -> None:
+        say(out, f"{label:<24}  {text}")
+
+    trained = report["num_trained_parameters"] / report["num_parameters"]
+    size = f"{report['num_parameters'] / 1e9:.2f} G parameters"
+    line("model_name_or_path", f"{visible(report['model'])}, {size}")
+    line("trained", f"{report['num_trained_parameters'] / 1e6:,.1f} M, {trained:.1%}")
+    line("num_gpus", f"{report['num_gpus']}, sharding {report['sharding']}")
+    say(out, "memory per GPU, GiB, estimated")
+    for name, value in report["memory_gib"].items():
+        if value:
+            say(out, f"  {_LABELS[name]:<44}{value:8.1f}")
+    if report["gpu"] is None:
+        line("fits", "unknown: no GPU was found; name one with --gpu 24gb")
+    else:
+        said = report["verdict"]
+        text = f"{report['peak_gib']:.1f} of {report['gpu_gib']:.1f} GiB of {report['gpu']}"
+        text += "; the estimate may err by a quarter" if said == "tight" else ""
+        out.print(f"{'fits':<24}  {said}: {visible(text)}", style=_STYLES[said], soft_wrap=True)
+    for number, knob in enumerate(report["knobs"], start=1):
+        label = "to change, in this order" if number == 1 else ""
+        verdict = ", fits" if knob["fits"] else ""
+        line(label, f"{number}. {_knob_text(knob['changes'])}: {knob['peak_gib']:.1f} GiB{verdict}")
+    if report["fits"] is False and not any(knob["fits"] for knob in report["knobs"]):
+        line("", "that is not enough: take a smaller model or a larger GPU")
+    line(
+        "per step", f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts"
+    )
+    line(
+        "tokens per step, at most",
+        f"{report['max_sampled_tokens_per_step']:,} sampled, "
+        f"{report['max_trained_tokens_per_step']:,} trained on",
+    )
+    line("max_steps", f"{report['num_steps']:,}")
+    _show_time(report, line)
+    for name in ("notes", "skipped"):
+        for text in report[name]:
+            line(name, visible(text))
+
+
+def _show_time(report: Mapping[str, Any], line: Any) -> None:
+    known = {name: value for name, value in report["step_s"].items() if value is not None}
+    if not known:
+        line("time", "unknown: give --tokens_per_s and --update_tokens_per_s")
+        return
+    parts = ", ".join(f"{name} {value:,.0f} s" for name, value in known.items())
+    missing = [name for name in report["step_s"] if name not in known]
+    rest = f"; {missing[0]} not counted" if missing else ""
+    line("time per step, at most", f"{parts}{rest}; the run {report['run_h']:,.1f} h")
+
+
+def _knob_text(changes: Mapping[str, Any]) -> str:
+    shown = []
+    for name, value in changes.items():
+        if name == "sharding":
+            shown.append(f"--accelerate_config configs/accelerate/{value}.yaml")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else value
+            shown.append(f"{name}: {' '.join(text) if isinstance(text, list) else text}")
+    return ", ".join(shown)
+
+
+_STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
+_LABELS = {
+    "weights": "weights",
+    "optimizer": "optimizer",
+    "reference": "reference model",
+    "gradients": "gradients (updating)",
+    "activations": "activations (updating)",
+    "kv_cache": "KV cache (sampling)",
+    "sampling": "first pass over prompts, logits (sampling)",
+    "engine": "vLLM, its weights and KV cache",
+    "overhead": "CUDA context, fragments",
+    "sampling_peak": "peak while sampling",
+    "updating_peak": "peak while updating",
+}

@@ -1,0 +1,57 @@
+"""What a config file may not say, because it lets somebody else's code run."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from serl_trl.common.plugin import installed_plugins, shown
+
+# Texts of `from_pretrained` that choose among what is there, and switches that let code run.
+_LOADING = {
+    "attn_implementation",
+    "device_map",
+    "dtype",
+    "revision",
+    "rope_parameters",
+    "rope_scaling",
+    "torch_dtype",
+    "variant",
+}
+_RUNS_CODE = {"trust_remote_code", "use_kernels", "use_safetensors", "weights_only", "token"}
+
+
+def only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a file asks for that runs code, which only whoever starts the run may allow.
+
+    `origins` says where each value comes from, flags as `--name`.
+    """
+    named = {
+        name: value for name, value in given.items() if not origins.get(name, "--").startswith("--")
+    }
+    if strange := sorted(set(named.get("plugins") or ()) - installed_plugins()):
+        packages = shown(" ".join(strange))
+        yield f"plugins={packages} would run that code. If you trust it, say --plugins {packages}."
+    if named.get("trust_remote_code"):
+        yield (
+            "trust_remote_code=True would run code from the model's repository. If you trust it, "
+            "say --trust_remote_code true."
+        )
+    kwargs = named.get("model_init_kwargs")
+    kwargs = kwargs if isinstance(kwargs, dict) else {}
+    for name in kwargs:
+        if not _only_numbers(name, kwargs[name]):
+            yield (
+                f"model_init_kwargs={{{shown(str(name))}: ...}} may run code or read other files, "
+                "so a config file cannot say it. If you want it, give --model_init_kwargs as JSON."
+            )
+    for kernel in (named.get("attn_implementation"), kwargs.get("attn_implementation")):
+        if isinstance(kernel, str) and "/" in kernel:
+            yield (
+                f"attn_implementation={shown(kernel)} would run code from the Hub. If you trust "
+                "it, say it as a flag."
+            )
+
+
+def _only_numbers(name: Any, value: Any) -> bool:
+    """Return whether an argument of `from_pretrained` only changes numbers of the model."""
+    plain = value is None or isinstance(value, int | float)
+    return name in _LOADING or (plain and name not in _RUNS_CODE)

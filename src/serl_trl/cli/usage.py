@@ -1,0 +1,152 @@
+"""What `serl --help` and `serl COMMAND --help` print; imports neither torch nor TRL.
+
+One line for an option: its first sentence. `--help_all` prints argparse's page, where the same
+options stand whole, before those of TRL and transformers.
+"""
+
+import importlib
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, fields
+from types import MappingProxyType
+from typing import Any
+
+from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "train": "train a model by self-play; the same as train.py under accelerate launch",
+        "check": "run every check of a config without loading weights, and say what it means",
+        "plan": "estimate memory, tokens and time, and what to change when it does not fit",
+        "propose": "write proposals with the untrained model, each with its fate, to look at first",
+        "demo": "train the built-in sandbox on the CPU and show it before and after",
+        "eval": "measure a model on benchmarks, or compare two: serl eval MODEL --benchmarks gsm8k",
+        "serve": "start the vLLM server that a config with vllm_mode: server samples from",
+        "env": "print versions, to copy into a report",
+        "report": "write one page about a run, or about two side by side: serl report RUN [RUN_B]",
+        "push": "send the model of a run with its card to the Hub: serl push RUN --dry_run",
+        "push-dataset": "send the instructions that a run wrote, with their fates: "
+        "serl push-dataset RUN",
+    }
+)
+
+USAGE = f"""\
+usage: serl COMMAND [--config FILE] [--option value ...]
+
+{"".join(f"  {name:<12}  {about}{chr(10)}" for name, about in COMMANDS.items())}
+serl COMMAND --help lists the options of a command. serl --version prints the version.
+"""
+
+HELP_ALL = ("--help_all", "--help-all")
+HELP = ("-h", "--help", *HELP_ALL)
+
+WIDTH = 100
+_NAME_WIDTH = 30
+_RUN = "Files and folders"
+_TRL = (
+    "model_name_or_path",
+    "output_dir",
+    "dtype",
+    "use_vllm",
+    "use_cpu",
+    "bf16",
+    "use_peft",
+    "learning_rate",
+    "max_steps",
+    "save_steps",
+    "report_to",
+    "push_to_hub",
+    "seed",
+)
+"""Options of TRL and transformers that nearly every run sets."""
+
+_OWN: Mapping[str, tuple[str, str]] = {
+    "propose": ("serl_trl.cli", "ProposeOptions"),
+    "plan": ("serl_trl.cli.commands.plan", "PlanOptions"),
+    "serve": ("serl_trl.cli.commands.serve", "ServeOptions"),
+    "eval": ("serl_trl.cli.commands.eval", "EvalOptions"),
+}
+# What a command reads of a run's options, where that is not all: titles, or names.
+_TITLES: Mapping[str, tuple[str, ...]] = {
+    "propose": (_RUN, "The proposer", "The filters", "Prompt texts"),
+}
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "plan": ("preset", "json"),
+    "serve": ("preset", "json"),
+    "eval": (
+        "max_completion_length",
+        "rollout_system",
+        "answer_instruction",
+        "max_bad_rows",
+        "overwrite",
+        "json",
+    ),
+}
+
+
+def own_options(command: str) -> Any:
+    """Return the dataclass of what `command` takes beside the options of a run, or `None`."""
+    if command not in _OWN:
+        return None
+    module, name = _OWN[command]
+    return getattr(importlib.import_module(module), name)
+
+
+def takes_run_options(command: str) -> bool:
+    """Return whether `command` reads the options of a run, from a file and from flags."""
+    return command in ("train", "check", "demo", *_OWN)
+
+
+def run_sections() -> dict[str, list[Field[Any]]]:
+    """Return the options of a run but TRL's under their titles, in the order of the config."""
+    title, sections = _RUN, {_RUN: list(fields(RunArguments))}
+    for item in fields(SelfPlayOptions):
+        title = HEADINGS.get(item.name, title)
+        sections.setdefault(title, []).append(item)
+    return sections
+
+
+def short_help(command: str) -> str:
+    """Return the page of a command that takes the options of a run: its own options first."""
+    own, about = own_options(command), COMMANDS[command]
+    sections = _sections_of(command)
+    first = "MODEL --benchmarks NAME,NAME" if command == "eval" else "--config FILE"
+    lines = [
+        f"usage: serl {command} {first} [--option value ...]",
+        f"{about[0].upper()}{about[1:]}.",
+        *(_section(f"Options of serl {command}", fields(own)) if own else ()),
+    ]
+    for title, items in sections.items():
+        lines += _section(title, items)
+    names = ", ".join(f"--{name}" for name in (_TRL[:6] if command in _NAMES else _TRL))
+    lines += textwrap.wrap(f"Of TRL and transformers, most used: {names}.", WIDTH)
+    lines.append("--config FILE is a YAML file with any of the options; flags win over it.")
+    if len(sections) < len(HEADINGS):
+        lines.append("The other options of a run: serl train --help")
+    lines.append(f"Every option, with its whole text: serl {command} --help_all")
+    return "\n".join(lines) + "\n"
+
+
+def _sections_of(command: str) -> dict[str, list[Field[Any]]]:
+    sections = run_sections()
+    if command in _NAMES:
+        known = {item.name: item for items in sections.values() for item in items}
+        return {"Of the options of a run": [known[name] for name in _NAMES[command]]}
+    return {title: sections[title] for title in _TITLES.get(command, sections)}
+
+
+def _section(title: str, items: Iterable[Field[Any]]) -> Iterator[str]:
+    yield f"{title}:"
+    yield from map(_line, items)
+
+
+def _line(item: Field[Any]) -> str:
+    names = ", ".join([f"--{item.name}", *item.metadata.get("aliases", ())])
+    text = item.metadata["help"].replace("%%", "%").split(". ")[0].rstrip(".")
+    choices = item.metadata.get("choices")
+    if choices:
+        text = f"one of {', '.join(choices)}"
+    if item.default is not None and (choices or not isinstance(item.default, str)):
+        text = f"[{str(item.default).lower()}] {text}"
+    room = WIDTH - _NAME_WIDTH - 2
+    return f"  {names:<{_NAME_WIDTH}}{textwrap.shorten(text, room, placeholder=' ...')}"

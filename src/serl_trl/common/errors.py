@@ -1,0 +1,21 @@
+"""What ends a command with a message in place of a traceback; importing it costs nothing."""
+
+from collections.abc import Sequence
+
+from serl_trl.common.text import redacted
+
+
+class SeRLConfigError(ValueError):
+    """Bad input to a run; `problems` holds one text for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(redacted(problem) for problem in problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NonFiniteError(RuntimeError):
+    """A loss, a gradient or a weight is NaN or infinite, and the run cannot go on with it."""
+
+
+class LogProbGapError(RuntimeError):
+    """The engine samples from other weights than the trainer trains."""

@@ -1,0 +1,137 @@
+"""Mathematical text as tokens: words, numbers, operators and LaTeX commands; templates; digests."""
+
+import hashlib
+import re
+
+from serl_trl.common.text import compose
+
+_PLAIN = re.compile(r"[a-z0-9]+")
+
+# A number keeps its decimals and thousands groups; a command keeps its case (\Delta is not \delta);
+# an apostrophe after a single letter is a derivative.
+_MATH = re.compile(
+    r"(?P<number>(?:(?<![\d,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?)"
+    r"|(?P<command>\\[A-Za-z]+)"
+    r"|(?P<word>[^\W\d_]+)"
+    r"|(?P<prime>(?<=[A-Za-z])'+(?![A-Za-z]))"
+    r"|(?P<bracket>[()\[\]{}])"
+    r"|(?P<operator>[-+*/^=<>!%|&~]|[^\w\s\\$,.;:?'\"`#@])"
+)
+
+_SUPERSCRIPTS = str.maketrans(
+    {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"⁻": "^-", "ⁿ": "^n"}
+)
+
+# Spelling variants of one command or sign; the right side is what is compared.
+_SAME = {
+    "\\dfrac": "\\frac",
+    "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
+    "\\leq": "\\le",
+    "\\leqslant": "\\le",
+    "≤": "\\le",
+    "\\geq": "\\ge",
+    "\\geqslant": "\\ge",
+    "≥": "\\ge",
+    "\\neq": "\\ne",
+    "≠": "\\ne",
+    "*": "\\times",
+    "\\cdot": "\\times",
+    "\\ast": "\\times",
+    "×": "\\times",
+    "·": "\\times",
+    "⋅": "\\times",
+    "\\div": "/",
+    "÷": "/",
+    "∕": "/",
+    "⁄": "/",
+    "−": "-",
+    "–": "-",
+    "‐": "-",
+    "‑": "-",
+    "\\lt": "<",
+    "\\gt": ">",
+    "\\prime": "'",
+    "′": "'",
+    "√": "\\sqrt",
+    "π": "\\pi",
+    "∞": "\\infty",
+    "°": "\\circ",
+    "\\degree": "\\circ",
+}
+
+# Layout only: it changes how a formula looks, not what it says.
+_LAYOUT = frozenset(
+    {"\\left", "\\right", "\\big", "\\Big", "\\bigg", "\\Bigg", "\\bigl", "\\bigr", "\\Bigl"}
+    | {"\\Bigr", "\\displaystyle", "\\textstyle", "\\quad", "\\qquad", "\\text", "\\textbf"}
+    | {"\\textit", "\\mathrm", "\\mathbf", "\\mathit", "\\operatorname", "\\limits", "\\hspace"}
+    | {"\\vspace", "\\hfill", "\\noindent", "\\bf", "\\rm", "\\it", "’", "‘", "“", "”", "…", "—"}
+)
+
+_NUMBER_WORDS = frozenset(
+    {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
+    | {"eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"}
+    | {"nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"}
+    | {"hundred", "thousand", "million"}
+)
+
+_BRACKETS = frozenset("()[]{}")
+_LONE_GROUP = re.compile(r"\{\s*(\\[A-Za-z]+|\d+|[A-Za-z])\s*\}")
+
+
+def plain_tokens(text: str) -> list[str]:
+    """Split `text` as the `rouge_score` package does without a stemmer: lower-cased [a-z0-9]+."""
+    return _PLAIN.findall(text.lower())
+
+
+def math_tokens(text: str) -> list[str]:
+    """Split `text` into words, numbers, operators and LaTeX commands, in their order.
+
+    Words are lower-cased, commands keep their case, thousands commas go, spelling variants of one
+    sign become one token; brackets and layout (dollar signs, `\\left`, fonts) are left out.
+    """
+    return [token for token in _tokens(text) if token not in _BRACKETS]
+
+
+def normal_form(text: str) -> str:
+    """Return what stays of `text` when case, white space and the spelling of signs do not count.
+
+    Unlike `math_tokens` it keeps brackets: (2+3)*4 is not 2+3*4.
+    """
+    return " ".join(_tokens(_LONE_GROUP.sub(r" \1 ", text)))
+
+
+def template(text: str) -> str:
+    """Return the normal form with every number masked: what texts share that differ in numbers.
+
+    Number words are numbers, and a run of numbers is one mask, so that a longer list of data is
+    still the same template.
+    """
+    masked: list[str] = []
+    for token in normal_form(text).split(" "):
+        if token[:1].isdecimal() or token in _NUMBER_WORDS:
+            if masked and masked[-1] == "#":
+                continue
+            token = "#"
+        masked.append(token)
+    return " ".join(masked)
+
+
+def digest(text: str) -> bytes:
+    """Return 16 bytes that stand for `text` in a set of known texts."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _tokens(text: str) -> list[str]:
+    text = compose(text.translate(_SUPERSCRIPTS), "NFKC")
+    tokens = []
+    for match in _MATH.finditer(text):
+        token = match.group()
+        if match.lastgroup == "number":
+            token = token.replace(",", "")
+        elif match.lastgroup == "word":
+            token = token.lower()
+        token = _SAME.get(token, token)
+        if token not in _LAYOUT:
+            tokens.append(token)
+    return tokens

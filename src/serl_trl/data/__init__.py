@@ -1,0 +1,1 @@
+"""Seed sets and the tables that they are read from."""

@@ -1,0 +1,342 @@
+"""Seed sets and probe sets: read strictly, every bad row named by its place, checked before use."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from serl_trl.answers.equality import AnswerKind
+from serl_trl.answers.golds import gold_text, read_gold
+from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.common.text import CONTROL, count_of, examples, list_names, near_matches
+from serl_trl.data.tables import MAX_ROW_BYTES, Row, SeedSetError, Table, open_table
+
+__all__ = ["SeedSet", "SeedSetError", "check_seed_set", "load_seed_set", "make_seed_set"]
+
+INSTRUCTION_COLUMNS = ("problem", "question", "instruction", "prompt", "text")
+CHAT_COLUMNS = ("messages", "conversations", "conversation", "chat")
+"""Columns that are looked for next; any column may hold a conversation in place of a text."""
+ANSWER_COLUMN = "answer"
+
+MAX_UNREAD_RATIO = 0.05
+"""A set of which a larger share of the gold answers cannot be read is refused."""
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """Instructions, and their answers where known, in the order of the source.
+
+    `fingerprint` is the SHA-256 of the instructions and answers, whatever file they came from.
+    `places` says where each row stands (`seeds.jsonl:17`), `warnings` what was passed over.
+    """
+
+    instructions: tuple[str, ...]
+    answers: tuple[str | None, ...]
+    fingerprint: str
+    source: str
+    places: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one mapping of "instruction" and "answer" per row."""
+        pairs = zip(self.instructions, self.answers, strict=True)
+        return [{"instruction": text, "answer": answer} for text, answer in pairs]
+
+
+def load_seed_set(
+    source: str | Path,
+    *,
+    split: str = "train",
+    config: str | None = None,
+    column: str | None = None,
+    answer_column: str | None = None,
+    require_answers: bool = False,
+    allow_duplicates: bool = False,
+    max_bad_rows: int = 0,
+) -> SeedSet:
+    """Read instructions from a file (.jsonl, .json, .csv, .parquet, .txt), folder or Hub dataset.
+
+    `split` belongs to folders and Hub datasets, `config` to the latter. Without `column` the first
+    of `INSTRUCTION_COLUMNS` or `CHAT_COLUMNS` that exists is taken, without `answer_column` the
+    column "answer" if there is one. Of a conversation the instruction is what its user says, who
+    must speak once. A .txt file holds one instruction per line. Texts are put into Unicode form
+    NFC, CRLF is made LF and white space at both ends removed; nothing else is changed. At most
+    `max_bad_rows` rows that cannot be used are passed over, and named in `warnings`.
+
+    Raises `SeedSetError` naming every bad row, or why there is none.
+    """
+    return read_table(
+        open_table(source, split=split, config=config),
+        column=column,
+        answer_column=answer_column,
+        require_answers=require_answers,
+        allow_duplicates=allow_duplicates,
+        max_bad_rows=max_bad_rows,
+    )
+
+
+def read_table(
+    table: Table,
+    *,
+    column: str | None = None,
+    answer_column: str | None = None,
+    require_answers: bool = False,
+    allow_duplicates: bool = False,
+    max_bad_rows: int = 0,
+) -> SeedSet:
+    """Read instructions from the rows of `table`, as `load_seed_set` does from a file."""
+    text_column = _find_column(table, column)
+    gold_column = _find_answer_column(table, answer_column, required=require_answers)
+    wanted = [name for name in (text_column, gold_column) if name is not None]
+    places: dict[str, str] = {}
+    entries: list[_Entry] = []
+    bad: list[str] = []
+    for row in table.read(wanted):
+        try:
+            text = _instruction(row, text_column)
+            answer = _answer(row, gold_column, required=require_answers)
+            if places.setdefault(text, row.place) != row.place and not allow_duplicates:
+                raise _BadRowError(f"repeats {places[text]}")
+        except _BadRowError as problem:
+            bad.append(f"{row.place}: {problem}.")
+        else:
+            entries.append(_Entry(text, answer, row.place))
+    if len(bad) > max_bad_rows:
+        raise SeedSetError(
+            f"{table.source} has {count_of(len(bad), 'bad row')}, allowed are max_bad_rows="
+            f"{max_bad_rows}:\n{examples(bad)}"
+        )
+    if not entries:
+        raise SeedSetError(f"{table.source} holds no instruction; give at least one row.")
+    return _seed_set(entries, table.source, [f"passed over {line}" for line in bad])
+
+
+def make_seed_set(rows: Iterable[Mapping[str, Any]], *, source: str) -> SeedSet:
+    """Build a seed set from rows of "instruction" and, where known, "answer", taken as they are."""
+    entries = [
+        _Entry(str(row["instruction"]), gold_text(row.get("answer")), f"{source} row {number}")
+        for number, row in enumerate(rows, start=1)
+    ]
+    return _seed_set(entries, source, [])
+
+
+def check_seed_set(
+    seed_set: SeedSet,
+    *,
+    num_shots: int,
+    max_tokens: int,
+    count_tokens: Callable[[str], int],
+    special_tokens: Sequence[str],
+) -> list[str]:
+    """Return one text per reason why `seed_set` cannot be trained from; empty when it can.
+
+    Every instruction must be at most `max_tokens` long and hold none of `special_tokens`, which
+    would end the user's turn inside the prompt.
+    """
+    problems = []
+    if len(seed_set) < num_shots:
+        problems.append(
+            f"{seed_set.source} has {count_of(len(seed_set), 'instruction')}, fewer than num_shots="
+            f"{num_shots}; add seeds or lower num_shots."
+        )
+    too_long, marked = [], []
+    tokens = sorted({token for token in special_tokens if token.strip()})
+    for place, text in zip(seed_set.places, seed_set.instructions, strict=True):
+        if (length := count_tokens(text)) > max_tokens:
+            too_long.append(f"{place}: {length:,} tokens.")
+        if held := [token for token in tokens if token in text]:
+            marked.append(f"{place}: holds {list_names(held)}.")
+    if too_long:
+        problems.append(
+            f"{seed_set.source} has {count_of(len(too_long), 'instruction')} longer than "
+            f"max_instruction_tokens={max_tokens}; shorten them or raise it:\n{examples(too_long)}"
+        )
+    if marked:
+        problems.append(
+            f"{seed_set.source} has {count_of(len(marked), 'instruction')} with special tokens of "
+            f"the tokenizer, which would break up the prompt; remove them:\n{examples(marked)}"
+        )
+    return problems
+
+
+@dataclass(frozen=True)
+class _Entry:
+    instruction: str
+    answer: str | None
+    place: str
+
+
+class _BadRowError(Exception):
+    """Why a row cannot be used."""
+
+
+def _instruction(row: Row, column: str) -> str:
+    value = _cell(row, column)
+    if isinstance(value, list):
+        value = _user_text(value, column)
+    text = _normalise(value, column)
+    if not text:
+        raise _BadRowError(f"{column!r} is empty")
+    return text
+
+
+def _user_text(messages: list[Any], column: str) -> Any:
+    """Return what the user says in a conversation, the way TRL or ShareGPT writes one."""
+    said = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise _BadRowError(f"{column!r} must be text or chat messages, not a list")
+        role = message.get("role", message.get("from"))
+        if role in ("user", "human"):
+            said.append(message.get("content", message.get("value")))
+    if len(said) != 1:
+        raise _BadRowError(
+            f"{column!r} holds {count_of(len(said), 'turn')} of the user; an instruction is one"
+        )
+    parts = said[0] if isinstance(said[0], list) else []
+    if any(not isinstance(part, dict) or part.get("type") != "text" for part in parts):
+        raise _BadRowError(f"{column!r} holds something else than text")
+    return "\n".join(str(part.get("text", "")) for part in parts) if parts else said[0]
+
+
+def _answer(row: Row, column: str | None, *, required: bool) -> str | None:
+    if column is None:
+        return None
+    value = _cell(row, column) if required else (row.values or {}).get(column)
+    try:
+        value = gold_text(value)
+    except ValueError as problem:
+        raise _BadRowError(f"{column!r}: {problem}") from None
+    text = None if value is None else _normalise(value, column)
+    if required and not text:
+        raise _BadRowError(f"{column!r} is empty")
+    return text or None
+
+
+def _cell(row: Row, column: str) -> Any:
+    if row.values is None:
+        raise _BadRowError(row.problem)
+    if column not in row.values:
+        raise _BadRowError(f"has no column {column!r}, only {list_names(row.values)}")
+    return row.values[column]
+
+
+def _normalise(value: Any, column: str) -> str:
+    if not isinstance(value, str):
+        raise _BadRowError(f"{column!r} must be text, not {type(value).__name__}")
+    if len(value) > MAX_ROW_BYTES:
+        raise _BadRowError(f"{column!r} is longer than {MAX_ROW_BYTES:,} characters")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(value[error.start])
+        raise _BadRowError(
+            f"{column!r} holds half a character, the surrogate U+{code:04X}"
+        ) from None
+    text = unicodedata.normalize("NFC", value).replace("\r\n", "\n").strip()
+    if control := CONTROL.search(text):
+        raise _BadRowError(f"{column!r} holds the control character U+{ord(control[0]):04X}")
+    return text
+
+
+def _find_column(table: Table, named: str | None) -> str:
+    candidates = INSTRUCTION_COLUMNS if named is None else (named,)
+    for name in candidates + (CHAT_COLUMNS if named is None else ()):
+        if name in table.columns:
+            return name
+    if named is not None:
+        raise SeedSetError(
+            f"{table.source} has no column {named!r}; it has {list_names(table.columns)}."
+            + near_matches(named, table.columns)
+        )
+    raise SeedSetError(
+        f"{table.source} has no column {', '.join(candidates[:-1])} or {candidates[-1]}; it has "
+        f"{list_names(table.columns)}. Name the one that holds the instructions."
+    )
+
+
+def _find_answer_column(table: Table, named: str | None, *, required: bool) -> str | None:
+    name = named or ANSWER_COLUMN
+    if name in table.columns:
+        return name
+    if named is None and not required:
+        return None
+    raise SeedSetError(
+        f"{table.source} has no column {name!r} for the answers; it has "
+        f"{list_names(table.columns)}.{near_matches(name, table.columns)}"
+    )
+
+
+_ORACLE = Role(
+    option="gold_oracle",
+    takes="a function from an instruction to its gold answer or None",
+    arguments=("",),
+    returns=(str,),
+)
+
+
+def find_oracle(text: str, plugins: Collection[str] = ()) -> Plugin:
+    """Return the function that gives gold answers, at a dotted path in a package of `plugins`.
+
+    Raises `ValueError` when there is none.
+    """
+    return find(text, _ORACLE, plugins)
+
+
+def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
+    """Return `seed_set` with the final answers in the place of its gold answers.
+
+    Gold answers that cannot be read are left out, and named in `warnings`. Raises `SeedSetError`
+    naming them when they are more than `MAX_UNREAD_RATIO` of all.
+    """
+    golds = [None if gold is None else read_gold(gold, kind) for gold in seed_set.answers]
+    unread = [
+        f"{place}: the answer {str(gold)[:80]!r} is none of kind {kind.name}."
+        for place, gold, read in zip(seed_set.places, seed_set.answers, golds, strict=True)
+        if gold is not None and read is None
+    ]
+    num_golds = sum(gold is not None for gold in seed_set.answers)
+    if len(unread) > MAX_UNREAD_RATIO * num_golds:
+        raise SeedSetError(
+            f"{seed_set.source}: {count_of(len(unread), 'gold answer')} of {num_golds:,} cannot be "
+            f"read as answer_kind={kind.name}, allowed are {MAX_UNREAD_RATIO:.0%}; choose the kind "
+            f"of these answers, correct them, or rename the column:\n{examples(unread)}"
+        )
+    passed = [f"took no gold answer from {line}" for line in unread]
+    return replace(seed_set, answers=tuple(golds), warnings=(*seed_set.warnings, *passed))
+
+
+def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:
+    """Return why gold answers cannot reward a run without an oracle, or nothing."""
+    if proposes:
+        return (
+            "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers new "
+            "instructions; give one, or set prompt_source to given."
+        )
+    missing = sum(answer is None for answer in seeds.answers)
+    if not missing:
+        return ""
+    return (
+        f"label_reward=gold needs an answer in every row; {seeds.source} lacks {missing} of "
+        f"{len(seeds)}."
+    )
+
+
+def _seed_set(entries: Sequence[_Entry], source: str, warnings: Sequence[str]) -> SeedSet:
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(json.dumps([entry.instruction, entry.answer]).encode("ascii") + b"\n")
+    return SeedSet(
+        instructions=tuple(entry.instruction for entry in entries),
+        answers=tuple(entry.answer for entry in entries),
+        fingerprint=digest.hexdigest(),
+        source=source,
+        places=tuple(entry.place for entry in entries),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,86 @@
+"""Keeps evaluation problems out of training: what overlaps a named evaluation set is refused."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from serl_trl.common.mathtext import normal_form, plain_tokens
+from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.filters.novelty import RougeLIndex
+
+_MIN_RUN = 6  # tokens of a normal form; a shorter run stands in many a problem
+
+
+class ContaminationGuard:
+    """Refuses copies of an evaluation problem, overlaps of `ngram` tokens in a row, and near texts.
+
+    Near means a ROUGE-L F1 above `max_rouge_l`, which sees the copies with other numbers; 1 leaves
+    it out. A copy is a text whose normal form is a problem's, however short. A problem of fewer
+    than `ngram` tokens is also found inside a longer text, when its normal form has six tokens or
+    more. `evaluation_sets` maps a set's name to its problems.
+    """
+
+    def __init__(
+        self,
+        evaluation_sets: Mapping[str, Sequence[str]],
+        *,
+        ngram: int,
+        max_rouge_l: float,
+    ) -> None:
+        self._ngram = ngram
+        self._rouge = RougeLIndex(max_rouge_l)
+        self._copies: dict[str, tuple[str, int]] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        self._runs: dict[str, tuple[str, int]] = {}
+        # The lengths of the short problems that begin with the same six tokens.
+        self._short: dict[str, set[int]] = {}
+        for name, problems in evaluation_sets.items():
+            for row, problem in enumerate(problems):
+                self._places.setdefault(problem, (name, row))
+                whole = normal_form(problem)
+                self._copies.setdefault(whole, (name, row))
+                self._rouge.add(problem)
+                tokens = plain_tokens(problem)
+                for words in _windows(tokens, ngram):
+                    self._runs.setdefault(words, (name, row))
+                run = whole.split()
+                if len(tokens) < ngram and len(run) >= _MIN_RUN:
+                    self._runs.setdefault(whole, (name, row))
+                    self._short.setdefault(" ".join(run[:_MIN_RUN]), set()).add(len(run))
+
+    def __len__(self) -> int:
+        return len(self._rouge)
+
+    def judge(self, text: str) -> Verdict:
+        """Refuse what overlaps; the detail names the set, its row from 0, and what they share."""
+        whole = normal_form(text)
+        if copied := self._copies.get(whole):
+            name, row = copied
+            return Verdict(
+                False, "contamination", {"evaluation_set": name, "row": row, "rouge_l": 1.0}
+            )
+        for words in self._may_be_shared(text, whole.split()):
+            if words in self._runs:
+                name, row = self._runs[words]
+                return Verdict(
+                    False, "contamination", {"evaluation_set": name, "row": row, "shared": words}
+                )
+        if self._rouge.is_novel(text):
+            return KEEP
+        nearest = self._rouge.nearest(text)
+        assert nearest is not None, "a text that is not novel has a nearest one"
+        name, row = self._places[nearest.text]
+        detail = {"evaluation_set": name, "row": row, "rouge_l": nearest.score}
+        return Verdict(False, "contamination", detail)
+
+    def _may_be_shared(self, text: str, normal: Sequence[str]) -> Iterator[str]:
+        """Yield the runs of `text` that are looked up; those of its normal form only if need be."""
+        yield from _windows(plain_tokens(text), self._ngram)
+        if not self._short:
+            return
+        for start, words in enumerate(_windows(normal, _MIN_RUN)):
+            for length in self._short.get(words, ()):
+                yield " ".join(normal[start : start + length])
+
+
+def _windows(tokens: Sequence[str], length: int) -> list[str]:
+    starts = range(len(tokens) - length + 1)
+    return [" ".join(tokens[start : start + length]) for start in starts]

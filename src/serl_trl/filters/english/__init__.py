@@ -1,0 +1,1 @@
+"""Filters that read English: quality, pictures that are missing, answers given away."""

@@ -1,0 +1,234 @@
+"""Which proposals become instructions: quality first, then contamination, then novelty.
+
+A filter is a function from a text to a `Verdict`; filters are chosen by name or handed over as
+functions, and `find_filters` reads the dotted paths of an option. The order is that of the names,
+so the cheap ones come first.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+from serl_trl.common.plugin import Plugin, Role, find, split, split_list
+from serl_trl.common.text import one_line
+from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.filters.contamination import ContaminationGuard
+from serl_trl.filters.embeddings import Encoder, load_encoder
+from serl_trl.filters.english.leaks import check_answer_leak
+from serl_trl.filters.english.pictures import check_figure
+from serl_trl.filters.english.quality import (
+    check_language,
+    check_length,
+    check_model_talk,
+    check_one_question,
+    check_paper_length,
+    check_paper_program,
+    check_paper_start,
+    check_paper_words,
+    check_program,
+    check_question,
+    check_special_tokens,
+    check_tokens,
+)
+from serl_trl.filters.novelty import NoveltyRule
+
+__all__ = [
+    "MAX_CHARS",
+    "ProposalFilter",
+    "TextFilter",
+    "Verdict",
+    "default_filters",
+    "filter_names",
+    "paper_filters",
+]
+
+TextFilter = Callable[[str], Verdict]
+
+MAX_CHARS = 20_000
+"""A longer text is refused for its length before any filter reads it."""
+
+NOVELTY_SCOPES = ("pool", "seeds_and_pending")
+
+_FILTERS: dict[str, Callable[..., Verdict]] = {
+    "length": check_length,
+    "special_tokens": check_special_tokens,
+    "question": check_question,
+    "one_question": check_one_question,
+    "figure": check_figure,
+    "program": check_program,
+    "answer_leak": check_answer_leak,
+    "model_talk": check_model_talk,
+    "language": check_language,
+    "tokens": check_tokens,
+    "paper_length": check_paper_length,
+    "paper_words": check_paper_words,
+    "paper_program": check_paper_program,
+    "paper_start": check_paper_start,
+}
+
+paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
+"""The paper's rules, and the token limit, without which a proposal may not fit the model."""
+
+default_filters = tuple(name for name in _FILTERS if not name.startswith("paper_"))
+"""Every filter that is not one of the paper's rules."""
+
+_ROLE = Role(
+    option="proposal_filters",
+    takes="a function from a text to a Verdict",
+    known=_FILTERS,
+    arguments=("",),
+    returns=(Verdict,),
+)
+
+
+def filter_names() -> tuple[str, ...]:
+    """Return the names of the built-in filters, in the order in which the default applies them."""
+    return tuple(_FILTERS)
+
+
+class ProposalFilter:
+    """Judges proposals one by one, and knows every text they must differ from.
+
+    `novelty_scope` "pool" compares with the seeds and everything admitted; "seeds_and_pending" is
+    the paper's: the seeds, and what was admitted since `forget_pending`.
+
+    `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
+    (or 0) as `max_rouge_l` or `max_per_template` switches that rule off. `embedding` is the path or
+    id of a sentence-transformers model, or an `Encoder`. `contamination` maps the name of an
+    evaluation set to its problems.
+
+    Raises `ValueError` for an unknown name, scope or rule.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[str] = (),
+        *,
+        names: Sequence[str | TextFilter] = default_filters,
+        min_words: int = 4,
+        max_words: int = 150,
+        max_tokens: int | None = None,
+        count_tokens: Callable[[str], int] | None = None,
+        special_tokens: Sequence[str] = (),
+        max_rouge_l: float | None = 0.7,
+        novelty: str = "math",
+        novelty_scope: str = "pool",
+        max_per_template: int | None = 3,
+        embedding: str | Encoder | None = None,
+        max_cosine: float = 0.92,
+        contamination: Mapping[str, Sequence[str]] | None = None,
+        contamination_ngram: int = 13,
+        max_contamination_rouge_l: float = 0.7,
+    ) -> None:
+        if novelty_scope not in NOVELTY_SCOPES:
+            raise ValueError(
+                f"novelty_scope={novelty_scope} is unknown; choose one of "
+                f"{', '.join(NOVELTY_SCOPES)}."
+            )
+        self._scope = novelty_scope
+        words = {"min_words": min_words, "max_words": max_words}
+        options: dict[str, dict[str, object] | None] = {
+            "length": words,
+            "paper_length": words,
+            "special_tokens": {"special_tokens": tuple(special_tokens)},
+            "tokens": {"max_tokens": max_tokens, "count_tokens": count_tokens}
+            if max_tokens and count_tokens
+            else None,
+        }
+        bound = [_bind(name, options) for name in names]
+        self._checks = [check for check in bound if check is not None]
+        self._guard = ContaminationGuard(
+            contamination or {}, ngram=contamination_ngram, max_rouge_l=max_contamination_rouge_l
+        )
+        self._novelty = NoveltyRule(
+            kind=novelty,
+            max_rouge_l=max_rouge_l,
+            max_per_template=max_per_template,
+            encode=load_encoder(embedding) if isinstance(embedding, str) else embedding,
+            max_cosine=max_cosine,
+        )
+        self.reset_to(seeds)
+
+    def overlap(self, text: str) -> Verdict:
+        """Say whether `text` overlaps an evaluation set; the seeds are looked at with it too."""
+        return self._guard.judge(text) if len(self._guard) else KEEP
+
+    def judge(self, text: str) -> Verdict:
+        """Say whether `text` may become an instruction; nothing is remembered.
+
+        The detail of a kept text names its nearest known text and their score.
+        """
+        if len(text) > MAX_CHARS:
+            return Verdict(False, "length", {"num_chars": len(text)})
+        for check in self._checks:
+            verdict = check(text)
+            if not verdict.keep:
+                return verdict
+        verdict = self.overlap(text)
+        if not verdict.keep:
+            return verdict
+        return self._novelty.judge(text)
+
+    def admit(self, text: str) -> None:
+        """Make `text` known: it was accepted and waits to be rolled out."""
+        self._admitted.append(text)
+        self._novelty.add([text])
+
+    def forget_pending(self, still_waiting: Sequence[str] = ()) -> None:
+        """In scope "seeds_and_pending", know the seeds and `still_waiting` alone; else nothing."""
+        if self._scope == "seeds_and_pending" and self._admitted:
+            self.reset_to(self._seeds)
+            for text in still_waiting:
+                self.admit(text)
+
+    def reset_to(self, seeds: Sequence[str]) -> None:
+        """Know `seeds` and nothing else: the start of a run, or of an iteration."""
+        self._seeds = list(seeds)
+        self._admitted: list[str] = []
+        self._novelty.clear()
+        self._novelty.add(self._seeds)
+
+    def state_dict(self) -> dict:
+        """Return what `load_state_dict` restores: the seeds, and what was admitted since."""
+        return {"seeds": list(self._seeds), "admitted": list(self._admitted)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Know exactly what the filter knew that gave `state`; options are not part of it."""
+        self.reset_to(state["seeds"])
+        for text in state["admitted"]:
+            # One by one, as they came: in a batch an encoder gives other last digits.
+            self.admit(text)
+
+
+def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin]:
+    """Return the filters that an option names, those of the user before they are made.
+
+    `names` is "default", "paper" or a list with commas. Raises `ValueError` for a name that is
+    none, or a dotted path without a filter in one of the packages `plugins`.
+    """
+    presets = {"default": default_filters, "paper": paper_filters}
+    found: list[str | Plugin] = []
+    for text in presets.get(names) or split_list(names):
+        name, _ = split(text, _ROLE)
+        found.append(text if name in _FILTERS else find(text, _ROLE, plugins))
+    return found
+
+
+def _bind(
+    filter_: str | TextFilter, options: Mapping[str, dict[str, object] | None]
+) -> TextFilter | None:
+    """Return the filter of that name with its options; `None` when it has nothing to check."""
+    if not isinstance(filter_, str):
+        return filter_
+    name, own = split(filter_, _ROLE)
+    if name not in _FILTERS:
+        return find(filter_, _ROLE).make()
+    given = options.get(name, {})
+    if given is None:
+        return None
+    values = {**given, **(own or {})}
+    try:
+        inspect.signature(_FILTERS[name]).bind("", **values)
+    except TypeError as error:
+        raise _ROLE.refuse(filter_, f"cannot be made: {one_line(error)}.") from error
+    return partial(_FILTERS[name], **values)

@@ -1,0 +1,1 @@
+"""One refill of a generation batch: propose, filter, roll out, vote, judge."""

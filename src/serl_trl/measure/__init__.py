@@ -1,0 +1,1 @@
+"""A model measured against gold answers, and two measurements compared."""

@@ -1,0 +1,247 @@
+"""Two evaluations of the same problems, side by side: differences, intervals, exact tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import comb
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from serl_trl import __version__
+from serl_trl.common.folder import Folder
+from serl_trl.common.text import visible
+from serl_trl.measure.benchmarks import BENCHMARKS
+from serl_trl.measure.figures import Interval, Measurement, bootstrap, majority_right
+from serl_trl.measure.session import Evaluated, differing, read_summary
+from serl_trl.share.release import RESULTS_FOLDER
+
+LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
+
+
+@dataclass(frozen=True)
+class Discordant:
+    """Problems that only one side got right, and McNemar's exact two-sided p-value of them."""
+
+    only_base: int
+    only_trained: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure on both sides; `difference` is trained minus base, paired over problems.
+
+    `wins` counts the problems on which the trained model is better, `losses` those on which it is
+    worse; better is lower for the figures of `LOWER_WINS`, and higher for all others.
+    """
+
+    figure: str
+    base: float
+    trained: float
+    base_interval: Interval
+    trained_interval: Interval
+    difference: Interval
+    wins: int
+    losses: int
+    ties: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One benchmark on both sides. `other_settings` names what else differs than the model.
+
+    `greedy` and `majority` are `None` where one side lacks them; a majority that ties is not right.
+    """
+
+    benchmark: str
+    num_problems: int
+    differences: tuple[Difference, ...]
+    greedy: Discordant | None
+    majority: Discordant | None
+    other_settings: tuple[str, ...]
+
+
+def compare(base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated]) -> list[Comparison]:
+    """Compare what both sides measured, in the order of `trained`.
+
+    Raises `ValueError` naming everything that forbids it: no common benchmark, other problems,
+    another number of samples, an evaluation that is not finished.
+    """
+    common = [name for name in trained if name in base]
+    problems = [] if common else ["the two evaluations share no benchmark; evaluate one in both."]
+    for name in common:
+        left, right = base[name], trained[name]
+        for side, each in (("base", left), ("trained", right)):
+            if not each.complete:
+                problems.append(f"{name}: the {side} evaluation is not finished; run it again.")
+        for setting in ("problems", "num_samples"):
+            there, now = left.settings.get(setting), right.settings.get(setting)
+            if there != now:
+                problems.append(
+                    f"{name}: {setting} differs ({there} / {now}); evaluate both in the same way."
+                )
+        if not problems and _asked(left) != _asked(right):
+            problems.append(
+                f"{name}: the two evaluations do not hold the same problems in the same order; put "
+                "the one that was changed aside and run serl eval again."
+            )
+    if problems:
+        raise ValueError("\n".join(problems))
+    return [_compared(base[name], trained[name]) for name in common]
+
+
+def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
+    """Test whether one side is right more often, by the problems on which they differ.
+
+    Exact: under the null hypothesis such a problem falls to either side like a fair coin.
+    """
+    pairs = list(zip(base, trained, strict=True))
+    only_base = sum(left and not right for left, right in pairs)
+    only_trained = sum(right and not left for left, right in pairs)
+    total = only_base + only_trained
+    tail = sum(comb(total, i) for i in range(min(only_base, only_trained) + 1))
+    return Discordant(only_base, only_trained, min(1.0, 2 * tail / 2**total))
+
+
+def _asked(evaluated: Evaluated) -> list[tuple[str, str]]:
+    return [(each.instruction, each.gold) for each in evaluated.measurement.problems]
+
+
+def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
+    left, right = base.measurement, trained.measurement
+    before, after = left.values(), right.values()
+    differences = []
+    for figure in (name for name in after if name in before):
+        gaps = [b - a for a, b in zip(before[figure], after[figure], strict=True)]
+        sign = -1 if figure in LOWER_WINS else 1
+        differences.append(
+            Difference(
+                figure=figure,
+                base=fmean(before[figure]),
+                trained=fmean(after[figure]),
+                base_interval=bootstrap(before[figure]),
+                trained_interval=bootstrap(after[figure]),
+                difference=bootstrap(gaps),
+                wins=sum(sign * gap > 0 for gap in gaps),
+                losses=sum(sign * gap < 0 for gap in gaps),
+                ties=sum(gap == 0 for gap in gaps),
+            )
+        )
+    greedy = "greedy" in before and "greedy" in after
+    settings = [
+        {name: value for name, value in each.settings.items() if name != "model"}
+        for each in (base, trained)
+    ]
+    return Comparison(
+        benchmark=trained.name,
+        num_problems=len(right.problems),
+        differences=tuple(differences),
+        greedy=mcnemar(_greedy(left), _greedy(right)) if greedy else None,
+        majority=mcnemar(_majority(left), _majority(right)) if right.num_samples > 1 else None,
+        other_settings=tuple(differing(*settings)),
+    )
+
+
+def _greedy(measurement: Measurement) -> list[bool]:
+    return [bool(graded.greedy_right) for graded in measurement.problems]
+
+
+def _majority(measurement: Measurement) -> list[bool]:
+    return [majority_right(graded) == 1.0 for graded in measurement.problems]
+
+
+# What is written.
+
+
+def as_record(base: str, trained: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return the comparison as JSON values."""
+    return {
+        "base": base,
+        "trained": trained,
+        "benchmarks": {
+            each.benchmark: {**asdict(each), "differences": _by_figure(each)}
+            for each in comparisons
+        },
+    }
+
+
+def _by_figure(comparison: Comparison) -> dict[str, Any]:
+    return {each.figure: asdict(each) for each in comparison.differences}
+
+
+def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the comparison as Markdown, one table per benchmark."""
+    lines = [f"# {_plain(trained)} against {_plain(base)}", ""]
+    for each in comparisons:
+        lines += [
+            f"## {each.benchmark}, {each.num_problems} problems",
+            "",
+            "| figure | base | trained | difference, 95 % paired | wins | losses | ties |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {label(d.figure)} | {d.base:.3f} | {d.trained:.3f} | {shown(d.difference)} | "
+            f"{d.wins} | {d.losses} | {d.ties} |"
+            for d in each.differences
+        ]
+        lines.append("")
+        for name, found in (("greedy", each.greedy), ("majority", each.majority)):
+            if found:
+                lines.append(
+                    f"McNemar on {name}: right only in base {found.only_base}, only in trained "
+                    f"{found.only_trained}, exact p = {found.p_value:.3g}."
+                )
+        if each.other_settings:
+            changed = _plain("; ".join(each.other_settings))
+            lines.append(f"Measured under other settings (base / trained): {changed}.")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def label(figure: str) -> str:
+    """Return a figure's name as it stands in a table, with what wins where that is the lower."""
+    return f"{figure} (lower wins)" if figure in LOWER_WINS else figure
+
+
+def shown(interval: Interval) -> str:
+    """Return a difference with its interval, each with its sign."""
+    return f"{interval.mean:+.3f} {interval.bounds(sign='+')}"
+
+
+def _plain(text: str) -> str:
+    """Return `text` on one line, without what Markdown or HTML would read as markup."""
+    return " ".join("".join(c if c not in "|<>`*#" else " " for c in visible(text)).split())
+
+
+def write_hub_results(folder: Path) -> list[Path]:
+    """Write `.eval_results/*.yaml`, which a model page on the Hub shows, for what `folder` holds.
+
+    Only for benchmarks that the Hub knows by a task id, and that were measured as a whole from
+    there. The value is pass@1 in percent. Upload the folder with the model to publish them.
+    """
+    # Imported here: only this needs them.
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    written = []
+    for name, entry in read_summary(folder).get("benchmarks", {}).items():
+        benchmark = BENCHMARKS.get(name)
+        known = benchmark is not None and benchmark.task_id is not None
+        mean = entry.get("figures", {}).get("pass@1", {}).get("mean")
+        settings = entry.get("settings", {})
+        heat = settings.get("temperature")
+        if not known or None in (mean, heat) or not entry["complete"] or not entry.get("whole"):
+            continue
+        result = EvalResultEntry(
+            dataset_id=benchmark.hub_id,
+            task_id=benchmark.task_id,
+            value=round(100 * mean, 2),
+            dataset_revision=None if benchmark.revision == "main" else benchmark.revision,
+            notes=(
+                f"zero-shot, pass@1 over {settings['num_samples']} samples at temperature "
+                f"{heat:g}; serl-trl {__version__}"
+            ),
+        )
+        text = yaml.safe_dump(eval_result_entries_to_yaml([result]), sort_keys=False)
+        written.append(Folder(folder).write(f"{RESULTS_FOLDER}/{name}.yaml", text))
+    return written

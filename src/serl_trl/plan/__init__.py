@@ -1,0 +1,1 @@
+"""Memory and time estimated before anything is rented."""

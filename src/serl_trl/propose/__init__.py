@@ -1,0 +1,1 @@
+"""From a pool of instructions to new ones: requests, their parsing, the pool itself."""

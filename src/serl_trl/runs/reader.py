@@ -1,0 +1,421 @@
+"""A run's folder as a reader finds it: config, metrics, ledger, measurements, whole or damaged.
+
+The ledger is streamed: of each record a few numbers stay in memory. Texts are fetched by place.
+"""
+
+import json
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serl_trl.measure.figures import Measurement, bootstrap
+from serl_trl.common.folder import Folder, FolderError
+from serl_trl.common.files import PRIVATE_FOLDER, open_lines
+from serl_trl.common.plain_yaml import load_yaml
+from serl_trl.common.processes import is_main_process
+from serl_trl.common.records import ANY, fits, optional, parse_json
+from serl_trl.common.text import count_of
+
+CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
+EVALUATION = "evaluation.json"
+"""Figures before and after training; `evaluation_record` says what is in it."""
+COMPARISON = "comparison.json"
+"""What `serl eval --compare` wrote; `comparison.py` says what is in it."""
+FACTS = "run.json"
+"""What was trained on what; `run_facts.py` says what is in it."""
+
+RECENT_ANSWERS = 256
+"""Groups with a majority answer over which the commonest one is looked for."""
+MAX_REASONS = 200
+_TEXT, _NUMBER = (str, None), (float, None)
+# What the report and the cards read of a config, and of which type it must be.
+_CONFIG_TYPES = {
+    **dict.fromkeys(("num_generations", "probe_samples"), int),
+    **dict.fromkeys(("use_selfplay", "use_band", "reset_pool"), bool),
+    **dict.fromkeys(("prompt_source", "label_reward", "proposal_filters"), str),
+    **dict.fromkeys(("domain", "proposer_system", "proposer_request"), str),
+    **dict.fromkeys(("rollout_system", "answer_instruction"), str),
+    **dict.fromkeys(("hub_model_id", "gold_oracle"), _TEXT),
+    **dict.fromkeys(("proposer_temperature", "proposer_top_p", "temperature"), _NUMBER),
+    **dict.fromkeys(("top_p", "difficulty_low", "difficulty_high"), _NUMBER),
+    **dict.fromkeys(("proposer_max_tokens", "max_completion_length", "top_k"), (int, None)),
+}
+_COMPARED = {
+    "base": optional(str),
+    "trained": optional(str),
+    "benchmarks": {
+        ANY: {
+            "num_problems": int,
+            "differences": {ANY: {"base": float, "trained": float, "difference": dict}},
+            "other_settings": optional([str]),
+        }
+    },
+}
+MAX_LINE = 8_000_000
+_MAX_ANSWER = 200
+
+
+class Records:
+    """The proposals or the groups of a ledger in columns, in their order.
+
+    `places` are positions in the file; an empty reason means that the record was kept. Groups also
+    have `ratios` (of the majority), `proposals` (the id of the proposal, -1 for a seed), `voted`
+    (1 with a majority answer) and `rights` (of the majority answer: 1, 0, or -1 for unknown).
+    """
+
+    def __init__(self) -> None:
+        self.places, self.ids, self.steps = array("q"), array("q"), array("q")
+        self.ratios, self.proposals = array("d"), array("q")
+        self.voted, self.rights = array("b"), array("b")
+        self._codes = array("H")
+        self._names: list[str] = [""]
+        self._known: dict[str, int] = {"": 0}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def reason(self, row: int) -> str:
+        """Return why the record of that row was refused; empty when it was kept."""
+        return self._names[self._codes[row]]
+
+    def kept(self) -> list[int]:
+        """Return the rows that were kept."""
+        return [row for row, code in enumerate(self._codes) if code == 0]
+
+    def refused(self) -> list[int]:
+        """Return the rows that were refused."""
+        return [row for row, code in enumerate(self._codes) if code]
+
+    def reasons(self) -> Counter[str]:
+        """Count the refused records by reason."""
+        counts = Counter(self._codes)
+        return Counter({self._names[code]: n for code, n in sorted(counts.items()) if code})
+
+    def add(self, place: int, record: Mapping[str, Any]) -> None:
+        """Append one record, which lies at `place`."""
+        reason = "" if record.get("keep") else str(record.get("reason") or "unnamed")[:60]
+        if reason not in self._known and len(self._names) >= MAX_REASONS:
+            reason = "other"
+        if reason not in self._known:
+            self._known[reason] = len(self._names)
+            self._names.append(reason)
+        origin = str(record.get("origin", "")).partition(":")
+        right = record.get("label_right")
+        self.places.append(place)
+        self.ids.append(_whole(record.get("id"), len(self.ids)))
+        self.steps.append(_whole(record.get("step"), 0))
+        self.ratios.append(number_in(record, "majority_ratio") or 0.0)
+        proposed = origin[0] == "proposal" and origin[2].isascii() and origin[2].isdigit()
+        self.proposals.append(_whole(int(origin[2][:15]), -1) if proposed else -1)
+        self.voted.append(record.get("majority_answer") is not None)
+        self.rights.append(-1 if right is None else bool(right))
+        self._codes.append(self._known[reason])
+
+    def drop_from(self, step: int) -> None:
+        """Drop the records of `step` and later."""
+        first = bisect_left(self.steps, step)
+        for column in (self.places, self.ids, self.steps, self.ratios, self.proposals):
+            del column[first:]
+        for column in (self.voted, self.rights, self._codes):
+            del column[first:]
+
+
+@dataclass
+class LedgerIndex:
+    """What a ledger holds: columns of proposals and groups, and the few other records as they are.
+
+    `iterations` pairs the step at which an iteration began with the number of proposals before it;
+    `answers` are the latest majority answers with their steps; `spent` is the step at which the run
+    ended because its `max_rollouts` were made; `num_resumed` counts how often work was put aside
+    and done again.
+    """
+
+    path: Path
+    proposals: Records = field(default_factory=Records)
+    groups: Records = field(default_factory=Records)
+    leftovers_used: Counter[int] = field(default_factory=Counter)
+    bounds: dict[int, str] = field(default_factory=dict)
+    iterations: list[tuple[int, int]] = field(default_factory=list)
+    answers: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
+    starved: tuple[int, str] | None = None
+    spent: int | None = None
+    num_seed_overlaps: int = 0
+    num_resumed: int = 0
+
+    def read(self, place: int) -> dict[str, Any]:
+        """Return the record at `place`, which one of the columns named."""
+        with open_lines(self.path) as file:
+            file.seek(place)
+            return parse_json(file.readline(MAX_LINE))
+
+    def _add(self, place: int, record: dict[str, Any]) -> None:
+        step = _whole(record.get("step"), 0)
+        match record.get("type"):
+            case "proposal":
+                self.proposals.add(place, record)
+            case "group":
+                self.groups.add(place, record)
+                if isinstance(answer := record.get("majority_answer"), str):
+                    self.answers.append((step, answer[:_MAX_ANSWER]))
+            case "leftover":
+                self.leftovers_used[step] += bool(record.get("used"))
+            case "bound":
+                self.bounds[step] = str(record.get("bound", ""))[:60]
+            case "iteration":
+                self.iterations.append((step, len(self.proposals)))
+            case "starved":
+                self.starved = (step, str(record.get("diagnosis", ""))[:4000])
+            case "rollouts_spent":
+                self.spent = step
+            case "seed_overlap":
+                self.num_seed_overlaps += 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder, read.
+
+    `metrics` are the logged rows in the order of their steps, numbers only. `config`, `facts` and
+    `evaluation` are empty where there is no such file. `notes` say what is missing or damaged.
+    `comparison` is what `serl eval --compare` wrote about the run's model, empty where none was
+    named.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    facts: dict[str, Any]
+    evaluation: dict[str, Any]
+    metrics: list[dict[str, float]]
+    ledger: LedgerIndex
+    notes: tuple[str, ...]
+    comparison: dict[str, Any] = field(default_factory=dict)
+
+    def series(self, key: str) -> list[tuple[float, float]]:
+        """Return the (step, value) pairs of one metric; steps that did not log it are left out."""
+        return [(row["step"], row[key]) for row in self.metrics if key in row]
+
+    @property
+    def num_steps(self) -> int:
+        """The last step that was logged or, with no log, the last one in the ledger."""
+        if self.metrics:
+            return int(self.metrics[-1]["step"])
+        return self.ledger.groups.steps[-1] if len(self.ledger.groups) else 0
+
+    def proposal_row(self, identity: int) -> int | None:
+        """Return the row of a proposal by its id."""
+        ids = self.ledger.proposals.ids
+        row = bisect_left(ids, identity)
+        return row if row < len(ids) and ids[row] == identity else None
+
+    def shot_row(self, row: int, origin: str) -> int | None:
+        """Return the row of the proposal that a request showed as `origin` ("pool:12").
+
+        `row` is the proposal written from that request; a seed has no row.
+        """
+        kind, _, number = origin.partition(":")
+        if kind != "pool" or not (number.isascii() and number.isdigit()) or len(number) > 15:
+            return None
+        kept = self.ledger.proposals.kept()
+        starts = [position for _, position in self.ledger.iterations if position <= row]
+        begins = starts[-1] if starts and self.config.get("reset_pool", True) else 0
+        index = bisect_left(kept, begins) + int(number)
+        return kept[index] if index < len(kept) and kept[index] < row else None
+
+
+def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
+    """Read a run's folder; what is missing or damaged becomes a note, not an error.
+
+    `evaluation` is a folder into which `serl eval --compare` wrote. Raises `ValueError` when one
+    of the folders holds nothing of the kind, or a link where a file should be.
+    """
+    private, inside = folder / PRIVATE_FOLDER, Folder(folder)
+    if not any(inside.has(f"{PRIVATE_FOLDER}/{name}") for name in (CONFIG, METRICS, LEDGER)):
+        what = "does not exist" if not folder.exists() else f"holds no {PRIVATE_FOLDER} folder"
+        if inside.has_folder(PRIVATE_FOLDER):
+            what = f"holds neither {CONFIG} nor {METRICS} nor {LEDGER} in {PRIVATE_FOLDER}"
+        raise ValueError(
+            f"run={folder} {what}; name the output_dir of a run, such as runs/sandbox."
+        )
+    notes: list[str] = []
+    config = _known_types(_read_mapping(inside, f"{PRIVATE_FOLDER}/{CONFIG}", notes), notes)
+    metrics = _read_metrics(private / METRICS, notes)
+    ledger = _read_ledger(private / LEDGER, notes)
+    facts = _read_mapping(inside, f"{PRIVATE_FOLDER}/{FACTS}", notes, needed=False)
+    measured = _read_mapping(inside, f"{PRIVATE_FOLDER}/{EVALUATION}", notes, needed=False)
+    comparison = {} if evaluation is None else read_comparison(evaluation)
+    # Resuming cuts the files back: what was done twice lies there, once per time.
+    cut = inside.entries(f"{PRIVATE_FOLDER}/cut")
+    ledger.num_resumed = sum(path.name.startswith("after-step-") for path in cut)
+    name = folder.resolve().name
+    return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
+
+
+def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]:
+    """Return the content of `EVALUATION`: each figure before and after, and its change.
+
+    Both measurements are of the same problems, so the interval of the change is over pairs.
+    """
+    earlier, later = before.values(), after.values()
+    figures = {}
+    for name in earlier:
+        changes = [new - old for old, new in zip(earlier[name], later[name], strict=True)]
+        parts = {"before": earlier[name], "after": later[name], "change": changes}
+        figures[name] = {
+            part: {"mean": found.mean, "low": found.low, "high": found.high}
+            for part, found in ((part, bootstrap(values)) for part, values in parts.items())
+        }
+    return {
+        "num_problems": len(before.problems),
+        "num_samples": before.num_samples,
+        "figures": figures,
+    }
+
+
+def write_evaluation(run: Path, before: Measurement, after: Measurement, **source: Any) -> None:
+    """Note two measurements of the same problems in a run's folder, for its report and card.
+
+    `source` may name the `problem_set` and the `temperature`.
+    """
+    if is_main_process():
+        text = json.dumps({**evaluation_record(before, after), **source}, indent=2)
+        Folder(run).write(f"{PRIVATE_FOLDER}/{EVALUATION}", text + "\n")
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """Return what `serl eval --compare` wrote into `folder`.
+
+    Raises `FolderError` when that is nothing, or damaged.
+    """
+    files = Folder(folder)
+    if not files.has(COMPARISON):
+        raise FolderError(
+            f"evaluation={folder}: {COMPARISON} is missing. Name the folder into which serl eval "
+            "--compare BASE TRAINED wrote."
+        )
+    try:
+        return files.read_json(COMPARISON, _COMPARED)
+    except FolderError as error:
+        raise FolderError(f"evaluation={folder}: {error} Run serl eval --compare again.") from error
+
+
+def number_in(record: Mapping[str, Any], key: str) -> float | None:
+    """Return `record[key]` when it is a finite number, else `None`."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # A whole number can be too large for a float.
+    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[range]:
+    """Split rows with sorted `steps` into at most `num_buckets` spans of equally many steps."""
+    num_steps = max(num_steps, (steps[-1] + 1) if steps else 1)
+    num_buckets = min(num_buckets, num_steps)
+    edges = [math.ceil(num_steps * i / num_buckets) for i in range(num_buckets + 1)]
+    ends = [bisect_right(steps, edge - 1) for edge in edges]
+    return [range(ends[i], ends[i + 1]) for i in range(num_buckets)]
+
+
+def _whole(value: Any, default: int) -> int:
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+    return value if fits else default
+
+
+def _read_mapping(
+    folder: Folder, name: str, notes: list[str], *, needed: bool = True
+) -> dict[str, Any]:
+    short = name.rpartition("/")[2]
+    if not folder.has(name):
+        if needed:
+            notes.append(f"{short} is missing.")
+        return {}
+    try:
+        if short.endswith(".json"):
+            content = folder.read_json(name, Any)
+        else:
+            content = load_yaml(folder.read_text(name))
+    except (ValueError, RecursionError):
+        notes.append(f"{short} cannot be read and is left out.")
+        return {}
+    if not fits(content, dict):
+        notes.append(f"{short} holds no table of names and values and is left out.")
+        return {}
+    return {str(key): value for key, value in content.items()}
+
+
+def _known_types(config: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return `config` without the options whose value is not of their type."""
+    wrong = [
+        name
+        for name, shape in _CONFIG_TYPES.items()
+        if name in config and not fits(config[name], shape)
+    ]
+    notes += [f"{CONFIG} holds no value of {name}'s type, which is left out." for name in wrong]
+    return {name: value for name, value in config.items() if name not in wrong}
+
+
+def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each JSON object of a file of lines with its place; counts in `bad` what is none."""
+    with open_lines(path) as file:
+        place = 0
+        while line := file.readline(MAX_LINE):
+            start, place = place, place + len(line)
+            if not line.endswith(b"\n"):
+                bad["cut" if len(line) < MAX_LINE else "lines"] += 1
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_LINE)
+                    place += len(line)
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict):
+                yield start, record
+            elif line.strip():
+                bad["lines"] += 1
+
+
+def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
+    if not path.exists():
+        notes.append(f"{path.name} is missing: there are no curves.")
+        return []
+    bad: Counter[str] = Counter()
+    rows: dict[int, dict[str, float]] = {}
+    for _, record in _lines(path, bad):
+        step = _whole(record.get("step"), -1)
+        if step < 0:
+            bad["lines"] += 1
+            continue
+        values = {key: number_in(record, key) for key in record}
+        found = {key: value for key, value in values.items() if value is not None}
+        rows[step] = rows.get(step, {}) | found
+    _note_damage(path.name, bad, notes)
+    if not rows:
+        notes.append(f"{path.name} holds no step: nothing was logged.")
+    return [rows[step] for step in sorted(rows)]
+
+
+def _read_ledger(path: Path, notes: list[str]) -> LedgerIndex:
+    index = LedgerIndex(path)
+    if not path.exists():
+        notes.append(f"{path.name} is missing: there are no instructions, groups or refusals.")
+        return index
+    bad: Counter[str] = Counter()
+    for place, record in _lines(path, bad):
+        index._add(place, record)
+    _note_damage(path.name, bad, notes)
+    return index
+
+
+def _note_damage(name: str, bad: Counter[str], notes: list[str]) -> None:
+    if bad["lines"]:
+        notes.append(f"{count_of(bad['lines'], 'line')} of {name} cannot be read and are left out.")
+    if bad["cut"]:
+        notes.append(f"The last line of {name} is cut off and is left out.")

@@ -1,0 +1,1 @@
+"""What leaves for the Hub: cards, releases, data sets."""

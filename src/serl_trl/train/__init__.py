@@ -1,0 +1,1 @@
+"""The trainer over TRL: config, policy, saving, stopping."""

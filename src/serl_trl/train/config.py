@@ -1,0 +1,100 @@
+"""Every number of a run: `SeRLConfig`, TRL's `GRPOConfig` with the self-play options beside it."""
+
+import math
+import os
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from accelerate import PartialState
+from trl import GRPOConfig
+
+from serl_trl.common.quiet import own_lines_only
+from serl_trl.common.text import redacted
+from serl_trl.propose.prompts import PromptStyle
+from serl_trl.train.config_checks import find_problems
+from serl_trl.train.options import PRESETS, SelfPlayOptions
+
+
+# TRL allows None for two of the numbers, which no run of ours can mean.
+@dataclass(repr=False)
+class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutable-override]
+    """TRL's `GRPOConfig` plus the options of self-play; each field's help says unit, range, source.
+
+    A field of TRL whose default differs here is listed first. `max_steps` counts the whole run and
+    wins over `instructions_per_iteration * num_selfplay_iterations`, from which it is derived when
+    it is not given.
+
+    Raises `ValueError` naming every bad value at once.
+    """
+
+    @own_lines_only()
+    def __post_init__(self) -> None:
+        problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
+        if problems:
+            raise ValueError(redacted("\n".join(problems)))
+        if self.use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # On the CPU transformers sets up the processes without ddp_timeout, and a hung one
+            # would be waited for half an hour.
+            timeout = timedelta(seconds=self.ddp_timeout)
+            PartialState(cpu=True, backend=self.ddp_backend, timeout=timeout)
+        if self.report_to is None:
+            self.report_to = "none"  # transformers would look for a tracker called None
+        super().__post_init__()
+        if self.probe_samples is None:
+            self.probe_samples = self.num_generations
+        if self.max_steps <= 0:
+            self.max_steps = self.steps_per_iteration * self.num_selfplay_iterations
+        if self.use_selfplay:
+            # Its iterator has no past to skip through: its state is in the checkpoint.
+            self.ignore_data_skip = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Checkpoints hold the pickled config, and `set_push_to_hub` takes a token.
+        return {**self.__dict__, "hub_token": None}
+
+    def __repr__(self) -> str:
+        # A notebook shows repr, and the dataclass would regenerate one that prints the token.
+        return str(self)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> "SeRLConfig":
+        """Build the config of preset `name`, in which `overrides` win.
+
+        Raises `ValueError` for a name that is none of `PRESETS`.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset={name} is unknown; choose one of {', '.join(PRESETS)}.")
+        return cls(**{**PRESETS[name], **overrides})
+
+    @property
+    def prompts_per_batch(self) -> int:
+        """Prompts (groups) in one generation batch, over all processes."""
+        assert self.generation_batch_size is not None, "TRL derives it"
+        return self.generation_batch_size // self.num_generations
+
+    @property
+    def batches_per_generation(self) -> int:
+        """Micro-batches for which one generation batch is handed out again."""
+        assert self.steps_per_generation is not None, "TRL derives it"
+        return self.steps_per_generation * self.num_iterations
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Optimizer steps of one iteration, at least 1; never more than `max_steps`."""
+        batches = math.ceil(self.instructions_per_iteration / self.prompts_per_batch)
+        steps = max(1, batches * self.batches_per_generation // self.gradient_accumulation_steps)
+        return min(steps, self.max_steps) if self.max_steps > 0 else steps
+
+    @property
+    def not_applied(self) -> list[str]:
+        """What is set and has no effect, as name=value: only vLLM knows it, and is not used."""
+        names = ("proposer_presence_penalty", "proposer_stop")
+        given = {} if self.use_vllm else {name: getattr(self, name) for name in names}
+        shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in given.items() if v}
+        return [f"{name}={text}" for name, text in shown.items()]
+
+    @property
+    def style(self) -> PromptStyle:
+        """The prompt texts of this run."""
+        return PromptStyle(**{f.name: getattr(self, f.name) for f in fields(PromptStyle)})

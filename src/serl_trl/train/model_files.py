@@ -1,0 +1,406 @@
+"""Whether a model's files can be trained: whole, finite, and of the shapes that its config says.
+
+transformers draws a tensor that a folder lacks at random, keeps NaN, and names no file in what it
+raises. Everything here reads headers only, except `refuse_nonfinite`, which reads each tensor once.
+"""
+
+import copy
+import json
+import math
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError, safe_open
+from transformers.utils import logging as hf_logging
+from transformers.utils.hub import cached_file
+
+from serl_trl.common.processes import is_main_process
+from serl_trl.common.text import one_line, visible
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+MODEL_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+"""Names of weights in the order in which they are looked for; the first that is there is loaded."""
+
+ELSEWHERE = ("subfolder", "variant", "gguf_file", "state_dict")
+"""Options of `from_pretrained` with which other files than these are loaded."""
+
+
+_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError)
+
+
+class ModelFileError(ValueError):
+    """What is wrong with a model's files: the file, the tensor and the way out."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The files that hold the weights of a model, a folder or Hub model of that revision."""
+
+    path: str
+    revision: str | None
+    files: tuple[Path, ...] = ()
+
+    def refuse(self, problem: str, file: Path | None = None) -> ModelFileError:
+        """Return the error that names the model, the file and the problem."""
+        place = f" {visible(file.name)}" if file else ""
+        return ModelFileError(f"model_name_or_path={visible(self.path)}:{place} {problem}")
+
+
+def refuse_bad_model(
+    path: str,
+    args: Any,
+    *,
+    revision: str | None = None,
+    adapter: "PeftConfig | None" = None,
+) -> None:
+    """Raise `ModelFileError`, in all processes, unless the weights can be used; reads them once.
+
+    Called by all processes. With `adapter`, `path` is an adapter, and its base is looked at too.
+    """
+    given = args.model_init_kwargs or {}
+    if any(name in given for name in ELSEWHERE):
+        return
+    revision = revision or given.get("revision")
+    trust = given.get("trust_remote_code", args.trust_remote_code)
+    config = _load_config(path, revision, adapter, trust_remote_code=trust)
+    # Downloaded by all, as the loader does it: nobody waits for the first one.
+    base, found = find_model(path, revision=revision, adapter=adapter)
+    problem = ""
+    if is_main_process() and base is not None:
+        try:
+            check_model(config, base, found, adapter)
+            for weights in (base, found) if found else (base,):
+                refuse_nonfinite(weights)
+        except ModelFileError as error:
+            problem = str(error)
+    if problem := broadcast_object_list([problem])[0]:
+        raise ModelFileError(problem)
+
+
+def find_model(
+    path: str, *, revision: str | None, adapter: "PeftConfig | None", local_only: bool = False
+) -> tuple[Weights | None, Weights | None]:
+    """Return the weights of a model and, where it is one, of the adapter over it."""
+    if adapter is None:
+        return find_weights(path, revision=revision, local_only=local_only), None
+    base = str(adapter.base_model_name_or_path)
+    return (
+        find_weights(base, revision=adapter.revision, local_only=local_only),
+        find_weights(path, revision=revision, names=ADAPTER_FILES, local_only=local_only),
+    )
+
+
+def check_model(
+    config: Any, base: Weights, found: Weights | None, adapter: "PeftConfig | None"
+) -> int | None:
+    """Check the tensors of a model, and of the adapter over it, by their headers.
+
+    Returns the number of rows of the embedding, `None` where it cannot be told.
+    """
+    _check_generation_config(base)
+    model = check_tensors(base, config)
+    if model is None:
+        return None
+    rows = model.get_input_embeddings().weight.shape[0]
+    if adapter is not None and found is not None:
+        check_adapter(found, model, adapter)
+    return rows
+
+
+def find_weights(
+    path: str,
+    *,
+    revision: str | None = None,
+    names: Sequence[str] = MODEL_FILES,
+    local_only: bool = False,
+) -> Weights | None:
+    """Return the weight files of a folder or Hub model, which are downloaded where they are not.
+
+    With `local_only` nothing is downloaded; `None` where a Hub model lies not on the disk.
+
+    Raises `ModelFileError` where there are none, or the index names a file that is not there.
+    """
+    weights = Weights(path, revision)
+
+    def get(name: str) -> Path | None:
+        found = cached_file(
+            path,
+            name,
+            revision=revision,
+            local_files_only=local_only,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=not local_only,
+        )
+        return Path(found) if found else None
+
+    first = next((found for name in names if (found := get(name))), None)
+    if first is None:
+        if local_only and not Path(path).is_dir():
+            return None
+        raise weights.refuse(f"has no weights; one of {', '.join(names)} must be there.")
+    if first.suffix != ".json":
+        return Weights(path, revision, (first,))
+    shards = {name: get(name) for name in _shard_names(first, weights)}
+    if missing := [name for name, found in shards.items() if found is None]:
+        if local_only and not Path(path).is_dir():
+            return None
+        raise weights.refuse(
+            f"names {visible(missing[0])}, which is not there ({len(missing)} of {len(shards)} "
+            "files are missing); download the model again.",
+            first,
+        )
+    return Weights(path, revision, tuple(found for found in shards.values() if found))
+
+
+def refuse_nonfinite(weights: Weights) -> None:
+    """Raise `ModelFileError` when a tensor holds NaN or infinity.
+
+    Holds one tensor at a time, and costs one reading of the files: about a second per GB.
+    """
+    for file in weights.files:
+        for name, tensor in _tensors(file, weights):
+            # Narrower types are quantised, and have no minimum.
+            if not tensor.is_floating_point() or tensor.itemsize < 2 or not tensor.numel():
+                continue
+            if not all(math.isfinite(end) for end in torch.stack(tensor.aminmax()).tolist()):
+                raise weights.refuse(
+                    f"holds NaN or infinity in {visible(name)}; take another checkpoint of the "
+                    "model, or download it again.",
+                    file,
+                )
+
+
+def check_tensors(weights: Weights, config: Any) -> Any:
+    """Return the model without data; raise `ModelFileError` when a tensor is missing or misshapen.
+
+    Weights that `config` ties to others may be missing. `None` where the files cannot be compared:
+    stored quantised, they hold other tensors than the model; a model whose code comes with it is
+    built by that code alone.
+    """
+    import transformers
+
+    if not config.architectures:
+        raise weights.refuse("config.json names no architecture; add `architectures`.")
+    architecture = getattr(transformers, config.architectures[0], None)
+    if architecture is None or getattr(config, "quantization_config", None) is not None:
+        return None
+    found = _shapes(weights)
+    try:
+        with _quiet(), _unpartitioned():
+            model, loaded = architecture.from_pretrained(
+                None,
+                config=config,
+                state_dict={name: tensor for name, (_, tensor) in found.items()},
+                device_map="meta",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except Exception as error:
+        # Model classes raise nearly anything for a bad config.
+        raise weights.refuse(f"no model can be built from config.json: {_why(error)}.") from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise weights.refuse(_missing(missing), _only(weights))
+    for name, stored, wanted in sorted(loaded["mismatched_keys"]):
+        file = found[name][0] if name in found else _only(weights)
+        raise weights.refuse(_misshapen(name, stored, wanted), file)
+    return model
+
+
+def check_adapter(weights: Weights, base: Any, adapter: "PeftConfig") -> None:
+    """Raise `ModelFileError` unless the files hold the tensors that the adapter has over `base`.
+
+    `base` is a model without data, see `check_tensors`.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict
+
+    found = _shapes(weights)
+    try:
+        with _quiet(), _unpartitioned():
+            # A copy, because PEFT writes the name of `base` into it.
+            wanted = get_peft_model_state_dict(get_peft_model(base, copy.deepcopy(adapter)))
+    except Exception as error:
+        raise weights.refuse(
+            f"adapter_config.json does not fit its base: {_why(error)}."
+        ) from error
+    if missing := sorted(set(wanted) - set(found)):
+        raise weights.refuse(_missing(missing), _only(weights))
+    for name, tensor in wanted.items():
+        file, stored = found[name]
+        if stored.shape != tensor.shape:
+            raise weights.refuse(_misshapen(name, stored.shape, tensor.shape), file)
+
+
+def tokenizer_problem(tokenizer: Any, num_embeddings: int) -> str:
+    """Return why the ids of `tokenizer` do not fit an embedding of so many rows, or nothing."""
+    highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
+    if highest[1] < num_embeddings:
+        return ""
+    return (
+        f"the tokenizer goes up to id {highest[1]} ({visible(highest[0])!r}), but the model's "
+        f"embedding has {num_embeddings} rows; take the tokenizer that belongs to the model, or "
+        "resize the embedding and save it."
+    )
+
+
+def float16_problem(dtype: Any, *, adapts: bool) -> str:
+    """Return why weights of type `dtype` are not trained, or nothing."""
+    if adapts or str(dtype).removeprefix("torch.") not in ("float16", "half"):
+        return ""
+    return (
+        "dtype=float16 is refused for training all weights: updates overflow or vanish in it; set "
+        "dtype to float32 or bfloat16, or train an adapter with use_peft: true."
+    )
+
+
+def refuse_float16(model: Any, args: Any) -> None:
+    """Raise `ValueError` when `model` has float16 weights to train, of which nobody keeps a copy.
+
+    DeepSpeed keeps one in float32.
+    """
+    halves = (p for p in model.parameters() if p.requires_grad and p.dtype == torch.float16)
+    if any(True for _ in halves) and args.deepspeed_plugin is None:
+        raise ValueError(float16_problem(torch.float16, adapts=False))
+
+
+def _check_generation_config(weights: Weights) -> None:
+    from transformers import GenerationConfig
+
+    file = weights.files[0].with_name("generation_config.json")
+    if not file.is_file():
+        return
+    try:
+        GenerationConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except Exception as error:
+        raise weights.refuse(
+            f"cannot be read ({_why(error)}); correct it, or remove it.", file
+        ) from error
+
+
+def _load_config(
+    path: str, revision: str | None, adapter: "PeftConfig | None", *, trust_remote_code: bool
+) -> Any:
+    from transformers import AutoConfig
+
+    if adapter is not None:
+        path, revision = str(adapter.base_model_name_or_path), adapter.revision
+    return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def _missing(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+    return (
+        f"lacks {visible(names[0])}{more}, which would be random numbers; download the model again."
+    )
+
+
+def _misshapen(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
+    return (
+        f"holds {visible(name)} of shape {list(stored)}, config.json wants {list(wanted)}; the two "
+        "belong to different models."
+    )
+
+
+def _only(weights: Weights) -> Path | None:
+    return weights.files[0] if len(weights.files) == 1 else None
+
+
+def _shard_names(index: Path, weights: Weights) -> list[str]:
+    try:
+        names = list(
+            dict.fromkeys(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        )
+    except (KeyError, *_DAMAGED) as error:
+        raise weights.refuse(
+            f"is no index of weights ({_why(error)}); download the model again.", index
+        ) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise weights.refuse(f"names {visible(name)}, a file outside the model.", index)
+    return names
+
+
+def _shapes(weights: Weights) -> dict[str, tuple[Path, torch.Tensor]]:
+    """Return the file and an empty tensor for each name."""
+    return {
+        name: (file, tensor)
+        for file in weights.files
+        for name, tensor in _tensors(file, weights, data=False)
+    }
+
+
+def _tensors(
+    file: Path, weights: Weights, *, data: bool = True
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a file one by one, on the meta device without `data`."""
+    try:
+        if file.suffix == ".safetensors":
+            yield from _safetensors(file, data=data)
+        else:
+            # `weights_only` unpickles tensors and runs nothing.
+            place = "cpu" if data else "meta"
+            state = torch.load(file, map_location=place, mmap=data, weights_only=True)
+            yield from ((name, value) for name, value in state.items() if torch.is_tensor(value))
+    except (SafetensorError, UnpicklingError, *_DAMAGED) as error:
+        # What torch says of a pickle that holds more than tensors is advice to run it.
+        why = "it holds no bare tensors" if isinstance(error, UnpicklingError) else _why(error)
+        raise weights.refuse(
+            f"cannot be read ({why}); it is cut off or no file of weights, download it again.",
+            file,
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    return visible(one_line(error))[:200]
+
+
+def _safetensors(file: Path, *, data: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    with safe_open(file, framework="pt") as opened:
+        for name in opened.keys():  # noqa: SIM118 - it is no mapping
+            if data:
+                yield name, opened.get_tensor(name)
+            else:
+                part = opened.get_slice(name)
+                yield name, torch.empty(part.get_shape(), device="meta")
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep the loader's table and progress bar from the terminal: what matters is raised."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(hf_logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def _unpartitioned() -> Generator[None]:
+    """Build models whole inside the block: ZeRO-3 would cut them up, in all processes at once."""
+    from transformers.integrations import deepspeed
+
+    known = deepspeed._hf_deepspeed_config_weak_ref
+    config = known() if known else None
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if config is not None:
+            deepspeed.set_hf_deepspeed_config(config)

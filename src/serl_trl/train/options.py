@@ -1,0 +1,362 @@
+"""The self-play options of a run and TRL's options with other defaults; imports neither.
+
+Separate from `SeRLConfig` so that `--help` can list them without the seconds that TRL takes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from serl_trl.common.options import option
+from serl_trl.propose.prompts import PromptStyle
+
+_STYLE = PromptStyle()
+
+ADVANTAGES = ("grpo", "rloo", "reinforce_pp", "reinforce_pp_baseline")
+LABEL_REWARDS = ("vote", "gold", "random", "none")
+PROMPT_STYLES = ("chat", "completion")
+PROMPT_SOURCES = ("self_play", "given")
+NOVELTY_RULES = ("math", "plain")
+NOVELTY_SCOPES = ("pool", "seeds_and_pending")
+
+FULL_DISK_RULES = ("stop", "continue")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's numbers and rules. Source: SeRL, arXiv 2505.20347, and its public reference code.
+    "paper": {
+        "advantage": "reinforce_pp",
+        "learning_rate": 5e-7,
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": 0.03,
+        "beta": 1e-4,
+        "epsilon": 0.2,
+        "epsilon_high": 0.2,
+        "max_grad_norm": 1.0,
+        "adam_beta2": 0.95,
+        "max_completion_length": 1024,
+        "num_selfplay_iterations": 3,
+        "proposal_filters": "paper",
+        "novelty": "plain",
+        "novelty_scope": "seeds_and_pending",
+        "max_per_template": 0,
+    },
+    # The upper reference: the given prompts, rewarded by their gold answers.
+    "rl_gold": {"prompt_source": "given", "label_reward": "gold", "use_band": False},
+    # The given prompts without their answers, rewarded by the vote.
+    "rl_vote": {"prompt_source": "given", "label_reward": "vote"},
+}
+
+HEADINGS = {
+    "per_device_train_batch_size": "Options of TRL with another default",
+    "use_selfplay": "Prompts and labels",
+    "num_requests": "The proposer",
+    "proposal_filters": "The filters",
+    "use_band": "The vote, the band, the refill",
+    "advantage": "The update",
+    "instructions_per_iteration": "Iterations",
+    "prompt_style": "Prompt texts",
+    "allow_changes": "Saving and resuming",
+    "probe_steps": "Watching",
+}
+"""Titles for `--help`, each with the first option below it."""
+
+
+@dataclass
+class SelfPlayOptions:
+    """The fields that `SeRLConfig` adds to TRL's, or gives another default."""
+
+    # TRL's own options, with other defaults.
+    per_device_train_batch_size: int = option(
+        16, "Rollouts in one forward and backward pass of one process."
+    )
+    gradient_accumulation_steps: int = option(
+        16,
+        "Passes per optimizer step. With the default batch size, one process and 16 votes a step "
+        "trains on 16 prompts x 16 completions. Source: SeRL.",
+    )
+    num_generations: int = option(
+        16, "Completions (votes) per prompt, at least 2. Source: SeRL uses 16."
+    )
+    max_completion_length: int = option(
+        1024, "Longest completion in tokens; a longer one is cut off and has no vote. Source: SeRL."
+    )
+    beta: float = option(
+        1e-3,
+        "Weight of the KL term to the reference model; 0 loads no reference. Departs from TRL's 0.",
+    )
+    epsilon_high: float | None = option(
+        0.28, "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476."
+    )
+    logging_steps: float = option(1, "Log every this many optimizer steps.")
+    logging_nan_inf_filter: bool = option(
+        False,
+        "True would log an invented loss for one that is not finite; see max_nonfinite_steps.",
+    )
+    hub_private_repo: bool | None = option(
+        True, "Make what push_to_hub creates private; only false makes it public."
+    )
+    # TRL also takes its own names, which mean pushes during training.
+    hub_strategy: str = option(
+        "end", "Only end: what is pushed is pushed once, when training is over."
+    )
+
+    # Where prompts and labels come from.
+    use_selfplay: bool = option(
+        True,
+        "False leaves everything to TRL: its own data iterator over the seed set, no vote, no "
+        "band. With label_reward none and advantage grpo it is GRPOTrainer bit for bit.",
+    )
+    prompt_source: str = option(
+        "self_play",
+        "self_play: the policy writes new instructions from the seed set. given: the rows of the "
+        "seed set themselves are trained on, in order or shuffled by `shuffle_dataset`.",
+        choices=PROMPT_SOURCES,
+    )
+    label_reward: str = option(
+        "vote",
+        "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
+        "gold answer. random: a fair coin, the control. none: only the given reward functions.",
+        choices=LABEL_REWARDS,
+    )
+    answer_kind: str = option(
+        "math",
+        "Kind of the final answer, or a dotted path to one in `plugins`; see docs/answers.md.",
+    )
+    plugins: list[str] | None = option(
+        None,
+        "Packages whose own answer kinds, filters, oracles and reward functions may be named by "
+        "dotted path. Only a flag or Python names one: a config file may come from somebody else.",
+    )
+    gold_oracle: str | None = option(
+        None,
+        "Dotted path of a function from instruction to its gold answer or None. Used to log label "
+        "accuracy, and as the label only when label_reward is gold.",
+    )
+
+    # The proposer.
+    num_requests: int = option(4, "Few-shot requests in one round, at least 1. Source: SeRL.")
+    num_shots: int = option(8, "Examples shown in a request, at least 1. Source: SeRL.")
+    num_pool_shots: int = option(
+        2, "How many of the shots may be accepted proposals, in [0, num_shots]. Source: SeRL."
+    )
+    prefer_least_used_seeds: bool = option(
+        False, "Draw the seeds that were shown least often first, instead of uniformly."
+    )
+    proposer_temperature: float = option(0.8, "Sampling temperature of proposals. Source: SeRL.")
+    proposer_top_p: float = option(0.95, "Nucleus of proposals, in (0, 1]. Source: SeRL.")
+    proposer_presence_penalty: float = option(
+        2.0, "Presence penalty of proposals, in [-2, 2]; vLLM only. Source: SeRL."
+    )
+    proposer_max_tokens: int = option(1024, "Longest answer to a request, in tokens. Source: SeRL.")
+    proposer_stop: list[str] | None = option(
+        None, "Texts at which the answer to a request ends, such as its 21st number; vLLM only."
+    )
+
+    # The filters.
+    proposal_filters: str = option(
+        "default", "default, paper, or a comma-separated list of filter names and dotted paths."
+    )
+    min_words: int = option(4, "Fewest words of an instruction. Source: SeRL.")
+    max_words: int = option(150, "Most words of an instruction. Source: SeRL.")
+    max_instruction_tokens: int = option(
+        512, "Most tokens of an instruction, for seeds (an error) and proposals (refused)."
+    )
+    max_rouge_l: float = option(
+        0.7, "Refuse proposals above this ROUGE-L F1 to anything known, in (0, 1]. Source: SeRL."
+    )
+    novelty: str = option(
+        "math",
+        "math: also exact duplicates, operators and number-masked templates. plain: ROUGE-L alone.",
+        choices=NOVELTY_RULES,
+    )
+    novelty_scope: str = option(
+        "pool",
+        "pool: everything ever accepted in the run. seeds_and_pending: the paper's, which lets a "
+        "run repeat itself.",
+        choices=NOVELTY_SCOPES,
+    )
+    max_per_template: int = option(
+        3, "Most accepted instructions that are alike but for their numbers; 0 sets no cap."
+    )
+
+    embedding_model: str | None = option(
+        None,
+        "Path or Hub id of a sentence-transformers model (extra `embeddings`); proposals too near "
+        "in meaning to a known instruction are then refused. None: off.",
+    )
+    max_cosine: float = option(
+        0.92, "Refuse proposals above this cosine to anything known, in (0, 1]; needs the model."
+    )
+    contamination_ngram: int = option(
+        13, "Refuse proposals that share this many tokens in a row with an evaluation problem."
+    )
+    max_contamination_rouge_l: float = option(
+        0.7,
+        "Refuse proposals above this ROUGE-L F1 to a problem of the probe set or of another named "
+        "evaluation set, in (0, 1]; 1 leaves it to n-grams and copies.",
+    )
+
+    # The vote, the band, the refill.
+    use_band: bool = option(True, "Keep only groups inside the difficulty band.")
+    difficulty_low: float = option(
+        0.2, "Lower end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
+    )
+    difficulty_high: float = option(
+        0.8, "Upper end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
+    )
+    max_staleness: int = option(
+        0,
+        "Optimizer steps for which a kept group that found no place may wait; 0 drops it. Above 0 "
+        "the log-probs of the sampling policy are stored and used in the ratio.",
+    )
+    max_refill_rounds: int = option(
+        16, "Most propose-and-roll-out rounds for one generation batch, at least 1."
+    )
+    max_refill_rollouts: int = option(
+        8, "Most prompts rolled out for one generation batch, as a multiple of its prompts."
+    )
+    max_refill_s: float = option(
+        3600.0,
+        "Most seconds for one generation batch. A decision by the clock is written to the ledger.",
+    )
+    max_empty_refills: int = option(
+        5, "Refills in a row that find no group at all before the run stops with a diagnosis."
+    )
+
+    max_rollouts: int = option(
+        0,
+        "Most completions sampled for groups in the whole run, whose last step is the one made of "
+        "them; 0 sets no bound. The learning-rate schedule still follows max_steps.",
+    )
+
+    # The update.
+    advantage: str = option(
+        "rloo",
+        "grpo, rloo, reinforce_pp (KL in the return, normalised over the batch) or "
+        "reinforce_pp_baseline; see docs/method.md.",
+        choices=ADVANTAGES,
+    )
+
+    warn_logprob_gap: float = option(
+        0.05,
+        "With vLLM: warn when the log-probs of engine and trainer differ by more than this, in "
+        "nats per token, mean over a generation batch. Rounding in bfloat16 explains about 0.01.",
+    )
+    max_logprob_gap: float = option(
+        0.3, "With vLLM: stop the run before it learns from a batch with a larger gap than this."
+    )
+
+    max_nonfinite_steps: int = option(
+        3,
+        "Steps with a NaN or infinite loss or gradient that are skipped, their batch written to "
+        "_serl/nonfinite, before the next one stops the run. Counted from the last start.",
+    )
+
+    # Iterations.
+    instructions_per_iteration: int = option(
+        2000, "Instructions trained on in one iteration. Source: SeRL."
+    )
+    num_selfplay_iterations: int = option(1, "Iterations in the run. Source: SeRL uses 3.")
+    reset_optimizer: bool = option(True, "Start an iteration with a fresh optimizer.")
+    reset_schedule: bool = option(True, "Start an iteration with a fresh learning-rate schedule.")
+    reset_reference: bool = option(True, "Start an iteration with its policy as KL reference.")
+    reset_pool: bool = option(True, "Start an iteration with an empty proposal pool.")
+
+    # Prompt texts.
+    prompt_style: str = option(
+        "chat",
+        "chat: the tokenizer's template. completion: the plain text, for base models.",
+        choices=PROMPT_STYLES,
+    )
+    domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
+    proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
+    proposer_request: str = option(_STYLE.proposer_request, "Line before the numbered list.")
+    rollout_system: str = option(
+        _STYLE.rollout_system, "System message of a rollout; may be empty."
+    )
+    answer_instruction: str = option(
+        _STYLE.answer_instruction, "Line after the instruction that fixes the answer's format."
+    )
+
+    # Saving and resuming.
+    allow_changes: bool = option(
+        False,
+        "Resume although options or the number of processes differ from the checkpoint's. The "
+        "rollouts of a half-used generation batch are then dropped.",
+    )
+    on_full_disk: str = option(
+        "stop",
+        "What to do when a checkpoint finds no room: stop the run, or continue it without that "
+        "checkpoint. Earlier checkpoints stay whole either way.",
+        choices=FULL_DISK_RULES,
+    )
+
+    # Watching.
+    probe_steps: int = option(
+        0, "Measure the probe set every this many steps; 0 measures nothing during training."
+    )
+    probe_samples: int | None = option(
+        None,
+        "Completions per problem of the probe set; not set: num_generations. With another number "
+        "the label accuracy of kept groups is not estimated.",
+    )
+    sample_steps: int = option(
+        0,
+        "Show some proposals with their fate and one group with its votes every this many steps; 0 "
+        "never does.",
+    )
+    show_steps: int = option(
+        0, "Print the run's table every this many steps; 0 follows logging_steps."
+    )
+
+
+@dataclass
+class RunArguments:
+    """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
+
+    preset: str | None = option(
+        None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
+    )
+    seed_set: str | None = option(
+        None,
+        "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
+        "the Hub, or `sandbox`.",
+    )
+    seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
+    seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")
+    instruction_column: str | None = option(
+        None,
+        "Column of the instructions; by default the first of problem, question, instruction, "
+        "prompt and text.",
+    )
+    answer_column: str | None = option(
+        None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
+    )
+    max_bad_rows: int = option(0, "How many unusable rows of a seed or probe set to pass over.")
+    probe_set: str | None = option(
+        None,
+        "Problems with answers to measure during training: as seed_set, with an answer column.",
+    )
+    probe_split: str = option("test", "Split of a probe set on the Hub.")
+    probe_config: str | None = option(None, "Configuration of a probe set on the Hub.")
+    probe_column: str | None = option(None, "Column of the probe set's instructions.")
+    probe_answer_column: str | None = option(None, "Column of the probe set's answers.")
+    evaluation_sets: list[str] | None = option(
+        None,
+        "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
+        "like the probe set, nothing that overlaps them is trained on.",
+    )
+    reward_funcs: list[str] | None = option(
+        None,
+        "Dotted paths of reward functions in `plugins`, or names of TRL's such as accuracy_reward, "
+        "weighted by reward_weights.",
+    )
+    resume: str | None = option(
+        None,
+        "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
+        "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
+    )
+    overwrite: bool = option(
+        False, "Move a run that is in output_dir aside, to a numbered folder beside it."
+    )
+    json: str | None = option(None, "Write the command's numbers to this file, as JSON.")
