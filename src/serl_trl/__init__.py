@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serl_trl._version import __version__
 from serl_trl.common.quiet import withhold_import_notices
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from serl_trl.propose.pool import InstructionPool
     from serl_trl.train.config import SeRLConfig
     from serl_trl.train.trainer import SeRLTrainer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SeRLTrainer",

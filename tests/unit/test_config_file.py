@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serl_trl.cli import config_file
-from serl_trl.cli.config_file import ConfigFile, is_secret, read_config_file
+from serl_trl.cli.config_file import ConfigFile, read_config_file
+from serl_trl.common.secrets import is_secret
 
 
 def read(folder: Path, content: str | bytes) -> ConfigFile:

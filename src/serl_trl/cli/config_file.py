@@ -1,6 +1,5 @@
 """The YAML file of a run: no key twice, no tags, no secrets, each value with its line."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 
 from serl_trl.cli.environment import HARMLESS
 from serl_trl.common.plain_yaml import MAX_CHARS, PlainLoader, RefusedYAMLError, check_yaml
+from serl_trl.common.secrets import is_secret
 from serl_trl.common.text import (
     list_names,
     near_matches,
@@ -22,7 +22,6 @@ from serl_trl.common.text import (
 MAX_BYTES = MAX_CHARS
 
 _MAX_VALUE = 1000
-_SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS"}
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,6 @@ def read_config_file(path: str) -> ConfigFile:
     except RefusedYAMLError as error:
         place = f"{path}:{error.line}" if error.line else path
         return ConfigFile(path, problems=(f"{place}: {error}",))
-
-
-def is_secret(name: str) -> bool:
-    """Return whether a setting of that name holds a secret: one of its words is TOKEN, KEY, ..."""
-    return not _SECRET_WORDS.isdisjoint(re.split(r"[^A-Z0-9]+", name.upper()))
 
 
 def _read_text(path: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import platform
 from typing import Any
 
-from serl_trl import __version__
+from serl_trl._version import __version__
 from serl_trl.answers.voting import in_band
 from serl_trl.cli.build import Inputs
 from serl_trl.cli.parser import Arguments

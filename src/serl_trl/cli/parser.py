@@ -21,7 +21,7 @@ from serl_trl.cli.checks import (
     find_run_problems,
     find_start_problems,
 )
-from serl_trl.cli.config_file import ConfigFile, is_secret, read_config_file
+from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.trust import only_by_flag
 from serl_trl.cli.usage import HELP_ALL, run_sections
 from serl_trl.common.errors import SeRLConfigError
@@ -33,6 +33,7 @@ from serl_trl.common.option_values import (
     read_json,
     read_words,
 )
+from serl_trl.common.secrets import is_secret
 from serl_trl.common.startup import defer_heavy_imports
 from serl_trl.common.text import holds_secret, near_matches, one_line, visible
 from serl_trl.train.options import PRESETS, RunArguments

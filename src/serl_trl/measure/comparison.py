@@ -7,13 +7,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from serl_trl import __version__
+from serl_trl._version import __version__
 from serl_trl.common.folder import Folder
 from serl_trl.common.text import visible
 from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.measure.figures import Interval, Measurement, bootstrap, majority_right
 from serl_trl.measure.session import Evaluated, differing, read_summary
-from serl_trl.share.release import RESULTS_FOLDER
+
+RESULTS_FOLDER = ".eval_results"
+"""Where the Hub looks for what a benchmark gave, beside the model's card."""
 
 LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,9 +20,32 @@ from serl_trl.measure.benchmarks import ProblemSet, load_benchmark
 from serl_trl.measure.figures import Attempts, Graded, Measurement, grade_attempts
 from serl_trl.propose.prompts import rollout_messages
 
-if TYPE_CHECKING:
-    from serl_trl.train.config import SeRLConfig
-    from serl_trl.train.trainer import SeRLTrainer
+
+class Measurable(Protocol):
+    """What a trainer must have so that its model can be measured."""
+
+    args: Any
+    model: Any
+    state: Any
+    policy: Any
+    processing_class: Any
+
+    def attempt(
+        self,
+        problems: Sequence[dict[str, str]],
+        *,
+        num_samples: int,
+        temperature: float,
+        top_p: float,
+        seed: int,
+    ) -> list[Attempts]:
+        """Complete each problem `num_samples` times and once greedily, graded by nobody yet."""
+        ...
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this process is the one that writes."""
+        ...
+
 
 SUMMARY = "summary.json"
 _MAX_SUMMARY = 50_000_000
@@ -63,7 +86,7 @@ class Evaluated:
 
 
 def evaluate_benchmarks(
-    trainer: "SeRLTrainer",
+    trainer: Measurable,
     benchmarks: Sequence[str | ProblemSet],
     *,
     output_dir: str | Path,
@@ -113,7 +136,7 @@ class _Run:
 
     def __init__(
         self,
-        trainer: "SeRLTrainer",
+        trainer: Measurable,
         problem_set: ProblemSet,
         folder: Path,
         settings: Mapping[str, Any],
@@ -211,7 +234,7 @@ class _Run:
 
 
 def settings_of(
-    config: "SeRLConfig",
+    config: Any,
     tokenizer: Any,
     problem_set: ProblemSet,
     *,
@@ -302,7 +325,7 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
     return list(dict.fromkeys(problems))
 
 
-def _identity(trainer: "SeRLTrainer") -> dict[str, Any]:
+def _identity(trainer: Measurable) -> dict[str, Any]:
     name = getattr(trainer.model.config, "_name_or_path", "") or type(trainer.model).__name__
     return {"name": name, "step": trainer.state.global_step}
 

@@ -18,10 +18,11 @@ from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.records import ANY
 from serl_trl.common.text import one_line
 from serl_trl.data.tables import is_hub_id
-from serl_trl.runs.facts import RunFacts, facts_of, read_license
+from serl_trl.runs.facts import RunFacts, read_license
 from serl_trl.runs.reader import COMPARISON, Run, read_comparison, read_run
 from serl_trl.share.card import address_of, dataset_card, write_card_text, write_model_card
 from serl_trl.share.dataset import read_rows, without_secrets, write_dataset
+from serl_trl.share.facts import facts_of
 from serl_trl.share.release import (
     ReleaseError,
     RunFolder,

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serl_trl.cli.config_file import is_secret
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.plain_yaml import load_yaml
 from serl_trl.common.records import ANY
+from serl_trl.common.secrets import is_secret
 from serl_trl.common.text import KNOWN, one_line, secret_in
+from serl_trl.measure.comparison import RESULTS_FOLDER
 from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
@@ -41,7 +42,6 @@ ALLOWED = (
     "spiece.model",
     "chat_template.jinja",
 )
-RESULTS_FOLDER = ".eval_results"
 MADE_ANEW = ("README.md", "figures")
 """Parts of an upload that do not come from the run's folder."""
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from serl_trl.cli.config_file import is_secret
 from serl_trl.common.plugin import package_problems
+from serl_trl.common.secrets import is_secret
 from serl_trl.common.text import holds_secret
 from serl_trl.train.options import (
     ADVANTAGES,

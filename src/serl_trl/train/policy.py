@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
@@ -15,9 +15,7 @@ from trl.trainer.utils import pad
 
 from serl_trl.labels.groups import Completion, Group
 from serl_trl.propose.prompts import Messages, rollout_messages
-
-if TYPE_CHECKING:
-    from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.host import Host, inside
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +48,7 @@ class TrainerPolicy:
     returns the same whole result in the order of what it was given.
     """
 
-    def __init__(self, trainer: "SeRLTrainer") -> None:
+    def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
         args = trainer.args
         self._proposer = Sampling(
@@ -91,7 +89,7 @@ class TrainerPolicy:
         if not prompts:
             return []
         trainer = self._trainer
-        prompt_ids, _, _ = trainer._tokenize_prompts(list(prompts))
+        prompt_ids, _, _ = inside(trainer)._tokenize_prompts(list(prompts))
         room = sampling.max_tokens if sampling else trainer.args.max_completion_length
         fits = [self._context is None or len(ids) + room <= self._context for ids in prompt_ids]
         if not (all(fits) or self._warned_of_length) and trainer.is_world_process_zero():
@@ -126,7 +124,7 @@ class TrainerPolicy:
 
     def count_request_tokens(self, messages: Messages) -> int:
         """Count the tokens of a request in the chat template."""
-        prompt_ids, _, _ = self._trainer._tokenize_prompts([messages])
+        prompt_ids, _, _ = inside(self._trainer)._tokenize_prompts([messages])
         return len(prompt_ids[0])
 
     def decide(self, work: Callable[[], T]) -> T:
@@ -137,7 +135,7 @@ class TrainerPolicy:
 
     def _nothing(self) -> Completion:
         # With a token, because TRL's bookkeeping fails on none.
-        end = self._trainer.eos_token_ids[0]
+        end = inside(self._trainer).eos_token_ids[0]
         return Completion("", [end], True, [0.0] if self._trainer.use_vllm else None)
 
     def _generating(
@@ -157,16 +155,16 @@ class TrainerPolicy:
 
     def _generate(self, prompt_ids: Sequence[list[int]]) -> list[Completion]:
         trainer = self._trainer
-        ids, logprobs = trainer._generate_single_turn(list(prompt_ids), None, {}, 1)
+        ids, logprobs = inside(trainer)._generate_single_turn(list(prompt_ids), None, {}, 1)
         if len(ids) != len(prompt_ids):
             raise RuntimeError(
                 f"the backend completed {len(ids)} of {len(prompt_ids)} prompts; its own error "
                 "stands above."
             )
         # An engine may return nothing at all, on which TRL's bookkeeping would fail.
-        ids = [row or [trainer.eos_token_ids[0]] for row in ids]
-        texts = trainer._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
+        ids = [row or [inside(trainer).eos_token_ids[0]] for row in ids]
+        texts = inside(trainer)._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ends = {*inside(trainer).eos_token_ids, inside(trainer)._tokenizer.pad_token_id}
         return [
             Completion(text, row, row[-1] not in ends, None if logprobs is None else logprobs[i])
             for i, (text, row) in enumerate(zip(texts, ids, strict=True))
@@ -174,9 +172,9 @@ class TrainerPolicy:
 
     def _score(self, rows: Sequence[tuple[Messages, list[int]]]) -> list[list[float]]:
         trainer = self._trainer
-        prompt_ids, _, _ = trainer._tokenize_prompts([prompt for prompt, _ in rows])
+        prompt_ids, _, _ = inside(trainer)._tokenize_prompts([prompt for prompt, _ in rows])
         device = trainer.accelerator.device
-        padding = trainer._tokenizer.pad_token_id
+        padding = inside(trainer)._tokenizer.pad_token_id
         prompts = [torch.tensor(ids) for ids in prompt_ids]
         completions = [torch.tensor(ids) for _, ids in rows]
 
@@ -189,7 +187,7 @@ class TrainerPolicy:
 
         ones = [[torch.ones_like(ids) for ids in half] for half in (prompts, completions)]
         with torch.no_grad():
-            logps, _, _ = trainer._get_per_token_logps_and_entropies(
+            logps, _, _ = inside(trainer)._get_per_token_logps_and_entropies(
                 trainer.model,
                 joined(prompts, completions, padding),
                 joined(*ones, 0),
@@ -206,7 +204,7 @@ class TrainerPolicy:
     def _most_at_once(self) -> int | None:
         """Return the most rows of one call to the backend; `None`: it has a queue of its own."""
         trainer = self._trainer
-        if trainer.use_vllm or trainer.use_transformers_continuous_batching:
+        if trainer.use_vllm or inside(trainer).use_transformers_continuous_batching:
             return None
         most = self._own_batch()
         return min(most, CPU_PIECE) if trainer.accelerator.device.type == "cpu" else most
@@ -252,7 +250,7 @@ def _num_tokens(row: tuple[Messages, list[int]]) -> int:
 
 
 @contextmanager
-def swapped_sampling(trainer: "SeRLTrainer", sampling: Sampling | None) -> Generator[None]:
+def swapped_sampling(trainer: Host, sampling: Sampling | None) -> Generator[None]:
     """Make `sampling` hold for every backend of `trainer` inside the block; `None` changes nothing.
 
     TRL reads the values from three places: `generation_config`, `generation_kwargs` (which
@@ -286,11 +284,11 @@ def swapped_sampling(trainer: "SeRLTrainer", sampling: Sampling | None) -> Gener
             changes |= {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "min_p": None}
         else:
             changes |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        config = copy.deepcopy(trainer.generation_config)
+        config = copy.deepcopy(inside(trainer).generation_config)
         config.update(**changes)
         holder = {
             "generation_config": config,
-            "generation_kwargs": {**trainer.generation_kwargs, **changes},
+            "generation_kwargs": {**inside(trainer).generation_kwargs, **changes},
         }
         holders = [(trainer, holder)]
     saved = [(owner, name, getattr(owner, name)) for owner, new in holders for name in new]
@@ -305,7 +303,7 @@ def swapped_sampling(trainer: "SeRLTrainer", sampling: Sampling | None) -> Gener
 
 
 @contextmanager
-def kept_precision(trainer: "SeRLTrainer") -> Generator[None]:
+def kept_precision(trainer: Host) -> Generator[None]:
     """Let continuous batching compute in the precision of the trained weights inside the block.
 
     TRL casts them in place to the type of `bf16` or `fp16` and never back, so that the float32
@@ -316,16 +314,16 @@ def kept_precision(trainer: "SeRLTrainer") -> Generator[None]:
     Inside the block a request that fails raises `RuntimeError` with the backend's own error;
     transformers returns it as a completion without tokens.
     """
-    if not trainer.use_transformers_continuous_batching:
+    if not inside(trainer).use_transformers_continuous_batching:
         yield
         return
     args: Any = trainer.args
-    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    model = trainer.accelerator.unwrap_model(inside(trainer).model_wrapped)
     changes: list[tuple[Any, str, Any]] = [(args, "bf16", False), (args, "fp16", False)]
     changes += [(model, "generate_batch", _checked(model.generate_batch))]
     # It would fetch other kernels than those that score, and they refuse float32.
     if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
-        changes += [(trainer.continuous_batching_config, "auto_switch_to_flash", False)]
+        changes += [(inside(trainer).continuous_batching_config, "auto_switch_to_flash", False)]
     if "_original_forward" in vars(model):
         changes += [(model, "forward", model._original_forward)]
     saved = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in changes]
@@ -364,7 +362,7 @@ def _checked(generate_batch: Callable[..., dict[str, Any]]) -> Callable[..., dic
 
 
 @contextmanager
-def own_sampling(trainer: "SeRLTrainer") -> Generator[None]:
+def own_sampling(trainer: Host) -> Generator[None]:
     """Keep the model's `generation_config.json` from changing how `trainer` generates in the block.
 
     transformers fills in from it whatever TRL does not set: three completions per prompt, a ban on
@@ -385,7 +383,7 @@ def own_sampling(trainer: "SeRLTrainer") -> Generator[None]:
 _KEPT_IN_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
 
 
-def note_foreign_sampling(trainer: "SeRLTrainer") -> None:
+def note_foreign_sampling(trainer: Host) -> None:
     """Say what of the model's `generation_config.json` this run does not use.
 
     Where transformers would refuse to save it, it is mended.
@@ -410,7 +408,7 @@ def note_foreign_sampling(trainer: "SeRLTrainer") -> None:
 _WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
 
 
-def context_tokens(trainer: "SeRLTrainer") -> int | None:
+def context_tokens(trainer: Host) -> int | None:
     """Return the longest sequence of prompt and completion, or `None` when nobody says."""
     limits = [getattr(trainer.model.config.get_text_config(), "max_position_embeddings", None)]
     if trainer.use_vllm:

@@ -13,11 +13,11 @@ from transformers.utils import is_in_notebook
 from serl_trl.common.files import JsonLines
 from serl_trl.common.text import visible
 from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_curve
+from serl_trl.train.host import Host, inside
 
 if TYPE_CHECKING:
     from serl_trl.labels.groups import Group
     from serl_trl.loop.selfplay import JudgedProposal
-    from serl_trl.train.trainer import SeRLTrainer
 
 # Heading, metric, format of each column of the console's table; an absent metric stays blank.
 COLUMNS = (
@@ -213,7 +213,7 @@ class MetricsFile(TrainerCallback):
 class Probe(TrainerCallback):
     """Measures the probe set every `probe_steps` steps; nothing is decided by what it finds."""
 
-    def __init__(self, trainer: "SeRLTrainer") -> None:
+    def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -242,7 +242,7 @@ class Probe(TrainerCallback):
             ratios = []
         found |= probe_metrics(labels, ratios, rng=random.Random(state.global_step))
         for name, value in found.items():
-            trainer._metrics["train"][f"serl/{name}"].append(value)
+            inside(trainer)._metrics["train"][f"serl/{name}"].append(value)
         bins = [asdict(each) for each in reliability_curve(labels)]
         trainer.ledger.write({"type": "calibration", "step": state.global_step, "bins": bins})
         trainer.ledger.flush()
@@ -254,10 +254,10 @@ def make_watcher(*, show: bool, every: int, samples_every: int) -> Watcher:
     return kind(show=show, every=every, samples_every=samples_every)
 
 
-def replace_progress_bars(trainer: "SeRLTrainer", watcher: Watcher) -> None:
+def replace_progress_bars(trainer: Host, watcher: Watcher) -> None:
     """Put `watcher` in the place of transformers' bars and table, which know only the loss."""
-    present = [type(callback) for callback in trainer.callback_handler.callbacks]
+    present = [type(callback) for callback in inside(trainer).callback_handler.callbacks]
     for kind in present:
         if kind in (ProgressCallback, PrinterCallback) or kind.__name__ == NOTEBOOK_CALLBACK:
-            trainer.remove_callback(kind)
-    trainer.add_callback(watcher)
+            inside(trainer).remove_callback(kind)
+    inside(trainer).add_callback(watcher)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
@@ -23,9 +23,7 @@ from serl_trl.common.processes import is_main_process
 from serl_trl.runs.facts import installed
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import CheckpointError, Facts
-
-if TYPE_CHECKING:
-    from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.host import Host, inside
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +109,7 @@ class Saving:
     `folder` is where TRL writes while a save is under way, else `None`.
     """
 
-    def __init__(self, trainer: "SeRLTrainer") -> None:
+    def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
         self.folder: Path | None = None
         self._needed = 0
@@ -253,7 +251,7 @@ class Saving:
         """Save the model alone, whole or not at all."""
         self._write_whole(
             target,
-            lambda folder: self._trainer.save_model(str(folder), _internal_call=True),
+            lambda folder: inside(self._trainer).save_model(str(folder), _internal_call=True),
             needed=self._model_bytes(),
         )
 
@@ -356,27 +354,27 @@ class Saving:
     def _process_state(self) -> dict[str, Any]:
         """What each process has of its own: the rollout buffer, and sums since the last log."""
         trainer = self._trainer
-        logs: dict[str, Any] = trainer._logs
+        logs: dict[str, Any] = inside(trainer)._logs
         loop = {
-            "total_loss": trainer._total_loss_scalar,
-            "last_logged": trainer._globalstep_last_logged,
+            "total_loss": inside(trainer)._total_loss_scalar,
+            "last_logged": inside(trainer)._globalstep_last_logged,
             # For transformers' own figures of speed; older releases (5.17) do without it.
             "initial_step": getattr(trainer, "_initial_global_step", 0),
-            "metrics": trainer._metrics["train"],
-            "pending_metrics": trainer._pending_metrics,
+            "metrics": inside(trainer)._metrics["train"],
+            "pending_metrics": inside(trainer)._pending_metrics,
             "seconds": self.seconds,
             # Shown and written with the next log, and only where that was asked for.
             "logs": {
                 **{name: list(logs[name]) for name in ("prompt", "completion", "advantages")},
                 **{name: {k: list(v) for k, v in logs[name].items()} for name in _KEYED_LOGS},
             }
-            if trainer.log_completions
+            if inside(trainer).log_completions
             else {},
         }
         return {
-            "step": trainer._step,
-            "buffer": trainer._buffered_inputs,
-            "loss": trainer._tr_loss.detach().clone(),
+            "step": inside(trainer)._step,
+            "buffer": inside(trainer)._buffered_inputs,
+            "loss": inside(trainer)._tr_loss.detach().clone(),
             "loop": json.dumps(loop, default=_plain),
         }
 
@@ -397,13 +395,13 @@ class Saving:
         if self._reference_moved():
             self._load_reference(folder / REFERENCE_FILE)
         if self._fresh_cycle:
-            trainer._step, trainer._buffered_inputs = 0, None
+            inside(trainer)._step, inside(trainer)._buffered_inputs = 0, None
             return
         device = trainer.args.device
         # torch knows no "cpu:0", as accelerate calls the CPU of several processes.
         place = "cpu" if device.type == "cpu" else device
         process = torch.load(folder / self._process_file, map_location=place, weights_only=True)
-        trainer._step, trainer._buffered_inputs = process["step"], process["buffer"]
+        inside(trainer)._step, inside(trainer)._buffered_inputs = process["step"], process["buffer"]
         self._loop = {**json.loads(process["loop"]), "loss": process["loss"]}
 
     def restore_loop(self) -> None:
@@ -412,15 +410,15 @@ class Saving:
         trainer, saved = self._trainer, self._loop
         if saved is None:
             return
-        logs: dict[str, Any] = trainer._logs
-        trainer._tr_loss += saved["loss"]
-        trainer._total_loss_scalar = saved["total_loss"]
-        trainer._globalstep_last_logged = saved["last_logged"]
-        trainer._initial_global_step = saved["initial_step"]
+        logs: dict[str, Any] = inside(trainer)._logs
+        inside(trainer)._tr_loss += saved["loss"]
+        inside(trainer)._total_loss_scalar = saved["total_loss"]
+        inside(trainer)._globalstep_last_logged = saved["last_logged"]
+        inside(trainer)._initial_global_step = saved["initial_step"]
         self.seconds_before = saved["seconds"]
         for values, kept in (
-            (trainer._metrics["train"], saved["metrics"]),
-            (trainer._pending_metrics, saved["pending_metrics"]),
+            (inside(trainer)._metrics["train"], saved["metrics"]),
+            (inside(trainer)._pending_metrics, saved["pending_metrics"]),
         ):
             values.clear()
             values.update(kept)
@@ -439,7 +437,7 @@ class Saving:
 
     def _save_reference(self, folder: Path) -> None:
         """Save the KL reference if it moved; not under FSDP, where its parts are not collected."""
-        if not self._reference_moved() or self._trainer.is_fsdp_enabled:
+        if not self._reference_moved() or inside(self._trainer).is_fsdp_enabled:
             return
         reference = self._reference()
         # Under ZeRO-3 every process holds a part; all collect it, one writes it.
@@ -483,8 +481,10 @@ class Saving:
         }
         # A folder may have moved; what it is called says which model it is.
         options["model"] = Path(getattr(trainer.model.config, "_name_or_path", "") or "").name
-        options["reward_funcs"] = trainer.reward_func_names
-        options["chat_template_sha256"] = checkpoint.fingerprint(trainer._tokenizer.chat_template)
+        options["reward_funcs"] = inside(trainer).reward_func_names
+        options["chat_template_sha256"] = checkpoint.fingerprint(
+            inside(trainer)._tokenizer.chat_template
+        )
         adapters = getattr(trainer.model, "peft_config", None) or {}
         options |= _listed_options("adapter", next(iter(adapters.values()), None))
         quantised = getattr(trainer.model.config, "quantization_config", None)

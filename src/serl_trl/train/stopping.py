@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +27,7 @@ from transformers import TrainerCallback
 from serl_trl.common.errors import NonFiniteError
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder, FolderError
-
-if TYPE_CHECKING:
-    from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.host import Host, inside
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +65,7 @@ class Stopping(TrainerCallback):
     `asked` is the name of the signal that all processes agreed on, or `None`.
     """
 
-    def __init__(self, trainer: "SeRLTrainer") -> None:
+    def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
         self._received: signal.Signals | None = None
         self._received_at = 0.0
@@ -122,7 +120,10 @@ class Stopping(TrainerCallback):
         def make() -> list[dict[str, Any]] | None:
             trainer = self._trainer
             step = trainer.state.global_step
-            later = step == self._last_fetch or trainer._step % trainer.args.batches_per_generation
+            later = (
+                step == self._last_fetch
+                or inside(trainer)._step % trainer.args.batches_per_generation
+            )
             self._last_fetch = step
             if later:
                 return make_batch()
@@ -132,7 +133,7 @@ class Stopping(TrainerCallback):
                 return make_batch()
             except StopAskedError:
                 self._undo(before)
-                control = trainer.control
+                control = inside(trainer).control
                 control.should_training_stop = True
                 # Before the first step there is nothing to save; a fresh start is as good.
                 control.should_save = step > 0
@@ -159,7 +160,7 @@ class Stopping(TrainerCallback):
     def _remember(self) -> _Before:
         trainer = self._trainer
         sizes = {name: lines.size() for name, lines in trainer.written.items()}
-        metrics = {name: list(values) for name, values in trainer._pending_metrics.items()}
+        metrics = {name: list(values) for name, values in inside(trainer)._pending_metrics.items()}
         return _Before(trainer.selfplay.state_dict(), _random_state(), sizes, metrics)
 
     def _undo(self, before: _Before) -> None:
@@ -168,8 +169,8 @@ class Stopping(TrainerCallback):
         _set_random_state(before.randomness)
         for name, size in before.sizes.items():
             trainer.written[name].cut(size)
-        trainer._pending_metrics.clear()
-        trainer._pending_metrics.update(before.metrics)
+        inside(trainer)._pending_metrics.clear()
+        inside(trainer)._pending_metrics.update(before.metrics)
 
 
 def _random_state() -> tuple[Any, ...]:
@@ -213,7 +214,7 @@ class NonFiniteGuard:
     schedule. Half precision has its own scaler, which skips, and is left to it.
     """
 
-    def __init__(self, trainer: "SeRLTrainer", *, most: int) -> None:
+    def __init__(self, trainer: Host, *, most: int) -> None:
         self._trainer = trainer
         # DeepSpeed updates inside the backward pass: its step can only be stopped after.
         deepspeed = trainer.accelerator.distributed_type == DistributedType.DEEPSPEED
@@ -246,7 +247,7 @@ class NonFiniteGuard:
             self.num_skipped += 1
             self._report(seen, losses, norm)
             trainer.optimizer.zero_grad()
-        trainer._metrics["train"]["serl/num_skipped_steps"].append(float(self.num_skipped))
+        inside(trainer)._metrics["train"]["serl/num_skipped_steps"].append(float(self.num_skipped))
 
     def _report(self, seen: list[Any], losses: list[float], norm: float) -> None:
         trainer = self._trainer

@@ -36,8 +36,7 @@ from serl_trl.loop.selfplay import JudgedProposal, Options, SelfPlay
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.prompts import Messages, rollout_messages
-from serl_trl.runs.facts import gather_facts, write_facts
-from serl_trl.share.hub import push_model, write_card
+from serl_trl.runs.facts import write_facts
 from serl_trl.train.advantages import (
     leave_one_out,
     minus_group_mean,
@@ -48,6 +47,7 @@ from serl_trl.train.advantages import (
 )
 from serl_trl.train.checkpoint import hold
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.facts import gather_facts
 from serl_trl.train.lora import keep_quantised_base, make_reference, refuse_sharded_boundaries
 from serl_trl.train.model_files import (
     ModelFileError,
@@ -601,6 +601,9 @@ class SeRLTrainer(GRPOTrainer):
     ) -> None:
         """Write the card and its figures beside the model; while the run trains there is none."""
         if self.is_world_process_zero() and not self.is_in_train:
+            # Sharing reads run folders and stands above training; only this way up leads there.
+            from serl_trl.share.hub import write_card
+
             self.ledger.flush()
             write_card(private_folder(self.args).parent, repo_id=self.args.hub_model_id)
 
@@ -614,6 +617,8 @@ class SeRLTrainer(GRPOTrainer):
         `args.hub_private_repo`) is false. `None` when it did not arrive: that is logged with the
         command to push later, and nothing is raised. The other processes return `None`.
         """
+        from serl_trl.share.hub import push_model
+
         self.save_model()
         if not self.is_world_process_zero():
             return None

@@ -4,17 +4,15 @@ import logging
 import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
 
 from serl_trl.common.errors import LogProbGapError
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.host import Host, inside
 from serl_trl.train.lora import find_unmergeable, merged_weights
-
-if TYPE_CHECKING:
-    from serl_trl.train.trainer import SeRLTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ def refuse_quantised(model: Any, quantization_config: Any, args: SeRLConfig) -> 
         )
 
 
-def prepare_engine(trainer: "SeRLTrainer") -> None:
+def prepare_engine(trainer: Host) -> None:
     """Make the engine of a `trainer` with an adapter take weights that are merged out of place.
 
     Raises `ValueError` for adapters and sharding for which that is not possible.
@@ -42,12 +40,12 @@ def prepare_engine(trainer: "SeRLTrainer") -> None:
             f"use_vllm=True cannot send adapters with {', '.join(kinds)}: only plain LoRA is "
             "merged without touching the base; change peft_config, or set use_vllm to False."
         )
-    if trainer.is_fsdp_enabled:
+    if inside(trainer).is_fsdp_enabled:
         raise ValueError(
             "use_vllm=True with LoRA and FSDP is refused: shards can only be merged in place, "
             "which damages the base a little at every step; use DDP or DeepSpeed."
         )
-    generation: Any = trainer.vllm_generation
+    generation: Any = inside(trainer).vllm_generation
 
     def weights() -> Generator[tuple[str, torch.Tensor]]:
         with generation._dist.gather_params(list(trainer.model.parameters())):
@@ -57,7 +55,7 @@ def prepare_engine(trainer: "SeRLTrainer") -> None:
 
 
 @contextmanager
-def awake(trainer: "SeRLTrainer") -> Generator[None]:
+def awake(trainer: Host) -> Generator[None]:
     """Keep a colocated engine awake inside the block, however often it generates.
 
     TRL puts it to sleep after every call, which throws its weights away: proposing and rolling out
@@ -69,7 +67,7 @@ def awake(trainer: "SeRLTrainer") -> Generator[None]:
         yield
         return
     generation.sync_weights()
-    trainer._last_loaded_step = trainer.state.global_step
+    inside(trainer)._last_loaded_step = trainer.state.global_step
     generation.llm.wake_up(tags=["kv_cache"])
     generation.enable_sleep_mode = False
     try:
@@ -80,7 +78,7 @@ def awake(trainer: "SeRLTrainer") -> Generator[None]:
         generation._llm_weights_sleeping = True
 
 
-def check_gap(trainer: "SeRLTrainer", output: dict[str, Any], fresh: Sequence[bool]) -> None:
+def check_gap(trainer: Host, output: dict[str, Any], fresh: Sequence[bool]) -> None:
     """Log how far the engine's log-probs are from the trainer's; warn, and stop above the bound.
 
     The gap is the mean absolute difference over the tokens of the `fresh` rows of all processes:
@@ -92,7 +90,7 @@ def check_gap(trainer: "SeRLTrainer", output: dict[str, Any], fresh: Sequence[bo
         return
     mask = output["completion_mask"].bool()
     mask = mask & torch.tensor(fresh, device=mask.device)[:, None]
-    engine, own = output["sampling_per_token_logps"], trainer._sampling_logps(output)
+    engine, own = output["sampling_per_token_logps"], inside(trainer)._sampling_logps(output)
     known = mask & engine.isfinite()
     difference = (own - engine).abs()[known].sum()
     broken = (mask & ~own.isfinite()).sum()
@@ -101,7 +99,7 @@ def check_gap(trainer: "SeRLTrainer", output: dict[str, Any], fresh: Sequence[bo
     if not tokens:
         return
     gap = math.nan if lost or not count else total / count
-    trainer._metrics["train"]["serl/logprob_gap"].append(gap)
+    inside(trainer)._metrics["train"]["serl/logprob_gap"].append(gap)
     args, step = trainer.args, trainer.state.global_step
     if math.isnan(gap):
         raise LogProbGapError(
