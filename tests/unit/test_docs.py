@@ -65,11 +65,19 @@ def test_classes_and_methods_that_are_named_exist(page):
     for name in chain.from_iterable(names_in(page)):
         if re.fullmatch(r"[A-Z]\w*[a-z]\w*(\.\w+)?", name):
             assert name in known, name
-        elif match := re.fullmatch(r"serl_trl\.(\w+)(?:\.(\w+))?", name):
-            file = PACKAGE / f"{match[1]}.py"
-            file = file if file.is_file() else PACKAGE / match[1] / "__init__.py"
-            assert file.is_file(), name
-            assert not match[2] or match[2] in file.read_text(encoding="utf-8"), name
+        elif re.fullmatch(r"serl_trl(\.\w+)+", name):
+            assert is_there(name.split(".")[1:]), name
+
+
+def is_there(parts: list[str]) -> bool:
+    """Return whether a dotted name below the package is a module, or a word of its module."""
+    place = PACKAGE.joinpath(*parts)
+    if place.with_suffix(".py").is_file() or place.is_dir():
+        return True
+    *module, name = parts
+    file = PACKAGE.joinpath(*module)
+    file = file.with_suffix(".py") if module and not file.is_dir() else file / "__init__.py"
+    return file.is_file() and name in file.read_text(encoding="utf-8")
 
 
 def test_each_step_of_the_method_is_where_its_row_says():
