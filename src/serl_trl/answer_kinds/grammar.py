@@ -1,6 +1,7 @@
 """Tokens of a mathematical answer to its form: a recursive descent over what answers look like."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from serl_trl.answer_kinds import algebra, latex, ranges
 from serl_trl.answer_kinds.expressions import Expressions
@@ -62,6 +63,12 @@ def parse(answer: str) -> Form:
         return keep_unread(text, tokens)
     currency = latex.currency(answer)
     return with_unit(form, Unit(currency)) if currency else form
+
+
+@lru_cache(maxsize=8_192)
+def read(answer: str) -> Form:
+    """Parse an answer, remembering the last ones."""
+    return parse(answer)
 
 
 def _read(tokens: list[Token]) -> Form:
