@@ -1,6 +1,8 @@
 """Tokens of a mathematical answer to its form: a recursive descent over what answers look like."""
 
+import re
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 
 from serl_trl.answer_kinds import algebra, latex, ranges
@@ -21,10 +23,13 @@ from serl_trl.answer_kinds.measures import NO_UNIT, Unit, sense_of
 from serl_trl.answer_kinds.polynomials import Unsettled
 from serl_trl.answer_kinds.primaries import FUNCTIONS
 from serl_trl.answer_kinds.relations import ORDERS, equation, inequality, solved
+from serl_trl.answer_kinds.respelled import exceptions, respell
 from serl_trl.answer_kinds.vocabulary import ACCENTS, FONTS, GREEK, RELATIONS, VECTORS
 from serl_trl.answer_kinds.wordings import keep_unread, normal, ratio, read_words
 
 MAX_CHARS = 600
+# Most answers are such numbers, and most of a vote's time would go into cutting them up.
+_PLAIN = re.compile(r"-?(?:[1-9]\d{0,2}(?:,\d{3}){1,5}|\d{1,20})(?:\.\d{1,6})?")
 
 _SEPARATORS = {",": ",", ";": ",", "\\\\": ",", "and": "and", "or": "or"}
 _SEPARATORS |= {"\\land": "\\land", "\\lor": "\\lor"}
@@ -49,9 +54,11 @@ class Item:
 
 def parse(answer: str) -> Form:
     """Read an answer; never raises: what is not understood stays words or a formula."""
+    if _PLAIN.fullmatch(answer):
+        return Scalar(algebra.number(Fraction(answer.replace(",", ""))))
     if len(answer) > MAX_CHARS:
         return Words(" ".join(answer.split()))
-    text = latex.clean(answer)
+    text = respell(latex.clean(answer))
     special = read_words(text)
     if special is not None:
         return special
@@ -72,6 +79,7 @@ def read(answer: str) -> Form:
 
 
 def _read(tokens: list[Token]) -> Form:
+    tokens = exceptions(tokens)
     texts = {token.text for token in tokens}
     if "\\times" in texts and texts & VECTORS:
         raise Unsettled("a product of vectors, in which the order matters")
