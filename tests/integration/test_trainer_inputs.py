@@ -63,6 +63,9 @@ NO_MODEL = "no/such-model"
         ({"args": GRPOConfig(output_dir="x", use_cpu=True, bf16=False)}, "a SeRLConfig"),
         ({"eval_dataset": ["What is 2?"]}, "eval_dataset has no column 'answer'"),
         ({"options": {"reward_weights": [1.0, 0.5]}}, "2 of the 1 weights needed"),
+        ({"options": {"label_reward": "none"}}, "at least one reward function"),
+        ({"options": {"eval_strategy": "steps", "eval_steps": 1}}, "measures on a probe set"),
+        ({"options": {"use_liger_kernel": True}}, "liger_kernel is not installed"),
         ({"options": {"use_vllm": True}}, "vllm is not installed; run: pip install"),
         ({"options": {"embedding_model": "a/b"}}, "sentence_transformers is not installed"),
         (

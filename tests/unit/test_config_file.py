@@ -38,6 +38,16 @@ def test_merge_keys_count_as_the_mapping_s_own(tmp_path):
     assert file.problems == ()
 
 
+def test_numbers_with_an_exponent_are_numbers_inside_mappings_too(tmp_path):
+    text = "lr: {min: 1e-6, steps: [2E4, -.5e+3, 1.e2], as: '1e-6', id: 1e-6x}\nrate: 1e-6\n"
+    file = read(tmp_path, text + "env: {WANDB_NAME: 1e6}\n")
+
+    steps = [20000.0, -500.0, 100.0]
+    assert file.values["lr"] == {"min": 1e-6, "steps": steps, "as": "1e-6", "id": "1e-6x"}
+    assert file.values["rate"] == "1e-6"  # the type of the option decides: it may be a name
+    assert file.env == {"WANDB_NAME": "1e6"}
+
+
 def test_env_is_kept_apart(tmp_path):
     file = read(
         tmp_path, "a: 1\nenv:\n  TOKENIZERS_PARALLELISM: false\n  CUDA_VISIBLE_DEVICES: 0\n"

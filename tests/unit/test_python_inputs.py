@@ -124,12 +124,19 @@ def test_a_probe_set_has_an_answer_in_every_row():
         read_probe_set(read_seed_set(TEXTS))
 
 
-ARGS = {"reward_weights": None, "use_vllm": False, "embedding_model": None, "report_to": []}
+ARGS = {
+    "reward_weights": None,
+    "label_reward": "vote",
+    "use_vllm": False,
+    "embedding_model": None,
+    "report_to": [],
+}
 
 
-def problems(monkeypatch, *, num_rewards=1, quantised=None, **changes) -> list[str]:
+def problems(monkeypatch, *, num=0, quantised=None, has_probe=False, **changes) -> list[str]:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    return argument_problems(SimpleNamespace(**{**ARGS, **changes}), quantised, num_rewards)
+    args = SimpleNamespace(**{**ARGS, **changes})
+    return argument_problems(args, quantised, num, has_probe=has_probe)
 
 
 def test_missing_packages_are_named_before_anything_loads(monkeypatch):
@@ -144,7 +151,42 @@ def test_missing_packages_are_named_before_anything_loads(monkeypatch):
     )
 
 
-def test_reward_weights_are_counted(monkeypatch):
-    assert problems(monkeypatch, reward_weights=[1.0, 0.5], num_rewards=2) == []
+@pytest.mark.parametrize(
+    ("option", "value", "install"),
+    [
+        ("use_liger_kernel", True, "liger-kernel"),
+        ("optim", "paged_adamw_8bit", "serl-trl[qlora]"),
+        ("optim", "adamw_torch_4bit", "torchao"),
+        ("optim", "galore_adamw_8bit", "galore-torch"),
+        ("optim", "schedule_free_sgd", "schedulefree"),
+        ("attn_implementation", "flash_attention_2", "kernels"),
+        ("attn_implementation", "kernels-community/flash-attn3", "kernels"),
+        ("deepspeed", "zero.json", "serl-trl[deepspeed]"),
+    ],
+)
+def test_every_option_that_needs_a_package_names_it(monkeypatch, option, value, install):
+    (missing,) = problems(monkeypatch, **{option: value})
+    assert missing.startswith(option)
+    assert missing.endswith(f"is not installed; run: pip install '{install}'.")
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "adafactor", "sgd"])
+def test_what_torch_brings_needs_no_package(monkeypatch, optim):
+    assert problems(monkeypatch, optim=optim, attn_implementation="sdpa") == []
+
+
+def test_rewards_are_counted(monkeypatch):
+    assert problems(monkeypatch, reward_weights=[1.0, 0.5], num=1) == []
+    assert problems(monkeypatch, label_reward="none", reward_weights=[1.0], num=1) == []
     (problem,) = problems(monkeypatch, reward_weights=[1.0, 0.5])
     assert problem.startswith("reward_weights=[1.0, 0.5] has 2 of the 1 weights needed")
+    (problem,) = problems(monkeypatch, label_reward="none")
+    assert problem.startswith("label_reward=none needs at least one reward function")
+
+
+def test_what_measures_needs_a_probe_set(monkeypatch):
+    for option, value in {"eval_strategy": "steps", "eval_on_start": True}.items():
+        (problem,) = problems(monkeypatch, **{option: value})
+        assert problem.startswith(f"{option}={value} measures on a probe set, and there is none")
+        assert problems(monkeypatch, has_probe=True, **{option: value}) == []
+    assert problems(monkeypatch, eval_strategy="no", save_strategy="steps") == []

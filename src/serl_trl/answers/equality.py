@@ -27,6 +27,7 @@ __all__ = [
     "group_many",
     "same_answer",
     "same_answers",
+    "spelled_alike",
 ]
 
 
@@ -119,13 +120,27 @@ def group_many(
 ) -> list[list[int | None]]:
     """Group many groups at once, with one batch for the verifier; see `group_answers`."""
     kind = get_kind(kind)
-    partitions = [_Partition(kind, answers) for answers in groups]
+    partitions = [_Partition(kind, spelled_alike(answers, kind=kind)[0]) for answers in groups]
     pairs = sorted({pair for partition in partitions for pair in partition.open})
     if not pairs:
         return [partition.classes(frozenset()) for partition in partitions]
     verdicts = (verifier or default_verifier()).same(pairs)
     equal = frozenset(pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict)
     return [partition.classes(equal) for partition in partitions]
+
+
+def spelled_alike(
+    answers: Sequence[str | None], gold: str | None = None, *, kind: str | AnswerKind = "math"
+) -> tuple[list[str | None], str | None]:
+    """Return answers and gold with the decimal commas of the group as points.
+
+    They stay as they are unless the whole group writes so; see `answer_kinds.commas`.
+    """
+    if not any(answer and "," in answer for answer in answers):
+        return list(answers), gold
+    known = getattr(get_kind(kind), "decimals", lambda answers, gold: {})(answers, gold)
+    alike = [answer and known.get(answer, answer) for answer in answers]
+    return alike, gold and known.get(gold, gold)
 
 
 class _Partition:

@@ -266,6 +266,9 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
         )
     except ModelFileError as error:
         raise SeRLConfigError([str(error)]) from error
+    except (ValueError, ImportError) as error:
+        # What TRL and transformers find out by themselves when they build a trainer.
+        raise SeRLConfigError([f"{one_line(error)}."]) from error
 
 
 def _prepare_template(tokenizer: Any, args: Arguments, *, looking: bool) -> list[str]:

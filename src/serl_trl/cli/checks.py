@@ -1,7 +1,6 @@
 """What can be known to be wrong with a run before its model is loaded."""
 
 import importlib.metadata
-import importlib.util
 import math
 import os
 import re
@@ -18,6 +17,12 @@ from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
 from serl_trl.train.checkpoint import NEWEST, choose
 from serl_trl.train.config_checks import find_problems, out_of_range
+from serl_trl.train.needs import (
+    evaluation_problems,
+    missing_package,
+    package_needs,
+    reward_problems,
+)
 
 SANDBOX = "sandbox"
 """Value of `model_name_or_path`, `seed_set` and `probe_set` that means the built-in one."""
@@ -49,6 +54,11 @@ def find_config_problems(values: Mapping[str, Any], *, given: Collection[str]) -
     problems = find_problems(values) + out_of_range(values, _RANGES)
     for check in (_model, _sets, _quantisation, _trackers):
         problems += check(values)
+    funcs = values.get("reward_funcs") or ()
+    problems += reward_problems(
+        values.get("label_reward"), values.get("reward_weights"), len(funcs)
+    )
+    problems += evaluation_problems(values, has_probe=bool(values.get("probe_set")))
     return problems + list(_run_length(values, given))
 
 
@@ -90,9 +100,7 @@ def holds_run(folder: Path) -> list[str]:
 
 def missing_extra(package: str, extra: str) -> str:
     """Return how to install `package`, or nothing when it is there."""
-    if importlib.util.find_spec(package):
-        return ""
-    return f"{package} is not installed; run: pip install 'serl-trl[{extra}]'"
+    return missing_package([package], f"serl-trl[{extra}]")
 
 
 def _model(values: Mapping[str, Any]) -> Iterator[str]:
@@ -159,6 +167,7 @@ def _packages(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}=True: {problem}."
     if values.get("use_vllm") and (problem := vllm_problem()):
         yield f"use_vllm=True: {problem}."
+    yield from package_needs(values)
     yield from _missing_trackers(values)
 
 

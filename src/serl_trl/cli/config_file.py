@@ -8,7 +8,13 @@ from typing import Any
 import yaml
 
 from serl_trl.cli.environment import HARMLESS
-from serl_trl.common.plain_yaml import MAX_CHARS, PlainLoader, RefusedYAMLError, check_yaml
+from serl_trl.common.plain_yaml import (
+    MAX_CHARS,
+    PlainLoader,
+    RefusedYAMLError,
+    check_yaml,
+    read_exponents,
+)
 from serl_trl.common.secrets import is_secret
 from serl_trl.common.text import (
     list_names,
@@ -117,6 +123,9 @@ def _read_root(loader: PlainLoader, path: str, text: str) -> ConfigFile:
             problems.append(f"{path}:{line}: a key must be a name.")
             continue
         key = key_node.value
+        # Alone, the type of the option says whether it is a number; in `env` all values are texts.
+        if isinstance(value_node, yaml.MappingNode) and key != "env":
+            read_exponents(value_node)
         try:
             values[key] = loader.construct_object(value_node, deep=True)
             lines[key] = line

@@ -61,7 +61,7 @@ _TRL = (
 """Options of TRL and transformers that nearly every run sets."""
 
 _OWN: Mapping[str, tuple[str, str]] = {
-    "propose": ("serl_trl.cli", "ProposeOptions"),
+    "propose": ("serl_trl.cli.entry", "ProposeOptions"),
     "plan": ("serl_trl.cli.commands.plan", "PlanOptions"),
     "serve": ("serl_trl.cli.commands.serve", "ServeOptions"),
     "eval": ("serl_trl.cli.commands.eval", "EvalOptions"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serl_trl.answers.equality import AnswerKind, extract_answer, same_answers
+from serl_trl.answers.equality import AnswerKind, extract_answer, same_answers, spelled_alike
 from serl_trl.answers.golds import read_gold
 from serl_trl.answers.voting import Vote, in_band, vote_groups
 from serl_trl.common.verdict import KEEP, Verdict
@@ -83,10 +83,13 @@ def count_ballots(
         [None if c.truncated else extract_answer(c.text, kind=kind) for c in group]
         for group in groups
     ]
+    compared = [
+        spelled_alike(group, gold, kind=kind) for group, gold in zip(answers, golds, strict=True)
+    ]
     pairs = sorted(
         {
             (answer, gold)
-            for group, gold in zip(answers, golds, strict=True)
+            for group, gold in compared
             for answer in group
             if answer is not None and gold is not None
         }
@@ -95,7 +98,7 @@ def count_ballots(
     votes = vote_groups(answers, kind=kind)
     return [
         Ballot(vote, [equal.get((answer, gold), False) for answer in group])
-        for vote, group, gold in zip(votes, answers, golds, strict=True)
+        for vote, (group, gold) in zip(votes, compared, strict=True)
     ]
 
 

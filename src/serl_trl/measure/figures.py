@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import comb
 from statistics import fmean
 
-from serl_trl.answers.equality import AnswerKind, extract_answer, group_many
+from serl_trl.answers.equality import AnswerKind, extract_answer, group_many, spelled_alike
 from serl_trl.answers.golds import read_gold
 from serl_trl.labels.groups import Completion
 
@@ -82,7 +82,7 @@ def grade(
     Equality is the vote's own: gold and answers are grouped together.
     """
     gold = _gold(gold, kind)
-    classes = group_many([[gold, *answers, *greedy]], kind=kind)[0]
+    classes = group_many([_with_gold(gold, answers, greedy, kind)], kind=kind)[0]
     return _graded(
         instruction, gold, answers, classes, truncated, lengths, has_greedy=bool(greedy), kind=kind
     )
@@ -96,7 +96,7 @@ def grade_attempts(
     best = [[_answer(each.greedy, kind)] if each.greedy else [] for each in attempts]
     golds = [_gold(each.gold, kind) for each in attempts]
     groups = [
-        [gold, *answers, *greedy]
+        _with_gold(gold, answers, greedy, kind)
         for gold, answers, greedy in zip(golds, sampled, best, strict=True)
     ]
     return [
@@ -114,6 +114,17 @@ def grade_attempts(
             attempts, golds, sampled, group_many(groups, kind=kind), strict=True
         )
     ]
+
+
+def _with_gold(
+    gold: str,
+    answers: Sequence[str | None],
+    greedy: Sequence[str | None],
+    kind: str | AnswerKind,
+) -> list[str | None]:
+    """Gold, answers and greedy answer as one group; a comma means the same in all of them."""
+    alike, gold_alike = spelled_alike([*answers, *greedy], gold, kind=kind)
+    return [gold_alike, *alike]
 
 
 def _answer(completion: Completion, kind: str | AnswerKind) -> str | None:

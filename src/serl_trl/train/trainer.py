@@ -177,11 +177,12 @@ class SeRLTrainer(GRPOTrainer):
         self._gathered_rewards = torch.empty(0)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         extra = [func for func in extra if func is not None]
-        if args.label_reward == "none" and not extra:
-            raise ValueError("label_reward=none needs at least one reward function; give one.")
-        label = [] if args.label_reward == "none" else [self._label_reward(args)]
-        if problems := argument_problems(args, quantization_config, len(label) + len(extra)):
+        has_probe = bool(self.probe_set)
+        if problems := argument_problems(
+            args, quantization_config, len(extra), has_probe=has_probe
+        ):
             raise ValueError("\n".join(problems))
+        label = [] if args.label_reward == "none" else [self._label_reward(args)]
         if isinstance(model, str):
             refuse_bad_model(model, args)
         self._hold = in_first(lambda: hold(private_folder(args).parent))

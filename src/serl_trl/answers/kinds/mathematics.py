@@ -1,12 +1,13 @@
 """Mathematical answers, LaTeX or plain: values, expressions, tuples, sets, intervals, matrices."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from serl_trl.answers import markers
-from serl_trl.answers.math.forms import Form, compare, details
-from serl_trl.answers.math.grammar import parse
+from serl_trl.answers.math.commas import decimals
+from serl_trl.answers.math.forms import compare, details
+from serl_trl.answers.math.grammar import read
 
 _ANSWER_IS = re.compile(r"answer\s{1,4}(?:is|=)\s{0,4}:?\s{0,4}([^\n]{1,200}?)\.?\s*$", re.I | re.M)
 _DOLLARS = re.compile(r"\$([^$\n]{1,200})\$")
@@ -46,8 +47,6 @@ class MathKind:
         """Return units and names, which equal answers may leave out."""
         return details(read(answer))
 
-
-@lru_cache(maxsize=8_192)
-def read(answer: str) -> Form:
-    """Parse an answer, remembering the last ones."""
-    return parse(answer)
+    def decimals(self, answers: Sequence[str | None], gold: str | None) -> dict[str, str]:
+        """Return the decimal commas of a group, each with its spelling with a point."""
+        return decimals(answers, gold)

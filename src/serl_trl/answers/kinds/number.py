@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from serl_trl.answers import markers
-from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.math.commas import decimals
 from serl_trl.answers.math.forms import Scalar
+from serl_trl.answers.math.grammar import read
 
 _NUMBER = re.compile(r"(?<![\w.])-?[$€£]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?", re.IGNORECASE)
 
@@ -53,6 +55,10 @@ class NumberKind:
             return a == b
         allowed = max(Fraction(self.abs_tol), Fraction(self.rel_tol) * max(abs(a), abs(b)))
         return abs(a - b) <= allowed
+
+    def decimals(self, answers: Sequence[str | None], gold: str | None) -> dict[str, str]:
+        """Return the decimal commas of a group, each with its spelling with a point."""
+        return decimals(answers, gold)
 
 
 def _real(answer: str) -> Fraction | None:

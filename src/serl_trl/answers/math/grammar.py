@@ -1,6 +1,9 @@
 """Tokens of a mathematical answer to its form: a recursive descent over what answers look like."""
 
+import re
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 
 from serl_trl.answers.math import algebra, ranges
 from serl_trl.answers.math import lexer as latex
@@ -21,10 +24,13 @@ from serl_trl.answers.math.measures import NO_UNIT, Unit, sense_of
 from serl_trl.answers.math.primaries import FUNCTIONS
 from serl_trl.answers.math.prose import keep_unread, normal, ratio, read_words
 from serl_trl.answers.math.relations import ORDERS, equation, inequality, solved
+from serl_trl.answers.math.respelled import exceptions, respell
 from serl_trl.answers.math.values import Unsettled
 from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK, RELATIONS, VECTORS
 
 MAX_CHARS = 600
+# Most answers are such numbers, and most of a vote's time would go into cutting them up.
+_PLAIN = re.compile(r"-?(?:[1-9]\d{0,2}(?:,\d{3}){1,5}|\d{1,20})(?:\.\d{1,6})?")
 
 _SEPARATORS = {",": ",", ";": ",", "\\\\": ",", "and": "and", "or": "or"}
 _SEPARATORS |= {"\\land": "\\land", "\\lor": "\\lor"}
@@ -49,9 +55,11 @@ class Item:
 
 def parse(answer: str) -> Form:
     """Read an answer; never raises: what is not understood stays words or a formula."""
+    if _PLAIN.fullmatch(answer):
+        return Scalar(algebra.number(Fraction(answer.replace(",", ""))))
     if len(answer) > MAX_CHARS:
         return Words(" ".join(answer.split()))
-    text = latex.clean(answer)
+    text = respell(latex.clean(answer))
     special = read_words(text)
     if special is not None:
         return special
@@ -65,7 +73,14 @@ def parse(answer: str) -> Form:
     return with_unit(form, Unit(currency)) if currency else form
 
 
+@lru_cache(maxsize=8_192)
+def read(answer: str) -> Form:
+    """Parse an answer, remembering the last ones."""
+    return parse(answer)
+
+
 def _read(tokens: list[Token]) -> Form:
+    tokens = exceptions(tokens)
     texts = {token.text for token in tokens}
     if "\\times" in texts and texts & VECTORS:
         raise Unsettled("a product of vectors, in which the order matters")

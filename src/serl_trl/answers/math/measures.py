@@ -274,7 +274,7 @@ class UnitReader:
             self.senses.append(sense)
         elif (side := _SIDES.get(lower)) is not None:
             self.side = side
-        elif (measure := _measure(word)) is not None:
+        elif (measure := measure_of(word)) is not None:
             for place, part in enumerate(measure.split("/")):
                 self.measures.append((part, (-self.sign if place else self.sign) * self.next_power))
             self.next_power = 1
@@ -308,7 +308,8 @@ class UnitReader:
         return Unit(measure, self.side, senses, " ".join(self.nouns))
 
 
-def _measure(word: str) -> str | None:
+def measure_of(word: str) -> str | None:
+    """The unit that a word is a spelling of; `None` for other words."""
     for form in (word, word.lower(), word.lower().removesuffix("s")):
         # Single letters are units in their own case only: m is no M.
         if form in _MEASURES and (form == word or len(form) > 1):

@@ -8,15 +8,21 @@ from serl_trl.answers.math import lexer as latex
 from serl_trl.answers.math.algebra import Value, number
 from serl_trl.answers.math.forms import Form, Formula, Ratio, Scalar, Words, name_values
 from serl_trl.answers.math.lexer import Token
+from serl_trl.answers.math.measures import measure_of
 from serl_trl.answers.math.ranges import REALS, form_of
 from serl_trl.answers.math.values import Unsettled
-from serl_trl.answers.math.vocabulary import EXPRESSIONS, PHRASES, RELATIONS
+from serl_trl.answers.math.vocabulary import EXPRESSIONS, MULTIPLIERS, PHRASES, RELATIONS
 
 _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))?([ap])\.?m\.?", re.IGNORECASE)
 _ORDINAL = re.compile(r"(\d+)\^?(?:st|nd|rd|th)", re.IGNORECASE)
 _BASED = re.compile(r"([0-9A-Fa-f]+)_(\d+|[a-z]+)")
 _MODULO = re.compile(r"(?:[A-Za-z](?:\\equiv|=))?(-?\d+)\(?\\?p?mod(?:ulo)?(\d+)\)?")
 _CHANCE = re.compile(r"(\d+)(?:in|outof)(?:every)?(\d+)")
+# A size is no product: a 3 x 4 matrix is neither 12 nor a 4 x 3 matrix.
+_FACTOR = r"(?:\d{1,20}(?:\.\d{1,20})?|[A-Za-z])"
+_SIZE = re.compile(rf"({_FACTOR}(?:(?:\\times|-?by-?|[xX]){_FACTOR}){{1,3}})-?([A-Za-z]*)")
+_SHAPES = r"matri(?:x|ces)|grid|table|board|chessboard|array|rectangle|square|block|box"
+_LENGTHS = re.compile(r"(?:mm|cm|dm|m|km|in|ft|yd|mi)")
 _QUOTIENT = re.compile(
     r"(?:quotient(?:is|=|:)?)?(\d+),?(?:and)?(?:with)?(?:an?)?"
     r"(?:R|r|rem\.?|remainder)(?:of|is|=|:)?(\d+)"
@@ -28,7 +34,11 @@ _BASES = {name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven",
 def read_words(text: str) -> Form | None:
     """Words, times, ordinals and numbers in a base, which no grammar of values covers."""
     begins = text[:1].isalnum() or text.startswith(("(", "-", "\\text{"))
-    if begins and any(sign.isdigit() for sign in text) and (form := _pattern(text)) is not None:
+    if (
+        begins
+        and (any(sign.isdigit() for sign in text) or "\\times" in text)
+        and (form := _pattern(text)) is not None
+    ):
         return form
     if latex.is_prose(text):
         return _phrase(text)
@@ -59,6 +69,9 @@ def _pattern(text: str) -> Form | None:
     if (match := _QUOTIENT.fullmatch(bare)) and len(bare) < 100:
         pairs = zip(("quotient", "remainder"), match.groups(), strict=True)
         return name_values([(name, Scalar(number(int(digits)))) for name, digits in pairs])
+    if (match := _SIZE.fullmatch(bare)) and _is_size(match[1], match[2]):
+        sides = re.sub(r"\\times|-?by-?|[xX]", " by ", match[1])
+        return Words(f"{sides} {match[2].lower()}".strip())
     if match := _BASED.fullmatch(bare.replace("(", "").replace(")", "")):
         base = match[2]
         if not base.isdigit():
@@ -66,6 +79,21 @@ def _pattern(text: str) -> Form | None:
         if base and any(digit.isdigit() for digit in match[1]):
             return Words(f"{match[1].upper()}_{{{base}}}")
     return None
+
+
+def _is_size(sides: str, word: str) -> bool:
+    """Whether what stands before a word is a size of it; before other words it is a product."""
+    if re.search(rf"(?:{_SHAPES})s?$", word, re.IGNORECASE):
+        return True
+    if re.search(r"[A-WYZa-wyz]", re.sub(r"\\times|by", "", sides)):
+        return False
+    measure = measure_of(word)
+    if measure is not None:
+        return _LENGTHS.fullmatch(measure) is not None
+    if not word:
+        return "by" in sides
+    area = re.match(r"(?:square|sq|cubic|cu)(.+)", word)
+    return len(word) > 2 and word.lower() not in MULTIPLIERS and not (area and measure_of(area[1]))
 
 
 def _congruent(value: str, modulus: str) -> Form:
