@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.cli import checks as preflight
 from serl_trl.cli import parser as arguments
 from serl_trl.cli.checks import find_run_problems
 from serl_trl.cli.parser import REMOVED, Arguments, SeRLConfigError, SeRLParser
@@ -409,7 +408,7 @@ def test_several_gpus_need_a_launcher(monkeypatch):
     ("version", "fits"), [("0.21.9", 0), ("0.22.0", 1), ("0.31.2", 1), ("0.33.0", 0)]
 )
 def test_the_version_of_vllm_is_checked(monkeypatch, version, fits):
-    monkeypatch.setattr(preflight, "missing_extra", lambda *_: "")
+    monkeypatch.setattr("serl_trl.train.needs.missing_extra", lambda *_: "")
     monkeypatch.setattr("importlib.metadata.version", lambda _: version)
 
     problems = find_run_problems({**BASE, "use_vllm": True}, given=())

@@ -58,6 +58,29 @@ def test_every_line_of_a_short_training_is_ours(tmp_path, code, before, after, p
     assert any("majority" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "propose --config configs/sandbox_cpu.yaml -n 2",
+        "eval sandbox --benchmarks sandbox --max_problems 2 --num_samples 2 --use_cpu true "
+        "--output_dir",
+    ],
+    ids=["propose", "eval"],
+)
+def test_what_only_samples_prints_no_line_of_a_library_s_to_stderr(tmp_path, command, pytestconfig):
+    argv = command.split()
+    argv += [str(tmp_path / "measured")] if argv[0] == "eval" else []
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, *argv],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = filter(str.strip, done.stderr.splitlines())
+    assert [line for line in lines if not OURS.fullmatch(line)] == []
+
+
 def test_bars_are_hidden_only_while_we_work():
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils.logging import is_progress_bar_enabled

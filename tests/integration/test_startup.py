@@ -11,7 +11,10 @@ CONFIG = CONFIGS / "sandbox_cpu.yaml"
 # Its model's sizes are in a table; of the sandbox a plan counts the parameters of each layer.
 KNOWN = CONFIGS / "qwen2.5_0.5b_1gpu_24gb.yaml"
 # More than half of the seconds that TRL's config takes, and all of the lines that are not ours.
-OF_WEIGHTS = ("peft", "bitsandbytes", "transformers.modeling_utils", "datasets", "vllm")
+OF_WEIGHTS = (
+    *("peft", "bitsandbytes", "transformers.modeling_utils", "datasets", "vllm"),
+    *("transformers.activations", "torch.distributed.tensor", "sympy"),
+)
 
 
 def run_in_process(argv: list[str], forbidden: tuple[str, ...]) -> subprocess.CompletedProcess:
@@ -31,8 +34,7 @@ def run_in_process(argv: list[str], forbidden: tuple[str, ...]) -> subprocess.Co
 @pytest.mark.parametrize(
     ("argv", "forbidden"),
     [
-        # It compares the shapes in a model's files with those of the model's class.
-        (["check", "--config", str(CONFIG)], ("peft", "bitsandbytes", "datasets", "vllm")),
+        (["check", "--config", str(CONFIG)], OF_WEIGHTS),
         (["plan", "--config", str(KNOWN), "--gpu", "24gb"], OF_WEIGHTS),
         (["serve", "--config", str(CONFIG), "--dry_run"], OF_WEIGHTS),
     ],
@@ -69,6 +71,11 @@ def test_deferred_classes_know_the_models_of_peft():
         "from transformers import integrations\n"
         "import os\n"
         "assert not integrations.is_kubeflow_available()\n"
+        "from transformers.utils import type_validators\n"
+        "from transformers.activations import ACT2FN\n"
+        "names = type_validators.ACT2FN\n"
+        "assert names.keys() == ACT2FN.keys() and len(names) == len(ACT2FN)\n"
+        "assert 'silu' in names and 'no such' not in names\n"
         "os.environ['KUBEFLOW_TRAINER_SERVER_URL'] = 'here'\n"
         "assert integrations.is_kubeflow_available()\n"
     )

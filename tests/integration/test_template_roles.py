@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from serl_trl import sandbox
 from serl_trl.cli.entry import main
+from serl_trl.propose import template_worker
 from serl_trl.propose.prompts import PromptStyle, proposer_messages, rollout_messages
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
@@ -146,3 +148,40 @@ def test_a_dated_template_is_said_until_the_date_is_given(tmp_path, caplog):
     assert "date" not in caplog.text
     trainer_of(model, tmp_path / "other")
     assert "today's date" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}\n  {{ m['role'] }}: {{ m.content | trim }}\n{% endfor %}\n",
+        "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m | tojson }}"
+        "{% endfor %}{{ {'b': '<é>', 'a': none} | tojson(indent=2, sort_keys=true) }}",
+        "{% set ns = namespace(n=0, self=1) %}{% set ns.n = ns.n + 2 %}{{ ns.n }}{{ ns.self }}",
+        "{{ dict(a=1)['a'] }}{{ dict.fromkeys(['x'])['x'] }}{{ strftime_now('%Y') }}",
+        "{% generation %}{{ messages[0].content }}{% endgeneration %}|{{ add_generation_prompt }}",
+        "{{ tools is none }}{{ documents }}{{ bos_token }}{{ missing is defined }}{{ none_such }}",
+        "{{ raise_exception('no such role') }}",
+        "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
+        "{{ namespace(**{'_a': 1}) }}",
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ dict.__class__.__mro__ }}",
+        "{{ messages[0] + 1 }}",
+        "{% if %}",
+    ],
+)
+def test_a_template_means_what_transformers_makes_of_it(template):
+    chats = [[{"role": "user", "content": " a\n"}, {"role": "assistant", "content": "b é"}]]
+    found = []
+    for write in (template_worker.render, _by_transformers):
+        try:
+            found.append(write(template, chats, bos_token="<s>"))
+        except Exception as error:  # noqa: BLE001 - a template may raise what it likes
+            found.append(type(error).__name__)
+    assert found[0] == found[1]
+
+
+def _by_transformers(template, chats, **kwargs):
+    return render_jinja_template(
+        chats, chat_template=template, add_generation_prompt=True, **kwargs
+    )[0]

@@ -76,7 +76,7 @@ NO_MODEL = "no/such-model"
 )
 def test_what_cannot_be_used_is_named_before_the_weights(tmp_path, monkeypatch, arguments, message):
     monkeypatch.setattr(
-        "serl_trl.cli.checks.missing_extra",
+        "serl_trl.train.needs.missing_extra",
         lambda package, extra: f"{package} is not installed; run: pip install {extra}",
     )
     seeds = arguments.pop("seeds") if "seeds" in arguments else seed_set()

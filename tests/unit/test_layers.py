@@ -55,8 +55,6 @@ HEAVY = {
 WAYS_UP = {
     # TRL asks its trainer to write a card and to push.
     "train.trainer": {"share.hub"},
-    # To be mended: what a config needs of a machine is asked from below.
-    "data.python_inputs": {"cli.checks", "train.config", "train.needs"},
 }
 HEAVY_LIBRARIES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft")
 

@@ -7,9 +7,10 @@ import pytest
 
 from serl_trl import sandbox
 from serl_trl.data import python_inputs
-from serl_trl.data.python_inputs import argument_problems, read_probe_set, read_seed_set
+from serl_trl.data.python_inputs import read_probe_set, read_seed_set
 from serl_trl.data.seeds import make_seed_set
 from serl_trl.data.tables import SeedSetError
+from serl_trl.train.needs import argument_problems
 
 TEXTS = ["What is 2 + 3?", "What is 4 + 4?"]
 ROWS = [{"problem": text, "answer": answer} for text, answer in zip(TEXTS, ("5", "8"), strict=True)]

@@ -43,6 +43,7 @@ from serl_trl.train.checkpoint import CheckpointError, hold, is_finished
 from serl_trl.train.model_files import (
     ELSEWHERE,
     ModelFileError,
+    check_headers,
     check_model,
     find_model,
     float16_problem,
@@ -130,7 +131,11 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     skipped += named.skipped
     tokenizer = attempt(lambda: load_tokenizer(args), "tokenizer")
     context = attempt(lambda: load_context(args), "model configuration")
-    rows = attempt(lambda: _check_weights(args), "weights") if context is not None else None
+    rows = (
+        attempt(lambda: _check_weights(args, whole=not looking), "weights")
+        if context is not None
+        else None
+    )
     seed_set = attempt(lambda: _load_seeds(args, named.kind), "seed_set")
     probe_set = None
     if run.probe_set:
@@ -310,8 +315,11 @@ def _eos_token_ids(tokenizer: Any, args: Arguments) -> set[int]:
     return {each for each in [tokenizer.eos_token_id, *listed] if each is not None}
 
 
-def _check_weights(args: Arguments) -> int | None:
-    """Check what is on the disk by its headers; return the number of rows of the embedding."""
+def _check_weights(args: Arguments, *, whole: bool) -> int | None:
+    """Check what is on the disk by its headers; return the number of rows of the embedding.
+
+    With `whole` every tensor is compared with the model's class, whose code takes seconds to load.
+    """
     from transformers import AutoConfig
 
     if any(name in _init_kwargs(args) for name in ELSEWHERE):
@@ -322,7 +330,10 @@ def _check_weights(args: Arguments) -> int | None:
     )
     if base is None or (adapter and found is None):
         return None
-    return check_model(_from_pretrained(AutoConfig, args, adapter), base, found, adapter)
+    config = _from_pretrained(AutoConfig, args, adapter)
+    if not whole:
+        return check_headers(config, base, found)
+    return check_model(config, base, found, adapter)
 
 
 def _check_loading(args: Arguments, *, to_train: bool) -> list[str]:

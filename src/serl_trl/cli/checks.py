@@ -1,6 +1,5 @@
 """What can be known to be wrong with a run before its model is loaded."""
 
-import importlib.metadata
 import math
 import os
 import re
@@ -19,8 +18,8 @@ from serl_trl.train.checkpoint import NEWEST, choose
 from serl_trl.train.config_checks import find_problems, out_of_range
 from serl_trl.train.needs import (
     evaluation_problems,
-    missing_package,
-    package_needs,
+    named_trackers,
+    package_problems,
     reward_problems,
 )
 
@@ -31,8 +30,6 @@ LATEST = "true"
 LATEST_OR_FRESH = "auto"
 """Values of `resume_from_checkpoint` beside a path: the newest, which must exist or need not."""
 
-# TRL 1.16 drives these; outside it warns and goes on.
-_VLLM_VERSIONS = ((0, 22), (0, 31))
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -75,11 +72,6 @@ def find_machine_problems(values: Mapping[str, Any]) -> list[str]:
     return [*package_problems(values), *_device(values)]
 
 
-def package_problems(values: Mapping[str, Any]) -> list[str]:
-    """Return which packages that the options need are not installed."""
-    return list(_packages(values))
-
-
 def is_local_path(model: str) -> bool:
     """Return whether a model name means a folder: there is one, or no Hub id is written like it."""
     return not is_hub_id(model) or Path(model).expanduser().is_dir()
@@ -96,11 +88,6 @@ def holds_run(folder: Path) -> list[str]:
     """Return what in `folder` shows that a run wrote it; empty when none did."""
     signs = ("_serl", "checkpoint-*", "*.safetensors", "trainer_state.json")
     return sorted({path.name for sign in signs for path in folder.glob(sign)})
-
-
-def missing_extra(package: str, extra: str) -> str:
-    """Return how to install `package`, or nothing when it is there."""
-    return missing_package([package], f"serl-trl[{extra}]")
 
 
 def _model(values: Mapping[str, Any]) -> Iterator[str]:
@@ -155,35 +142,6 @@ def _quantisation(values: Mapping[str, Any]) -> Iterator[str]:
             )
     if values.get("load_in_4bit") and values.get("load_in_8bit"):
         yield "load_in_4bit=True and load_in_8bit=True exclude each other; keep one."
-
-
-def _packages(values: Mapping[str, Any]) -> Iterator[str]:
-    if values.get("embedding_model") and (
-        problem := missing_extra("sentence_transformers", "embeddings")
-    ):
-        yield f"embedding_model={visible(values['embedding_model'])}: {problem}."
-    for name in ("load_in_4bit", "load_in_8bit"):
-        if values.get(name) and (problem := missing_extra("bitsandbytes", "qlora")):
-            yield f"{name}=True: {problem}."
-    if values.get("use_vllm") and (problem := vllm_problem()):
-        yield f"use_vllm=True: {problem}."
-    yield from package_needs(values)
-    yield from _missing_trackers(values)
-
-
-def vllm_problem() -> str:
-    """Return why vLLM cannot be used here, and how to install it; nothing when it can."""
-    if problem := missing_extra("vllm", "vllm"):
-        return problem
-    version = importlib.metadata.version("vllm")
-    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    low, high = _VLLM_VERSIONS
-    if low <= release <= high:
-        return ""
-    return (
-        f"vllm {version} is installed, TRL drives {low[0]}.{low[1]} to {high[0]}.{high[1]}; run: "
-        "pip install 'serl-trl[vllm]'"
-    )
 
 
 def batch_problems(values: Mapping[str, Any], *, processes: int) -> Iterator[str]:
@@ -258,37 +216,18 @@ def _device(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _trackers(values: Mapping[str, Any]) -> Iterator[str]:
-    if not _named_trackers(values):
+    if not named_trackers(values):
         return
     # Imported late: it takes a second, and most runs that are only looked at name no tracker.
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     known = ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)]
-    for name in _named_trackers(values):
+    for name in named_trackers(values):
         if name not in known:
             yield (
                 f"report_to={visible(name)} is unknown; choose among {list_names(known)}."
                 + near_matches(name, known)
             )
-
-
-def _missing_trackers(values: Mapping[str, Any]) -> Iterator[str]:
-    if not _named_trackers(values):
-        return
-    from transformers.integrations import get_available_reporting_integrations
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-    installed = get_available_reporting_integrations()
-    for name in _named_trackers(values):
-        if name in INTEGRATION_TO_CALLBACK and name not in installed:
-            yield f"report_to={name}: {name} is not installed; install it, or set report_to: none."
-
-
-def _named_trackers(values: Mapping[str, Any]) -> list[str]:
-    """Return what `report_to` names beside none and all."""
-    named = values.get("report_to") or []
-    names = [named] if isinstance(named, str) else list(named)
-    return [name for name in names if name not in ("none", "all")]
 
 
 def _run_length(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:

@@ -60,7 +60,8 @@ def read_exponents(root: yaml.Node) -> None:
 
     YAML 1.1 wants a point and a sign there. What stands in quotes stays a text.
     """
-    waiting, seen = [root], set()
+    waiting: list[Any] = [root]
+    seen: set[int] = set()
     while waiting:
         node = waiting.pop()
         if id(node) in seen:
@@ -70,7 +71,7 @@ def read_exponents(root: yaml.Node) -> None:
             waiting += [value for _, value in node.value]
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
-        elif node.tag == _TEXT and node.style is None and _EXPONENT.fullmatch(node.value):
+        elif node.tag == _TEXT and not node.style and _EXPONENT.fullmatch(node.value):
             node.tag = _FLOAT
 
 

@@ -1,10 +1,11 @@
-"""A faster start: two imports that transformers makes on the way to a config wait until needed.
+"""A faster start: three imports that transformers makes on the way to a config wait until needed.
 
 `trainer_utils` imports peft only to ask whether a model is one of its classes, and peft brings
 bitsandbytes and half of `torch.distributed`. `TrainingArguments` imports the code of all models and
-trackers only to read one variable of the environment. Together they are two thirds of the seconds
-that a config takes. Nothing breaks without this, but `serl check` then starts in 5 seconds in place
-of 2, and prints what bitsandbytes has to say.
+trackers only to read one variable of the environment. A model's config imports all activation
+functions, and with them distributed tensors and sympy, only for the names that it may give.
+Together they are two thirds of the seconds that a config takes. Nothing breaks without this, but
+`serl check` then starts in 5 seconds in place of 2, and prints what bitsandbytes has to say.
 """
 
 import importlib.machinery
@@ -36,6 +37,40 @@ def defer_heavy_imports() -> None:
         vars(transformers.integrations)["is_kubeflow_available"] = _is_kubeflow_available
     if not {"peft", "transformers.trainer_utils"} & sys.modules.keys():
         _load_trainer_utils()
+    if not {"transformers.activations", "transformers.utils.type_validators"} & sys.modules.keys():
+        _load_type_validators()
+
+
+class _Activations:
+    """Stands for transformers' mapping of activation functions, of which a config asks names."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded()
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def keys(self) -> Any:
+        return self._loaded().keys()
+
+    def _loaded(self) -> Any:
+        from transformers.activations import ACT2FN
+
+        return ACT2FN
+
+
+def _load_type_validators() -> None:
+    """Import transformers' `type_validators` with a stand-in for the functions that it names."""
+    stand_in = ModuleType("transformers.activations")
+    vars(stand_in)["ACT2FN"] = _Activations()
+    sys.modules[stand_in.__name__] = stand_in
+    try:
+        import transformers.utils.type_validators  # noqa: F401  (for its effect)
+    except ImportError:
+        # Another release has no such module, and asks for no names.
+        pass
+    finally:
+        del sys.modules[stand_in.__name__]
 
 
 def _is_kubeflow_available() -> bool:

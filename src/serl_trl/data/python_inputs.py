@@ -3,17 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serl_trl import sandbox
-from serl_trl.cli.checks import package_problems
 from serl_trl.common.text import list_names, visible
 from serl_trl.data.seeds import SeedSet, load_seed_set, make_seed_set, read_table
 from serl_trl.data.tables import TEXT_COLUMN, Row, SeedSetError, Table, dataset_table
-from serl_trl.train.needs import evaluation_problems, reward_problems
-
-if TYPE_CHECKING:
-    from serl_trl.train.config import SeRLConfig
 
 MAX_ROWS = 1_000_000
 _MESSAGES = "messages"
@@ -99,19 +94,3 @@ def _row(value: Any, place: str) -> Row:
         return Row(place, {_MESSAGES: value})
     kind = type(value).__name__
     return Row(place, problem=f"must be a text, a mapping or a conversation, not {kind}")
-
-
-def argument_problems(
-    args: "SeRLConfig", quantization_config: Any, num_functions: int, *, has_probe: bool
-) -> list[str]:
-    """Return what the arguments of a trainer lack, one sentence each, without loading weights.
-
-    `num_functions` counts the reward functions beside the label reward.
-    """
-    values = {**vars(args), "load_in_4bit": getattr(quantization_config, "load_in_4bit", False)}
-    values["load_in_8bit"] = getattr(quantization_config, "load_in_8bit", False)
-    return [
-        *package_problems(values),
-        *reward_problems(args.label_reward, args.reward_weights, num_functions),
-        *evaluation_problems(values, has_probe=has_probe),
-    ]

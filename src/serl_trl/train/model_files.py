@@ -39,6 +39,8 @@ ELSEWHERE = ("subfolder", "variant", "gguf_file", "state_dict")
 """Options of `from_pretrained` with which other files than these are loaded."""
 
 
+# What the embedding of tokens is called in most models.
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
 _DAMAGED = (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError)
 
 
@@ -119,6 +121,26 @@ def check_model(
     if adapter is not None and found is not None:
         check_adapter(found, model, adapter)
     return rows
+
+
+def check_headers(config: Any, base: Weights, found: Weights | None) -> int | None:
+    """Check what the headers of the files say by themselves, without the code of the model.
+
+    `found` is the adapter over `base`. Returns as `check_model` does; raises `ModelFileError`.
+    """
+    _check_generation_config(base)
+    tensors = _shapes(base)
+    if found is not None:
+        _shapes(found)
+    names = [name for name in tensors if name.endswith(_EMBEDDINGS)]
+    stored = tensors[names[0]][1].shape if len(names) == 1 else ()
+    if len(stored) != 2 or getattr(config, "quantization_config", None) is not None:
+        return None
+    wanted = getattr(config.get_text_config(), "vocab_size", None)
+    if wanted is not None and wanted != stored[0]:
+        file = tensors[names[0]][0]
+        raise base.refuse(_misshapen(names[0], stored, (wanted, stored[1])), file)
+    return stored[0]
 
 
 def find_weights(

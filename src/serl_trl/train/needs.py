@@ -3,10 +3,19 @@
 A config and a trainer ask here alike, before any weights are loaded.
 """
 
+import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from serl_trl.common.text import visible
+
+if TYPE_CHECKING:
+    from serl_trl.train.config import SeRLConfig
+
+# TRL 1.16 drives these; outside it warns and goes on.
+_VLLM_VERSIONS = ((0, 22), (0, 31))
 _EIGHT_BIT = ("lion_", "paged_", "rmsprop_bnb", "adamw_bnb", "adamw_8bit", "ademamix")
 # By the beginning of an optimizer's name: the module, and what pip calls it.
 _OPTIMIZERS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -92,3 +101,77 @@ def _attention_needs(name: str) -> tuple[Sequence[str], str] | None:
 def _text(value: Any) -> str:
     """Return an option's value as it is written; transformers makes members of an enum of some."""
     return str(getattr(value, "value", value) or "")
+
+
+def package_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return which packages that the options need are not installed."""
+    return list(_packages(values))
+
+
+def missing_extra(package: str, extra: str) -> str:
+    """Return how to install `package`, or nothing when it is there."""
+    return missing_package([package], f"serl-trl[{extra}]")
+
+
+def _packages(values: Mapping[str, Any]) -> Iterator[str]:
+    if values.get("embedding_model") and (
+        problem := missing_extra("sentence_transformers", "embeddings")
+    ):
+        yield f"embedding_model={visible(values['embedding_model'])}: {problem}."
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if values.get(name) and (problem := missing_extra("bitsandbytes", "qlora")):
+            yield f"{name}=True: {problem}."
+    if values.get("use_vllm") and (problem := vllm_problem()):
+        yield f"use_vllm=True: {problem}."
+    yield from package_needs(values)
+    yield from _missing_trackers(values)
+
+
+def vllm_problem() -> str:
+    """Return why vLLM cannot be used here, and how to install it; nothing when it can."""
+    if problem := missing_extra("vllm", "vllm"):
+        return problem
+    version = importlib.metadata.version("vllm")
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    low, high = _VLLM_VERSIONS
+    if low <= release <= high:
+        return ""
+    return (
+        f"vllm {version} is installed, TRL drives {low[0]}.{low[1]} to {high[0]}.{high[1]}; run: "
+        "pip install 'serl-trl[vllm]'"
+    )
+
+
+def _missing_trackers(values: Mapping[str, Any]) -> Iterator[str]:
+    if not named_trackers(values):
+        return
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    installed = get_available_reporting_integrations()
+    for name in named_trackers(values):
+        if name in INTEGRATION_TO_CALLBACK and name not in installed:
+            yield f"report_to={name}: {name} is not installed; install it, or set report_to: none."
+
+
+def named_trackers(values: Mapping[str, Any]) -> list[str]:
+    """Return what `report_to` names beside none and all."""
+    named = values.get("report_to") or []
+    names = [named] if isinstance(named, str) else list(named)
+    return [name for name in names if name not in ("none", "all")]
+
+
+def argument_problems(
+    args: "SeRLConfig", quantization_config: Any, num_functions: int, *, has_probe: bool
+) -> list[str]:
+    """Return what the arguments of a trainer lack, one sentence each, without loading weights.
+
+    `num_functions` counts the reward functions beside the label reward.
+    """
+    values = {**vars(args), "load_in_4bit": getattr(quantization_config, "load_in_4bit", False)}
+    values["load_in_8bit"] = getattr(quantization_config, "load_in_8bit", False)
+    return [
+        *package_problems(values),
+        *reward_problems(args.label_reward, args.reward_weights, num_functions),
+        *evaluation_problems(values, has_probe=has_probe),
+    ]

@@ -27,7 +27,7 @@ from serl_trl.common.folder import Folder
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
-from serl_trl.data.python_inputs import argument_problems, read_probe_set, read_seed_set
+from serl_trl.data.python_inputs import read_probe_set, read_seed_set
 from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem, read_golds
 from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import ProposalFilter, TextFilter, find_filters
@@ -55,6 +55,7 @@ from serl_trl.train.model_files import (
     refuse_float16,
     tokenizer_problem,
 )
+from serl_trl.train.needs import argument_problems
 from serl_trl.train.policy import (
     Sampling,
     TrainerPolicy,

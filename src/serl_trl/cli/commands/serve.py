@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from serl_trl.cli.checks import model_location, vllm_problem
+from serl_trl.cli.checks import model_location
 from serl_trl.cli.parser import SeRLConfigError, SeRLParser
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.options import option
 from serl_trl.common.text import visible
+from serl_trl.train.needs import vllm_problem
 
 LOOPBACK = "127.0.0.1"
 # The server's endpoints for weights, which a trainer needs, exist in this mode only.
