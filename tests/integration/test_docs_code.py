@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def test_every_block_has_a_language_that_is_checked_here():
         "python",
         "bash",
         "yaml",
+        "toml",
         "drawing",
     }
 
@@ -127,6 +129,11 @@ def test_python_runs(code, readers_folder):
 
     if trainer := names.get("trainer"):
         trainer.accelerator.free_memory()
+
+
+@pytest.mark.parametrize("text", code_in("toml"))
+def test_toml_is_read(text):
+    assert tomllib.loads(text)
 
 
 @pytest.mark.parametrize("text", code_in("yaml"))

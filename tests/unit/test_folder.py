@@ -154,20 +154,21 @@ def test_a_shape_names_the_first_place_that_does_not_fit(change, problem):
 # Every module that opens, writes or removes files by itself, and why nothing of that is a path
 # below the folder of a run or an evaluation.
 OWN_OPENERS = {
-    "folder": "is the one way",
-    "checkpoint": "removes and names folders in folders that `Folder` gave",
-    "ledger": "writes a new file into a folder that `Folder` made",
-    "hub": "removes its own temporary folder; reads its own card, and the Hub's cache",
-    "model_files": "reads the model that a run begins with",
-    "run_facts": "reads the card of the base model, and the source of other packages",
-    "console": "writes where the user said, by --json and --output",
-    "commands.eval": "makes the evaluation's folder itself",
-    "config_file": "reads the user's config",
-    "evaluate": "makes the evaluation's folder itself",
-    "export": "makes a folder in the temporary one of a push",
-    "sandbox.pretrain": "writes the model that is shipped",
-    "tables": "reads the user's seeds and problems",
-    "verify_worker": "reads what the system says of its own process",
+    "filters.embeddings": "reads what an embedding model is made of",
+    "share.facts": "reads the source of other packages",
+    "common.folder": "is the one way",
+    "train.checkpoint": "removes and names folders in folders that `Folder` gave",
+    "common.files": "writes a new file into a folder that `Folder` made",
+    "share.hub": "removes its own temporary folder; reads its own card, and the Hub's cache",
+    "train.model_files": "reads the model that a run begins with",
+    "runs.facts": "reads the card of the base model, and the source of other packages",
+    "common.console": "writes where the user said, by --json and --output",
+    "cli.commands.eval": "makes the evaluation's folder itself",
+    "cli.config_file": "reads the user's config",
+    "measure.session": "makes the evaluation's folder itself",
+    "share.dataset": "makes a folder in the temporary one of a push",
+    "data.tables": "reads the user's seeds and problems",
+    "answers.worker": "reads what the system says of its own process",
 }
 MODES = {"r", "rb", "w", "wb", "a", "ab", "x", "xb", "r+b"}
 CALLS = {"read_bytes", "write_bytes", "mkdir", "unlink", "rmtree", "copyfile", "copytree"}
