@@ -55,6 +55,8 @@ def last_boxes(completion: str, *, tuples: bool = False) -> Found | None:
             break
         found.append(joint)
         first -= 1
+    if not found:
+        return boxes[-1].inside, boxes[-1].content
     parts = [box.content for box in boxes[first:]]
     start = boxes[first].start
     name = joints.name_before(completion[max(0, start - joints.MAX_CHARS) : start])
