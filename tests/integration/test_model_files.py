@@ -26,9 +26,9 @@ NORM = "model.norm.weight"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path_factory, monkeypatch):
     """A demo may have left its run in the folder that the sandbox's config names."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
 
 
 def change(name: str, edit: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[..., None]:
@@ -240,7 +240,9 @@ def test_float16_is_refused_for_training_all_weights_only(model, tmp_path, capsy
     assert main(["check", *flags(model, "--dtype", dtype, "--use_peft", "true")]) == 0
     assert main(["propose", *flags(model, "--dtype", dtype, "--num", "1")]) == 0
     options = {**OPTIONS, "model_init_kwargs": {"dtype": dtype}}
-    trainer = SeRLTrainer(str(model), SeRLConfig(output_dir=str(tmp_path), **options), SEEDS)
+    trainer = SeRLTrainer(
+        str(model), SeRLConfig(output_dir=str(tmp_path / "run"), **options), SEEDS
+    )
     with pytest.raises(ValueError, match="dtype=float16 is refused"):
         trainer.train()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.cli import checks as preflight
 from serl_trl.cli.commands.serve import host_warning
 from serl_trl.cli.entry import main
 
@@ -195,7 +194,7 @@ def test_any_address_but_the_loopback_is_warned_of(capsys):
 
 
 def test_without_vllm_the_extra_is_named(capsys, monkeypatch):
-    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
 
     assert main(["serve", "--config", config()]) == 2
     assert "pip install 'serl-trl[vllm]'" in capsys.readouterr().err

@@ -18,9 +18,9 @@ OF_WEIGHTS = (
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path_factory, monkeypatch):
     """A demo may have left its run in the folder that the sandbox's config names."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
 
 
 def run_in_process(argv: list[str], forbidden: tuple[str, ...]) -> subprocess.CompletedProcess:
