@@ -25,6 +25,12 @@ BIASED = "model.layers.1.self_attn.q_proj.weight"
 NORM = "model.norm.weight"
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A demo may have left its run in the folder that the sandbox's config names."""
+    monkeypatch.chdir(tmp_path)
+
+
 def change(name: str, edit: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[..., None]:
     def damage(folder: Path) -> None:
         tensors = load_file(folder / WEIGHTS)

@@ -565,10 +565,12 @@ def test_a_killed_process_goes_on_and_a_finished_one_changes_nothing(tmp_path):
 
 def launch(folder: Path, crash_at: int) -> subprocess.CompletedProcess:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    # Run as a script, this file looks for its neighbours.
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return run_to_end(
         [*start, __file__, str(folder), str(crash_at)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
     )
 
 

@@ -116,7 +116,6 @@ TWO = """
     import json, sys
     from accelerate import PartialState
     from serl_trl.rewards import MajorityVoteReward
-from tests.integration.processes import HANG_S
 
     state = PartialState(cpu=True)
     rank = state.process_index

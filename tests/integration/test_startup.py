@@ -17,6 +17,12 @@ OF_WEIGHTS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A demo may have left its run in the folder that the sandbox's config names."""
+    monkeypatch.chdir(tmp_path)
+
+
 def run_in_process(argv: list[str], forbidden: tuple[str, ...]) -> subprocess.CompletedProcess:
     code = (
         "import sys\n"
