@@ -15,8 +15,9 @@ CONSTRAINTS ?= $(LOCK)
 TORCH ?= $(shell grep '^torch==' $(LOCK))
 TORCH_INSTALL ?= $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 
-# Options of pytest. One file stays in one process, so that its fixtures are made once.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Options of pytest. One file stays in one process, so that its fixtures are made once. Unit tests
+# come first: a trainer that is collected later leaves warnings, which fail a unit test.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 TESTS ?= tests/unit tests/integration
 
 .NOTPARALLEL:
