@@ -1,6 +1,7 @@
 """The smallest parts of expressions: numbers, names, functions, brackets, matrices."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -35,7 +36,7 @@ FUNCTIONS = TRIGONOMETRIC | _EXACT.keys() | {"\\sinh", "\\cosh", "\\tanh"}
 _MATRICES = {f"{kind}matrix" for kind in ("", "p", "b", "B", "small")} | {"array"}
 
 
-class Primaries(Cursor):
+class Primaries(Cursor, ABC):
     """What stands between operators; `sign` says which reading of a plus-minus sign this is."""
 
     def __init__(self, tokens: list[Token], *, sign: int) -> None:
@@ -46,25 +47,25 @@ class Primaries(Cursor):
         self.in_angle = False
         self.separators: list[str] = []
 
+    @abstractmethod
     def expression(self) -> Form:
         """Terms joined by plus and minus."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factor(self) -> Form:
         """A primary with what may follow it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def listed(self, *closers: str) -> tuple[Form, ...]:
         """Items up to one of the closing tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def braces(self) -> Form:
         """A set in braces, the first of which is read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def starts_factor(self, token: Token) -> bool:
         """Whether a token begins another factor."""
-        raise NotImplementedError
 
     def signs(self) -> int:
         """Skip plus and minus signs, and multiply them."""
