@@ -13,7 +13,7 @@ from rich.console import Console
 
 from serl_trl.cli.commands import push, push_dataset, report
 from serl_trl.common.console import BAD_INPUT, OK
-from serl_trl.common.text import SECRETS, redacted, secret_in
+from serl_trl.common.secrets import SECRETS, redacted, secret_in
 from serl_trl.measure.comparison import compare
 from serl_trl.measure.session import read_evaluation
 from serl_trl.runs.output_folder import may_be_renamed, output_problem

@@ -15,13 +15,11 @@ from serl_trl.common.plain_yaml import (
     check_yaml,
     read_exponents,
 )
-from serl_trl.common.secrets import is_secret
+from serl_trl.common.secrets import is_secret, redacted, secret_in
 from serl_trl.common.text import (
     list_names,
     near_matches,
     one_line,
-    redacted,
-    secret_in,
     visible,
 )
 

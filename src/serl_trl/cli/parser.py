@@ -33,9 +33,9 @@ from serl_trl.common.option_values import (
     read_json,
     read_words,
 )
-from serl_trl.common.secrets import is_secret
+from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.common.startup import defer_heavy_imports
-from serl_trl.common.text import holds_secret, near_matches, one_line, visible
+from serl_trl.common.text import near_matches, one_line, visible
 from serl_trl.train.options import PRESETS, RunArguments
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class SeRLParser(TrlParser):
                 shown = f"{name!r} at {place}"
                 problems.append(self._unknown_name(name, shown, "key", self._options))
                 continue
-            if name != "hub_token" and holds_secret(str(value)):
+            if name != "hub_token" and secret_in(str(value)):
                 spoilt.add(name)  # the file's problems name it already, with its line
             try:
                 given[name] = convert(value, option.hint, name=name)

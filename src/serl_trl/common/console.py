@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from serl_trl.common.processes import is_main_process
-from serl_trl.common.text import count_of, redacted, visible
+from serl_trl.common.secrets import redacted
+from serl_trl.common.text import count_of, visible
 
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serl_trl.common.text import redacted
+from serl_trl.common.secrets import redacted
 
 
 class SeRLConfigError(ValueError):

@@ -12,8 +12,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from serl_trl.answers.voting import MIN_VOTES
-
-_Z = 1.959964  # 95 %, two-sided
+from serl_trl.common.intervals import wilson
 
 
 @dataclass(frozen=True)
@@ -226,15 +225,13 @@ def probe_metrics(
 def _bin(labels: Sequence[CheckedLabel]) -> Bin:
     size = len(labels)
     share = sum(label.right for label in labels) / size
-    # Wilson's interval: never empty, never beyond [0, 1]; it holds the share, but for rounding.
-    spread = _Z * math.sqrt(share * (1 - share) / size + _Z**2 / (4 * size**2))
-    middle, scale = share + _Z**2 / (2 * size), 1 + _Z**2 / size
+    low, high = wilson(share, size)
     return Bin(
         num_labels=size,
         majority_ratio=math.fsum(label.majority_ratio for label in labels) / size,
         accuracy=share,
-        low=min(share, max(0.0, (middle - spread) / scale)),
-        high=max(share, min(1.0, (middle + spread) / scale)),
+        low=low,
+        high=high,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from serl_trl._version import __version__
 from serl_trl.common.folder import Folder
+from serl_trl.common.intervals import Interval
 from serl_trl.common.text import visible
 from serl_trl.measure.benchmarks import BENCHMARKS
-from serl_trl.measure.figures import Interval, Measurement, bootstrap, majority_right
+from serl_trl.measure.figures import Measurement, bootstrap, majority_right
 from serl_trl.measure.session import Evaluated, differing, read_summary
 
 RESULTS_FOLDER = ".eval_results"

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from serl_trl.answers.equality import AnswerKind, extract_answer, group_many, spelled_alike
 from serl_trl.answers.golds import read_gold
+from serl_trl.common.intervals import Interval
 from serl_trl.labels.groups import Completion
 
 _CELLS = 4_000_000
@@ -50,21 +51,6 @@ class Graded:
     def num_right(self) -> int:
         """How many of the samples are right."""
         return sum(c == self.gold_class for c in self.classes)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over problems with its 95 % bootstrap interval; of one problem there is none."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    def bounds(self, *, sign: str = "") -> str:
-        """Return the interval as text, "-" where there is none; `sign` "+" shows a plus."""
-        if self.low is None or self.high is None:
-            return "-"
-        return f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
 def grade(

@@ -4,29 +4,22 @@ Written when training begins, because nothing of it can be found out afterwards.
 and no instruction, so that all of it may be published.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
 import re
-import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from serl_trl._version import __version__
-from serl_trl.common.secrets import is_secret
 from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.plain_yaml import MAX_CHARS, load_yaml
-from serl_trl.common.records import ANY, fits
-from serl_trl.runs.reader import FACTS
 from serl_trl.data.tables import is_hub_id
-
+from serl_trl.runs.reader import FACTS
 
 LOCAL = "(a local path)"
 _HOME_PATH = re.compile(
@@ -74,10 +67,6 @@ class RunFacts:
     num_processes: int = 1
 
 
-
-
-
-
 def write_facts(folder: Path, facts: RunFacts) -> None:
     """Write `facts` to `folder`; a run that goes on keeps the id and the start it had."""
     run, name = Folder(folder.parent), f"{folder.name}/{FACTS}"
@@ -87,14 +76,6 @@ def write_facts(folder: Path, facts: RunFacts) -> None:
         earlier = {}
     kept = {key: earlier[key] for key in ("run_id", "started") if key in earlier}
     run.write(name, json.dumps(asdict(facts) | kept, indent=2) + "\n")
-
-
-
-
-
-
-
-
 
 
 def without_paths(value: Any) -> Any:
@@ -159,14 +140,8 @@ def recipe(options: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(without_paths(wanted), default=str))
 
 
-
-
-
-
 def _exists(text: str) -> bool:
     try:
         return os.path.lexists(text)
     except ValueError:
         return False
-
-

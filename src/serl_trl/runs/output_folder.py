@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.files import PRIVATE_FOLDER
+from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.records import ANY
 from serl_trl.common.text import list_names, visible
 

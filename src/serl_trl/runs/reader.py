@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serl_trl.measure.figures import Measurement, bootstrap
-from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.files import PRIVATE_FOLDER, open_lines
+from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.plain_yaml import load_yaml
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.records import ANY, fits, optional, parse_json
 from serl_trl.common.text import count_of
+from serl_trl.measure.figures import Measurement, bootstrap
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
 EVALUATION = "evaluation.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 from serl_trl.common.folder import Folder
 from serl_trl.common.markdown import code, table
-from serl_trl.common.text import redacted, secret_in
+from serl_trl.common.secrets import redacted, secret_in
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import Run

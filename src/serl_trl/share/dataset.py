@@ -12,7 +12,8 @@ from typing import Any
 
 from serl_trl.common.folder import FolderError
 from serl_trl.common.records import ANY, RecordError, Shape, check_shape, optional
-from serl_trl.common.text import secret_in, visible
+from serl_trl.common.secrets import secret_in
+from serl_trl.common.text import visible
 from serl_trl.runs.reader import LedgerIndex, Run
 
 ROWS_PER_FILE = 50_000

@@ -17,8 +17,8 @@ from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.plain_yaml import load_yaml
 from serl_trl.common.records import ANY
-from serl_trl.common.secrets import is_secret
-from serl_trl.common.text import KNOWN, one_line, secret_in
+from serl_trl.common.secrets import KNOWN, is_secret, secret_in
+from serl_trl.common.text import one_line
 from serl_trl.measure.comparison import RESULTS_FOLDER
 from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
 

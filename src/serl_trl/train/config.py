@@ -10,7 +10,7 @@ from accelerate import PartialState
 from trl import GRPOConfig
 
 from serl_trl.common.quiet import own_lines_only
-from serl_trl.common.text import redacted
+from serl_trl.common.secrets import redacted
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS, SelfPlayOptions

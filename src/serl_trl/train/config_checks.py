@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serl_trl.common.plugin import package_problems
-from serl_trl.common.secrets import is_secret
-from serl_trl.common.text import holds_secret
+from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.train.options import (
     ADVANTAGES,
     FULL_DISK_RULES,
@@ -161,7 +160,7 @@ def _parsed(value: Any) -> Any:
 def _secret_in(value: Any) -> str:
     """Return what is secret in a value, at any depth, without repeating it; or nothing."""
     if isinstance(value, str):
-        return "a token, or an address with a password" if holds_secret(value) else ""
+        return "a token, or an address with a password" if secret_in(value) else ""
     if isinstance(value, Mapping):
         named = (f"a secret ({key})" for key, item in value.items() if _is_secret_item(key, item))
         inside = (_secret_in(each) for pair in value.items() for each in pair)
