@@ -31,14 +31,13 @@ from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messag
 from serl_trl.sandbox.domain import (
     STYLE,
     Problem,
-    draw_equations,
     draw_problem,
-    draw_solution,
     heldout_problems,
     reserved_texts,
     seed_problems,
 )
 from tools.measure import measure_answers, measure_proposals
+from tools.slips import draw_equations, draw_solution
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from serl_trl.filters.novelty import RougeLIndex
 from serl_trl.sandbox import domain, solver
 from serl_trl.sandbox.lexicon import CLOSED_FAMILIES, FAMILIES, MEANING_WORDS
 from serl_trl.sandbox.phrasings import KINDS
+from tools import slips
 
 APPLES = (
     "The dark tower had {a} red apples. After Gina the grocer slowly sold {b} of them on Friday "
@@ -134,15 +135,15 @@ def test_hostile_slots_raise_nothing_and_cost_little(phrasing, filling):
 def test_every_slip_gives_a_wrong_step_that_carries_through(seed, name):
     rng = random.Random(seed)
     problem = domain.draw_problem(rng, kind=name)
-    slips = [True] + [False] * (len(domain.KIND_BY_NAME[name].steps) - 1)
-    text = domain.solution_with_slips(problem, slips, rng)
+    wrong_steps = [True] + [False] * (len(domain.KIND_BY_NAME[name].steps) - 1)
+    text = slips.solution_with_slips(problem, wrong_steps, rng)
     steps = re.findall(r"(\d+) ([-+*/]) (\d+) = (\d+)\.", text)
     right = [
         domain.calculate(operator, int(left), int(other)) == int(result)
         for left, operator, other, result in steps
     ]
     if text != problem.solution:
-        assert right == [not slip for slip in slips]
+        assert right == [not slip for slip in wrong_steps]
     assert text.endswith(f" \\boxed{{{steps[-1][3]}}}")
 
 
@@ -152,8 +153,10 @@ def test_a_slip_is_almost_always_possible_and_never_systematic():
         right = 0
         for _ in range(10):
             problem = domain.draw_problem(rng, kind=kind.name)
-            slips = [True] + [False] * (len(kind.steps) - 1)
-            texts = Counter(domain.solution_with_slips(problem, slips, rng) for _ in range(100))
+            wrong_steps = [True] + [False] * (len(kind.steps) - 1)
+            texts = Counter(
+                slips.solution_with_slips(problem, wrong_steps, rng) for _ in range(100)
+            )
             right += texts.pop(problem.solution, 0)
             assert texts.most_common(1)[0][1] < 70, problem
         assert right < 0.1 * 1000
@@ -166,7 +169,7 @@ def test_share_of_wrong_steps_is_the_stated_one():
         wrong = 0
         for _ in range(800):
             problem = domain.draw_problem(rng, kind=name)
-            wrong += domain.draw_solution(problem, rng) != problem.solution
+            wrong += slips.draw_solution(problem, rng) != problem.solution
         expected = 1 - (1 - kind.slip_rate) ** len(kind.steps)
         assert abs(wrong / 800 - expected) < 0.06
 
