@@ -12,7 +12,8 @@ from serl_trl.common.plain_yaml import (
     MAX_CHARS,
     PlainLoader,
     RefusedYAMLError,
-    check_yaml,
+    composed,
+    nodes_in,
     read_exponents,
 )
 from serl_trl.common.secrets import is_secret, redacted, secret_in
@@ -56,12 +57,8 @@ def read_config_file(path: str) -> ConfigFile:
     if problem:
         return ConfigFile(path, problems=(problem,))
     try:
-        check_yaml(text)
-        loader = PlainLoader(text)
-        try:
-            return _read_root(loader, path, text)
-        finally:
-            loader.dispose()
+        with composed(text) as (loader, root):
+            return _read_root(loader, root, path, text)
     except yaml.MarkedYAMLError as error:
         return ConfigFile(path, problems=(_syntax_problem(error, path),))
     except yaml.YAMLError as error:
@@ -101,8 +98,7 @@ def _missing(file: Path) -> str:
     return f"{where}.{hint}" + (f" There is {list_names(names)}." if names and not hint else "")
 
 
-def _read_root(loader: PlainLoader, path: str, text: str) -> ConfigFile:
-    root = loader.get_single_node()
+def _read_root(loader: PlainLoader, root: yaml.Node | None, path: str, text: str) -> ConfigFile:
     if root is None:
         problem = f"{path} holds nothing; it must map option names to values."
         return ConfigFile(path, problems=(problem,))
@@ -135,17 +131,8 @@ def _read_root(loader: PlainLoader, path: str, text: str) -> ConfigFile:
 
 def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
     """Name the keys that a mapping, at any level, gives more than once."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            waiting += [value for _, value in node.value]
+    for node in nodes_in(root):
+        if isinstance(node, yaml.MappingNode):
             places: dict[str, list[int]] = {}
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode):

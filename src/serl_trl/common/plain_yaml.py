@@ -5,10 +5,14 @@ for aliases of aliases. All of it is seen in the events and nodes, which are che
 """
 
 import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
 from typing import Any
 
 import yaml
 
+# Far above what a config or a card's head ever holds, and far below what costs a second.
 MAX_CHARS = 200_000
 MAX_NODES = 10_000
 MAX_ALIASES = 20
@@ -29,12 +33,57 @@ class RefusedYAMLError(ValueError):
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML's safe loader without dates: `run_name: 2026-01-31` is a text."""
+    """YAML's safe loader without tags and dates (`run_name: 2026-01-31` is a text), and bounded."""
 
     yaml_implicit_resolvers = {
         start: [(tag, form) for tag, form in rules if tag != "tag:yaml.org,2002:timestamp"]
         for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._num_nodes = self._num_aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Make the next node, unless it is one too many, too deep or tagged."""
+        event: Any = self.peek_event()
+        deeper = isinstance(event, yaml.CollectionStartEvent)
+        self._num_nodes += 1
+        self._num_aliases += isinstance(event, yaml.AliasEvent)
+        self._depth += deeper
+        tag = getattr(event, "tag", None)
+        for refused, reason in (
+            (self._num_nodes > MAX_NODES, f"more than {MAX_NODES:,} values."),
+            (
+                self._num_aliases > MAX_ALIASES,
+                f"more than {MAX_ALIASES} aliases (*name); write out.",
+            ),
+            (self._depth > MAX_DEPTH, f"nested more than {MAX_DEPTH} levels deep."),
+            (tag is not None, f"tags such as {tag} are not read; give the value."),
+        ):
+            if refused:
+                raise RefusedYAMLError(reason, _line(event))
+        node = super().compose_node(parent, index)
+        self._depth -= deeper
+        return node
+
+
+@contextmanager
+def composed(text: str) -> Generator[tuple[PlainLoader, yaml.Node | None]]:
+    """Give the root node of a text of YAML, and the loader that makes values of its nodes.
+
+    Raises `RefusedYAMLError` for what is larger than a config ever is, and `YAMLError`.
+    """
+    if len(text) > MAX_CHARS:
+        raise RefusedYAMLError(f"holds {len(text):,} characters; at most {MAX_CHARS:,} are read.")
+    loader = PlainLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is not None:
+            _size(root, {})
+        yield loader, root
+    finally:
+        loader.dispose()
 
 
 def load_yaml(text: str) -> Any:
@@ -43,23 +92,20 @@ def load_yaml(text: str) -> Any:
     Raises `ValueError` for what is no YAML, has tags, or is larger than a config ever is.
     """
     try:
-        check_yaml(text)
-        loader = PlainLoader(text)
-        try:
-            root = loader.get_single_node()
+        with composed(text) as (loader, root):
             # Deep, which refuses a value that contains itself.
             return None if root is None else loader.construct_object(root, deep=True)
-        finally:
-            loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def read_exponents(root: yaml.Node) -> None:
-    """Make numbers of the texts below `root` that other readers take for one: 1e-6, 2E4.
+def read_shipped(package: str, name: str) -> Any:
+    """Return what a YAML file of ours holds, which lies in the folder of `package`."""
+    return yaml.safe_load(files(package).joinpath(name).read_text("utf-8"))
 
-    YAML 1.1 wants a point and a sign there. What stands in quotes stays a text.
-    """
+
+def nodes_in(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield `root` and every value below it, once each, however often it is named by aliases."""
     waiting: list[Any] = [root]
     seen: set[int] = set()
     while waiting:
@@ -67,48 +113,29 @@ def read_exponents(root: yaml.Node) -> None:
         if id(node) in seen:
             continue
         seen.add(id(node))
+        yield node
         if isinstance(node, yaml.MappingNode):
             waiting += [value for _, value in node.value]
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
-        elif node.tag == _TEXT and not node.style and _EXPONENT.fullmatch(node.value):
+
+
+def read_exponents(root: yaml.Node) -> None:
+    """Make numbers of the texts below `root` that other readers take for one: 1e-6, 2E4.
+
+    YAML 1.1 wants a point and a sign there. What stands in quotes stays a text.
+    """
+    for node in nodes_in(root):
+        if node.tag == _TEXT and not node.style and _EXPONENT.fullmatch(node.value):
             node.tag = _FLOAT
-
-
-def check_yaml(text: str) -> None:
-    """Refuse what would be costly or dangerous to build; raises `RefusedYAMLError`, `YAMLError`."""
-    if len(text) > MAX_CHARS:
-        raise RefusedYAMLError(f"holds {len(text):,} characters; at most {MAX_CHARS:,} are read.")
-    depth = num_aliases = num_nodes = 0
-    for event in yaml.parse(text, Loader=PlainLoader):
-        line = event.start_mark.line + 1
-        num_nodes += isinstance(event, yaml.NodeEvent)
-        if num_nodes > MAX_NODES:
-            raise RefusedYAMLError(f"more than {MAX_NODES:,} values.", line)
-        if isinstance(event, yaml.AliasEvent):
-            num_aliases += 1
-            if num_aliases > MAX_ALIASES:
-                raise RefusedYAMLError(f"more than {MAX_ALIASES} aliases (*name); write out.", line)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise RefusedYAMLError(f"nested more than {MAX_DEPTH} levels deep.", line)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if getattr(event, "tag", None) is not None:
-            raise RefusedYAMLError(f"tags such as {event.tag} are not read; give the value.", line)
-    # Depth and number of nodes are bounded by now. A node that contains itself is refused later.
-    root = yaml.compose(text, Loader=PlainLoader)
-    if root is not None:
-        _size(root, {})
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """Return how many characters and values a node has with every alias written out."""
     if id(node) in known:
         return known[id(node)]
+    # Until it is known: a node that contains itself is refused when its value is made.
     known[id(node)] = size = 1
-    line = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         size += sum(_size(part, known) for pair in node.value for part in pair)
     elif isinstance(node, yaml.SequenceNode):
@@ -116,10 +143,14 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
     else:
         size += len(node.value)
         if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
-            raise RefusedYAMLError(f"a number of {len(node.value):,} characters.", line)
+            raise RefusedYAMLError(f"a number of {len(node.value):,} characters.", _line(node))
     if size > MAX_CHARS:
         raise RefusedYAMLError(
-            f"more than {MAX_CHARS:,} characters with its aliases (*name) written out.", line
+            f"more than {MAX_CHARS:,} characters with its aliases (*name) written out.", _line(node)
         )
     known[id(node)] = size
     return size
+
+
+def _line(part: Any) -> int:
+    return part.start_mark.line + 1
