@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from serl_trl.common.processes import leave_process_group
 from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
@@ -82,14 +83,12 @@ def decisions(folder: Path, trainer: SeRLTrainer) -> dict[str, Any]:
 
 def main(recorded: Path, folder: Path) -> None:
     """Replay a recording in this process, one of two."""
-    import torch
-
     trainer = make_trainer(folder, num_processes=2)
     replay(trainer, json.loads(recorded.read_text()))
     trainer.train()
     if trainer.is_world_process_zero():
         (folder / "decisions.json").write_text(json.dumps(decisions(folder, trainer)))
-    torch.distributed.destroy_process_group()
+    leave_process_group()
 
 
 if __name__ == "__main__":

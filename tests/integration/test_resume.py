@@ -23,6 +23,7 @@ from serl_trl.cli.build import set_aside
 from serl_trl.cli.entry import main
 from serl_trl.common.console import BAD_INPUT
 from serl_trl.common.files import read_lines
+from serl_trl.common.processes import leave_process_group
 from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
@@ -606,7 +607,7 @@ def one_of_two(folder: Path, crash_at: int) -> None:
     rank = trainer.accelerator.process_index
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
     trainer.accelerator.wait_for_everyone()
-    torch.distributed.destroy_process_group()
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def test_trl_trains_on_it(tiny_model, tmp_path):
 TWO = """
     import json, sys
     from accelerate import PartialState
+    from serl_trl.common.processes import leave_process_group
     from serl_trl.labels.trl_reward import MajorityVoteReward
 
     state = PartialState(cpu=True)
@@ -130,7 +131,7 @@ TWO = """
     except ValueError as error:
         refusal = str(error)
     open(sys.argv[1] + f"/{rank}.json", "w").write(json.dumps([rewards, refusal]))
-    state.destroy_process_group()
+    leave_process_group()
 """
 
 

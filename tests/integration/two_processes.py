@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from serl_trl.common.processes import leave_process_group
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
@@ -73,7 +74,7 @@ def main(folder: Path) -> None:
         "num_skipped": trainer.nonfinite.num_skipped,
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
-    torch.distributed.destroy_process_group()
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ from serl_trl.common.disk import DiskFullError
 from serl_trl.common.errors import LogProbGapError, NonFiniteError, SeRLConfigError
 from serl_trl.common.folder import FolderError
 from serl_trl.common.options import option
-from serl_trl.common.processes import is_main_process
+from serl_trl.common.processes import is_main_process, leave_process_group
 from serl_trl.common.text import count_of, near_matches, visible
 from serl_trl.runs.facts import public_name
 from serl_trl.runs.reader import write_evaluation
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not {*HELP}.isdisjoint(rest):
         _show_help(command, out, whole=not {*HELP_ALL}.isdisjoint(rest))
     try:
-        return _find(command)(rest, out)
+        code = _find(command)(rest, out)
     except SeRLConfigError as error:
         return report_problems(command, error.problems)
     except FolderError as error:
@@ -108,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(Console(stderr=True, quiet=not is_main_process()), "interrupted")
         return INTERRUPTED
+    if code == OK:
+        leave_process_group()
+    return code
 
 
 def _show_help(command: str, out: Console, *, whole: bool) -> NoReturn:
