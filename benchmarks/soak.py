@@ -27,7 +27,7 @@ from typing import Any
 
 import psutil
 
-from serl_trl.answers.verifier import default_verifier
+from serl_trl.answers.verifier import Verifier
 from serl_trl.common.files import read_lines
 from serl_trl.train.checkpoint import list_checkpoints, saving_folder
 
@@ -200,12 +200,13 @@ class Sample:
 
 
 _numbers = itertools.count(2)
+_verifier = Verifier()
 
 
 def ask_worker(completions: list[Any], **_: Any) -> list[float]:
     """A reward of nothing; gives the worker pairs that it has not seen."""
     numbers = itertools.islice(_numbers, 4)
-    default_verifier().same([(f"\\sqrt{{{n}}}", f"{n}^{{1/2}}") for n in numbers])
+    _verifier.same([(f"\\sqrt{{{n}}}", f"{n}^{{1/2}}") for n in numbers])
     return [0.0] * len(completions)
 
 

@@ -18,7 +18,6 @@ import torch
 from peft import LoraConfig
 from transformers import TrainerCallback
 
-from serl_trl.answers.verifier import default_verifier
 from serl_trl.cli.build import set_aside
 from serl_trl.cli.entry import main
 from serl_trl.common.console import BAD_INPUT
@@ -497,17 +496,13 @@ def test_a_fresh_start_keeps_what_its_own_trainer_wrote_and_nothing_older(tmp_pa
 
 
 def test_timeouts_of_the_verifier_are_remembered(tmp_path):
-    verifier = default_verifier()
-    before = verifier.state_dict()
-    try:
-        verifier.load_state_dict({"verdicts": [["a", "b", "timeout"]], "counts": {}})
-        with pytest.raises(Crash):
-            make(tmp_path, crash_at=2, max_steps=2).train()
-        verifier.load_state_dict({"verdicts": [], "counts": {}})
-        make(tmp_path, max_steps=2).train(resume_from_checkpoint="auto")
-        assert ["a", "b", "timeout"] in verifier.state_dict()["verdicts"]
-    finally:
-        verifier.load_state_dict(before)
+    crashing = make(tmp_path, crash_at=2, max_steps=2)
+    crashing.verifier.load_state_dict({"verdicts": [["a", "b", "timeout"]], "counts": {}})
+    with pytest.raises(Crash):
+        crashing.train()
+    resumed = make(tmp_path, max_steps=2)
+    resumed.train(resume_from_checkpoint="auto")
+    assert ["a", "b", "timeout"] in resumed.verifier.state_dict()["verdicts"]
 
 
 # Whole processes.

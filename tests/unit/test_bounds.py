@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serl_trl.answers.verifier import Verifier
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.labels.groups import Completion, Group
 from serl_trl.loop.selfplay import RECENT_GROUPS, Options, SelfPlay
@@ -105,6 +106,7 @@ def make(policy: Script, ledger: Lines | None = None, **changes: Any) -> SelfPla
         pool=InstructionPool(SEEDS),
         proposal_filter=ProposalFilter(SEEDS, max_per_template=None),
         policy=policy,
+        verifier=Verifier(),
         ledger=ledger or Lines(),
         rng=random.Random(0),
         clock=clock,

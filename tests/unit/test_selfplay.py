@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serl_trl.answers import verifier
+from serl_trl.answers.verifier import Verifier
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.labels.groups import Completion, Group
 from serl_trl.loop.selfplay import Options, SelfPlay
@@ -105,11 +105,13 @@ def make(policy: ScriptedPolicy, ledger: Lines | None = None, **changes: Any) ->
     clock = changes.pop("clock", lambda: 0.0)
     golds = changes.pop("golds", None)
     oracle = changes.pop("oracle", None)
+    verifier = changes.pop("verifier", None) or Verifier()
     return SelfPlay(
         replace(OPTIONS, **changes),
         pool=InstructionPool(SEEDS),
         proposal_filter=ProposalFilter(SEEDS, max_per_template=None),
         policy=policy,
+        verifier=verifier,
         ledger=ledger or Lines(),
         rng=random.Random(0),
         golds=golds,
@@ -457,11 +459,11 @@ def test_the_oracle_is_asked_in_one_process_only():
     assert {record["gold"] for record in others.of("group")} == {"7", "9"}
 
 
-def test_pairs_that_a_verifier_could_not_decide_are_counted_in_the_metrics(monkeypatch):
-    monkeypatch.setattr(verifier, "_default", verifier.Verifier(command=["/no/such/program"]))
+def test_pairs_that_a_verifier_could_not_decide_are_counted_in_the_metrics():
+    verifier = Verifier(command=["/no/such/program"])
     answers = ("\\sin(2 x)", "2 \\sin(x) \\cos(x)", "7", "7")
     policy = ScriptedPolicy(answer=lambda _: [completion(answer) for answer in answers])
-    metrics = make(policy, prompts_per_batch=1).refill(step=0).metrics
+    metrics = make(policy, prompts_per_batch=1, verifier=verifier).refill(step=0).metrics
     assert metrics["serl/verifier/num_skipped"] > 0
     assert metrics["serl/verifier/num_worker_losses"] == 3
     assert metrics["serl/verifier/num_equal"] == 0

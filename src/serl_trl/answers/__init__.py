@@ -10,10 +10,12 @@ from serl_trl.answers.equality import (
     same_answers,
 )
 from serl_trl.answers.kinds.own import OwnKind
+from serl_trl.answers.verifier import Verifier
 
 __all__ = [
     "AnswerKind",
     "OwnKind",
+    "Verifier",
     "extract_answer",
     "get_kind",
     "group_answers",

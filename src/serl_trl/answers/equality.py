@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -14,7 +15,7 @@ from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.answers.kinds.own import OwnKind
 from serl_trl.answers.kinds.structured import JsonKind, ListKind
 from serl_trl.answers.kinds.text import TextKind
-from serl_trl.answers.verifier import Pair, Verifier, default_verifier
+from serl_trl.answers.verifier import Pair, Verifier
 from serl_trl.common.plugin import Plugin, Role, find
 
 __all__ = [
@@ -118,13 +119,18 @@ def group_many(
     kind: str | AnswerKind = "math",
     verifier: Verifier | None = None,
 ) -> list[list[int | None]]:
-    """Group many groups at once, with one batch for the verifier; see `group_answers`."""
+    """Group many groups at once, with one batch for the verifier; see `group_answers`.
+
+    Without a `verifier`, a call that has pairs for math-verify starts a worker for itself alone,
+    which takes about a second; who calls again and again owns a `Verifier` and passes it.
+    """
     kind = get_kind(kind)
     partitions = [_Partition(kind, spelled_alike(answers, kind=kind)[0]) for answers in groups]
     pairs = sorted({pair for partition in partitions for pair in partition.open})
     if not pairs:
         return [partition.classes(frozenset()) for partition in partitions]
-    verdicts = (verifier or default_verifier()).same(pairs)
+    with Verifier() if verifier is None else nullcontext(verifier) as judge:
+        verdicts = judge.same(pairs)
     equal = frozenset(pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict)
     return [partition.classes(equal) for partition in partitions]
 

@@ -534,19 +534,6 @@ class _Slot:
             self.worker = None
 
 
-_default: Verifier | None = None
-_default_lock = threading.Lock()
-
-
-def default_verifier() -> Verifier:
-    """The verifier of this process, shared by votes and evaluation."""
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Verifier()
-        return _default
-
-
 def _environment() -> dict[str, str]:
     """What the worker may know: where programs and packages are, no secrets, no devices."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}

@@ -7,6 +7,7 @@ from typing import Any
 
 from serl_trl.answers.equality import AnswerKind, extract_answer, same_answers, spelled_alike
 from serl_trl.answers.golds import read_gold
+from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote, in_band, vote_groups
 from serl_trl.common.verdict import KEEP, Verdict
 
@@ -72,7 +73,11 @@ class Ballot:
 
 
 def count_ballots(
-    groups: Sequence[Sequence[Completion]], golds: Sequence[str | None], *, kind: str | AnswerKind
+    groups: Sequence[Sequence[Completion]],
+    golds: Sequence[str | None],
+    *,
+    kind: str | AnswerKind,
+    verifier: Verifier | None = None,
 ) -> list[Ballot]:
     """Extract, vote and compare with gold for many groups at once.
 
@@ -94,8 +99,8 @@ def count_ballots(
             if answer is not None and gold is not None
         }
     )
-    equal = dict(zip(pairs, same_answers(pairs, kind=kind), strict=True))
-    votes = vote_groups(answers, kind=kind)
+    equal = dict(zip(pairs, same_answers(pairs, kind=kind, verifier=verifier), strict=True))
+    votes = vote_groups(answers, kind=kind, verifier=verifier)
     return [
         Ballot(vote, [equal.get((answer, gold), False) for answer in group])
         for vote, (group, gold) in zip(votes, compared, strict=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from serl_trl.answers.equality import AnswerKind, extract_answer, get_kind
+from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote, vote_groups
 from serl_trl.common.plugin import Plugin, Role, find
 
@@ -30,11 +31,13 @@ class MajorityVoteReward:
         num_generations: int | None = None,
         kind: str | AnswerKind = "math",
         eos_token_id: int | Collection[int] | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         """Take the group size and the kind of answer; see `serl_trl.answers.get_kind`.
 
         Without `num_generations`, a run of equal prompts is a group; give it when a prompt may come
-        twice in a row. Without `eos_token_id`, completions that were cut off may vote.
+        twice in a row. Without `eos_token_id`, completions that were cut off may vote. Without
+        `verifier`, the reward owns one.
         """
         if num_generations is not None and num_generations < 2:
             raise ValueError(
@@ -43,6 +46,7 @@ class MajorityVoteReward:
         self.__name__ = "majority_vote"  # TRL logs the reward under this name
         self.num_generations = num_generations
         self.kind = get_kind(kind)
+        self._verifier = verifier or Verifier()
         self.eos_token_ids = (
             {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())
         )
@@ -69,7 +73,7 @@ class MajorityVoteReward:
         groups = self._split(entries)
         votes: list[Vote] = []
         if rank == 0:
-            votes = vote_groups(groups, kind=self.kind)
+            votes = vote_groups(groups, kind=self.kind, verifier=self._verifier)
         votes = _broadcast(votes)
         if log_metric is not None and votes:
             for name, value in _summary(votes, len(entries)).items():

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from serl_trl.answers.equality import AnswerKind
-from serl_trl.answers.verifier import default_verifier
+from serl_trl.answers.verifier import Verifier
 from serl_trl.common.mathtext import template
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.gate import ProposalFilter
@@ -158,6 +158,7 @@ class SelfPlay:
         pool: InstructionPool,
         proposal_filter: ProposalFilter,
         policy: Policy,
+        verifier: Verifier,
         ledger: Ledger,
         rng: random.Random,
         golds: dict[str, str | None] | None = None,
@@ -168,7 +169,7 @@ class SelfPlay:
         self.options = options
         self.pool = pool
         self.filter = proposal_filter
-        self._policy = policy
+        self._policy, self._verifier = policy, verifier
         self._ledger = ledger
         self._rng = rng
         self._golds = golds or {}
@@ -465,8 +466,10 @@ class SelfPlay:
     ) -> tuple[list[str | None], list[Ballot], dict[str, int]]:
         """Return gold answers, votes, and how the pairs of answers ended that were compared."""
         golds = [self._gold(pending.instruction) for pending in waiting]
-        with default_verifier().counting() as outcomes:
-            ballots = count_ballots(completions, golds, kind=self.options.answer_kind)
+        with self._verifier.counting() as outcomes:
+            ballots = count_ballots(
+                completions, golds, kind=self.options.answer_kind, verifier=self._verifier
+            )
         return golds, ballots, outcomes
 
     def _gold(self, instruction: str) -> str | None:

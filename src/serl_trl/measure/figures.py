@@ -10,6 +10,7 @@ from statistics import fmean
 
 from serl_trl.answers.equality import AnswerKind, extract_answer, group_many, spelled_alike
 from serl_trl.answers.golds import read_gold
+from serl_trl.answers.verifier import Verifier
 from serl_trl.common.intervals import Interval
 from serl_trl.labels.groups import Completion
 
@@ -75,7 +76,10 @@ def grade(
 
 
 def grade_attempts(
-    attempts: Sequence[Attempts], *, kind: str | AnswerKind = "math"
+    attempts: Sequence[Attempts],
+    *,
+    kind: str | AnswerKind = "math",
+    verifier: Verifier | None = None,
 ) -> list[Graded]:
     """Grade many problems with one batch for the verifier; a truncated completion has no answer."""
     sampled = [[_answer(c, kind) for c in each.samples] for each in attempts]
@@ -85,6 +89,7 @@ def grade_attempts(
         _with_gold(gold, answers, greedy, kind)
         for gold, answers, greedy in zip(golds, sampled, best, strict=True)
     ]
+    grouped = group_many(groups, kind=kind, verifier=verifier)
     return [
         _graded(
             each.instruction,
@@ -96,9 +101,7 @@ def grade_attempts(
             has_greedy=each.greedy is not None,
             kind=kind,
         )
-        for each, gold, answers, classes in zip(
-            attempts, golds, sampled, group_many(groups, kind=kind), strict=True
-        )
+        for each, gold, answers, classes in zip(attempts, golds, sampled, grouped, strict=True)
     ]
 
 

@@ -29,6 +29,7 @@ class Measurable(Protocol):
     state: Any
     policy: Any
     processing_class: Any
+    verifier: Any
 
     def attempt(
         self,
@@ -198,7 +199,7 @@ class _Run:
         return attempts, seed
 
     def _records(self, start: int, attempts: Sequence[Attempts], seed: int) -> list[dict[str, Any]]:
-        graded = grade_attempts(attempts, kind=self._set.kind)
+        graded = grade_attempts(attempts, kind=self._set.kind, verifier=self._trainer.verifier)
         problems = self._set.problems[start:]
         return [
             _record(problem.row, each, result, seed, self._fingerprint)

@@ -15,7 +15,6 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from safetensors import SafetensorError
 
-from serl_trl.answers.verifier import default_verifier
 from serl_trl.common.disk import DiskFullError, describe_full_disk, is_disk_full
 from serl_trl.common.files import find_misfits
 from serl_trl.common.folder import FolderError
@@ -347,7 +346,7 @@ class Saving:
             "selfplay": self._trainer.selfplay.state_dict(),
             "iteration": self._trainer.iteration,
             "num_skipped": self._trainer.nonfinite.num_skipped,
-            "verifier": default_verifier().state_dict(),
+            "verifier": inside(self._trainer).verifier.state_dict(),
             "sizes": {name: lines.sync() for name, lines in self._trainer.written.items()},
         }
 
@@ -386,7 +385,7 @@ class Saving:
             trainer.selfplay.load_state_dict(saved["selfplay"])
             trainer.iteration = saved["iteration"]
             trainer.nonfinite.num_skipped = saved["num_skipped"]
-            default_verifier().load_state_dict(saved["verifier"])
+            inside(trainer).verifier.load_state_dict(saved["verifier"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"resume={folder}: its {checkpoint.STATE_FILE} is not what a SeRLTrainer writes "

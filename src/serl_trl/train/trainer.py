@@ -21,7 +21,7 @@ from trl import GRPOTrainer
 from trl.trainer.callbacks import SyncRefModelCallback
 
 from serl_trl.answers.equality import extract_answer, get_kind, same_answer
-from serl_trl.answers.verifier import default_verifier
+from serl_trl.answers.verifier import Verifier
 from serl_trl.common.files import PRIVATE_FOLDER, WRITTEN, JsonLines
 from serl_trl.common.folder import Folder
 from serl_trl.common.quiet import own_lines_only
@@ -165,6 +165,7 @@ class SeRLTrainer(GRPOTrainer):
                 "of GRPOConfig."
             )
         self._read_plugins(args)
+        self.verifier = Verifier()
         self.seed_set = read_golds(read_seed_set(seed_set), self._kind)
         probe_set = read_probe_set(eval_dataset)
         probes = read_golds(probe_set, self._kind).rows() if probe_set else []
@@ -357,7 +358,7 @@ class SeRLTrainer(GRPOTrainer):
 
     def _label_reward(self, args: SeRLConfig) -> Callable[..., list[float | None]]:
         """The label reward for TRL: the row's own in training, by gold in evaluation."""
-        kind = self._kind
+        same = functools.partial(same_answer, kind=self._kind, verifier=self.verifier)
 
         def label_reward(
             completions: list[Any],
@@ -369,10 +370,8 @@ class SeRLTrainer(GRPOTrainer):
                 return list(label_reward)
             rewards: list[float | None] = []
             for completion, gold in zip(completions, gold_answer or [], strict=True):
-                answer = extract_answer(completion[0]["content"], kind=kind)
-                right = (
-                    answer is not None and gold is not None and same_answer(answer, gold, kind=kind)
-                )
+                answer = extract_answer(completion[0]["content"], kind=self._kind)
+                right = answer is not None and gold is not None and same(answer, gold)
                 rewards.append(float(right))
             return rewards
 
@@ -687,7 +686,7 @@ class SeRLTrainer(GRPOTrainer):
             greedy=greedy,
             seed=seed,
         )
-        graded = grade_attempts(attempts, kind=self._kind)
+        graded = grade_attempts(attempts, kind=self._kind, verifier=self.verifier)
         return Measurement(tuple(graded), num_samples)
 
     @own_lines_only()
@@ -780,6 +779,7 @@ class SeRLTrainer(GRPOTrainer):
                 max_contamination_rouge_l=args.max_contamination_rouge_l,
             ),
             policy=self.policy,
+            verifier=self.verifier,
             ledger=self.ledger,
             rng=random.Random(args.seed),
             golds=dict(zip(seeds, self.seed_set.answers, strict=True)),
@@ -828,7 +828,7 @@ class SeRLTrainer(GRPOTrainer):
         prompts = args.prompts_per_batch * min(4, args.max_refill_rollouts)
         # Votes and gold answers are two batches of the verifier.
         batches = 2 if args.gold_oracle or any(self.seed_set.answers) else 1
-        longest = batches * default_verifier().longest_s(prompts * args.num_generations)
+        longest = batches * self.verifier.longest_s(prompts * args.num_generations)
         if longest >= args.ddp_timeout:
             logger.warning(
                 "ddp_timeout=%s seconds is not above the %.0f that one vote may take at worst (%d "
