@@ -12,8 +12,7 @@ from serl_trl.filters import gate as filters
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
 from serl_trl.report.blocks import Excerpt, Report, written
-from serl_trl.report.html import render_html
-from serl_trl.report.markdown import render_markdown
+from serl_trl.report.render import render_html, render_markdown
 from tests.unit.growth import Reader, faster_than_linear, read_by_functions
 
 # Every option of a kind, with a value that changes how it reads; "" stands for none.

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import fields, is_dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,9 +31,8 @@ from serl_trl.report.findings import (
     warnings_of,
     what_refused,
 )
-from serl_trl.report.html import render_html
-from serl_trl.report.markdown import render_markdown
 from serl_trl.report.pages import build_report, report_after_training, write_reports
+from serl_trl.report.render import render_html, render_markdown
 from serl_trl.runs.reader import read_run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -266,6 +266,43 @@ def test_the_same_folder_gives_the_same_bytes(hostile, tmp_path):
 
     for name in ("report.html", "report.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def facts_in(value) -> list[str]:
+    """Return every text of a block and of what is in it, but how it is drawn."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, tuple):
+        return [text for each in value for text in facts_in(each)]
+    if not is_dataclass(value):
+        return []
+    # In the page a picture stands for its table, unless that is shown below it.
+    drawn = {"svg", "tone", *(["table"] if isinstance(value, Chart) and not value.wide else [])}
+    names = {field.name for field in fields(value)} - drawn
+    return [text for name in names for text in facts_in(getattr(value, name))]
+
+
+def squeezed(text: str) -> str:
+    """Return the letters and digits of a text: neither format keeps its white space and signs."""
+    return re.sub(r"[^0-9A-Za-z%]", "", text)
+
+
+def test_the_page_and_the_markdown_hold_the_same_facts(hostile, tmp_path):
+    folder = make_run(tmp_path / "run", values={"serl/kept_ratio": lambda step: step / 10})
+    evaluate(folder, 0.1, 0.2)
+    for folders in ([hostile], [folder], [folder, hostile]):
+        report = build_report([read_run(each) for each in folders])
+        page, markdown = squeezed(Page(render_html(report)).text), squeezed(render_markdown(report))
+        # The labels of the columns are shown where there is more than one.
+        alone = {
+            label for b in report.blocks if isinstance(b, SideBySide) for label, _ in b.columns
+        }
+        facts = set(facts_in(report.blocks)) - (alone if len(folders) == 1 else set())
+        assert len(facts) > 100
+        assert [fact for fact in facts if squeezed(fact) not in page] == []
+        assert [fact for fact in facts if squeezed(fact) not in markdown] == []
+        for chart in charts_of(report.blocks):
+            assert [text for text in facts_in(chart.table) if squeezed(text) not in markdown] == []
 
 
 def test_two_runs_stand_side_by_side(tmp_path, capsys):

@@ -4,8 +4,10 @@ Whoever builds a report writes strings; whoever renders one escapes every string
 (or the user's data) wrote is a `Written`, which a renderer also sets apart.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
+from typing import ClassVar
 
 MAX_CHARS = 600
 MAX_LINES = 12
@@ -14,6 +16,7 @@ _MAX_MARKS = 2
 # Controls, direction marks, surrogates, private and unassigned characters; joiners join letters.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHOWN = {"\n", "\u200c", "\u200d"}
+_NUMBER = re.compile(r"[-+\u2212]?[\d,.]+( ?(%|s|points|steps?|tokens))?|\u2013|")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Paragraph:
 class Question:
     """A question that a reader has, answered; the tones are those of a paragraph."""
 
+    grid: ClassVar = "cards"
     question: str
     answer: str
     tone: str = ""
@@ -52,10 +56,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; columns whose cells are numbers are set to the right."""
+    """A table; `numeric` says which columns hold numbers only, which are set to the right."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """One value for each column."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.headers)
+        return [
+            all(isinstance(cell, str) and _NUMBER.fullmatch(cell) for cell in column)
+            for column in columns
+        ]
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ class Chart:
     `wide` gives it a row of its own.
     """
 
+    grid: ClassVar = "charts"
     svg: str
     title: str
     caption: str

@@ -1,7 +1,7 @@
 """The charts of a report, as SVG that stands inside the page and takes its colours.
 
-Every chart is drawn by matplotlib without a display. Colours are CSS variables, so that one picture
-reads on light, dark and paper; each series has its label beside it. No text becomes markup.
+matplotlib draws them without a display, and lays out legends and labels. Colours are CSS variables,
+so that one picture reads on light, dark and paper. No text becomes markup.
 """
 
 import io
@@ -16,16 +16,14 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from serl_trl.report.blocks import one_line
 
 MAX_POINTS = 160
 NUM_COLOURS = 6
-_FONT_SIZE = 10.0
-_CHAR_WIDTH = 0.56 * _FONT_SIZE
-_WIDTH, _HEIGHT = 340.0, 205.0  # points
+_MAX_LABEL = 26
+_WIDTH, _HEIGHT = 4.7, 2.8  # inches; the page scales them to its columns
 
 # Stand-ins, replaced in the finished SVG: matplotlib knows no CSS variable.
 _SERIES = [f"#00fe0{i}" for i in range(1, NUM_COLOURS + 1)]
@@ -36,30 +34,33 @@ _COLOURS = {colour: f"var(--s{i})" for i, colour in enumerate(_SERIES, start=1)}
     _GRID: "var(--grid)",
 }
 _SETTINGS: dict[Any, Any] = {
+    # Words stay words: they can be searched, and take the page's font.
     "svg.fonttype": "none",
+    # A label may hold a dollar sign; it never becomes a formula.
     "text.parse_math": False,
-    "text.usetex": False,
     "font.family": ["DejaVu Sans"],
-    "font.size": _FONT_SIZE,
     "text.color": _INK,
     "axes.edgecolor": _GRID,
     "axes.facecolor": "none",
-    "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "axes.labelcolor": _SOFT,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.spines.left": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
+    "axes.titlesize": "medium",
+    "axes.titlecolor": _SOFT,
+    "axes.titlelocation": "left",
+    "figure.constrained_layout.use": True,
     "grid.color": _GRID,
-    "grid.linewidth": 0.7,
+    "legend.frameon": False,
     "xtick.color": _GRID,
-    "ytick.color": _GRID,
     "xtick.labelcolor": _SOFT,
     "ytick.labelcolor": _SOFT,
-    "xtick.major.size": 3,
     "ytick.major.size": 0,
 }
+_PERCENT = PercentFormatter(1.0, decimals=0)
 
 
 @dataclass(frozen=True)
@@ -96,28 +97,28 @@ def line_chart(
 
     `bounds` are values marked as dotted lines. Lines without points are left out.
     """
-    drawn = [line for line in lines if line.points]
-    figure, axes = _figure([line.label for line in drawn], percent=percent, unit=unit)
-    for line in drawn:
+    figure, axes = _over_steps(percent=percent, unit=unit)
+    for line in lines:
+        if not line.points:
+            continue
         steps, values = zip(*_thinned(line.points), strict=True)
         axes.plot(
             steps,
             values,
+            label=_clean(line.label),
             color=_SERIES[line.colour % NUM_COLOURS],
-            linewidth=1.7,
-            dashes=(4, 2) if line.dashed else (None, None),
+            linestyle="--" if line.dashed else "-",
+            # A dot for each step where there are few: one step alone draws no line.
             marker="o" if len(steps) <= 12 else None,
             markersize=3.2,
         )
-    for bound in bounds:
-        axes.axhline(bound, color=_SOFT, linewidth=0.8, dashes=(1, 3))
+    _mark_bounds(axes, bounds)
     if percent:
         axes.set_ylim(-0.02, 1.02)
     else:
         low, high = axes.get_ylim()
         axes.set_ylim(min(0.0, low), high if high > 0 else 1.0)
-    ends = [(_clean(line.label), line.points[-1][1], line.colour) for line in drawn]
-    _label_ends(axes, ends)
+    _add_legend(figure)
     return _svg(figure, description)
 
 
@@ -130,22 +131,18 @@ def area_chart(
     unit: str = "",
 ) -> str:
     """Draw layers on top of one another; the first is the lowest. Each has a value per step."""
-    labels = [label for label, _ in layers]
-    figure, axes = _figure(labels, unit=unit)
-    bottom = [0.0] * len(steps)
-    middles = []
-    # A single step is drawn as wide as two.
-    xs = [steps[0] - 0.5, steps[0] + 0.5] if len(steps) == 1 else list(steps)
-    for number, (label, values) in enumerate(layers):
-        top = [low + value for low, value in zip(bottom, values, strict=True)]
-        lows, tops = (bottom * 2, top * 2) if len(steps) == 1 else (bottom, top)
-        colour = _SERIES[number % NUM_COLOURS]
-        axes.fill_between(xs, lows, tops, color=colour, alpha=0.85, linewidth=0)
-        middles.append((_clean(label), (bottom[-1] + top[-1]) / 2, number))
-        bottom = top
-    axes.set_ylim(0, max([*bottom, 1e-9]) * 1.05)
+    figure, axes = _over_steps(unit=unit)
+    values = [list(layer) for _, layer in layers]
+    if len(steps) == 1:
+        # A single step has no width; it is drawn as wide as two.
+        steps, values = [steps[0] - 0.5, steps[0] + 0.5], [layer * 2 for layer in values]
+    labels = [_clean(label) for label, _ in layers]
+    axes.stackplot(steps, *values, labels=labels, colors=_SERIES, linewidth=0)
+    highest = max(map(sum, zip(*values, strict=True)), default=0.0)
+    # matplotlib cannot divide an axis of no height, as where every layer is 0.
+    axes.set_ylim(0, max(highest, 1e-9) * 1.05)
     axes.margins(x=0)
-    _label_ends(axes, middles)
+    _add_legend(figure)
     return _svg(figure, description)
 
 
@@ -161,20 +158,16 @@ def heat_chart(
 
     Each column holds shares in [0, 1] for equal bins of [0, 1], lowest first.
     """
-    figure, axes = _figure([], percent=True)
+    figure, axes = _over_steps(percent=True)
     axes.grid(visible=False)
     width = num_steps / len(columns)
     darkest = max((share for column in columns for share in column), default=0.0) or 1.0
     for i, column in enumerate(columns):
-        for j, share in enumerate(column):
-            if share > 0:
-                place = (i * width, j / len(column))
-                cell = Rectangle(place, width, 1 / len(column), linewidth=0)
-                cell.set_facecolor(_SERIES[0])
-                cell.set_alpha(round(0.12 + 0.88 * share / darkest, 3))
-                axes.add_patch(cell)
-    for bound in bounds:
-        axes.axhline(bound, color=_INK, linewidth=1, dashes=(1, 2))
+        # The least share can still be seen; none at all cannot.
+        shades = [(_SERIES[0], round(bool(n) * (0.12 + 0.88 * n / darkest), 3)) for n in column]
+        bottoms = [j / len(column) for j in range(len(column))]
+        axes.bar(i * width, 1 / len(column), width, bottoms, align="edge", color=shades)
+    _mark_bounds(axes, bounds)
     axes.set_xlim(0, num_steps)
     axes.set_ylim(0, 1)
     return _svg(figure, description)
@@ -183,112 +176,59 @@ def heat_chart(
 @matplotlib.rc_context(_SETTINGS)
 def bar_chart(rows: Sequence[tuple[str, float, str]], *, description: str) -> str:
     """Draw one bar per row (label, value, what is written beside it), the first on top."""
-    figure = Figure(figsize=(_WIDTH / 72, (24 * len(rows) + 12) / 72))
-    left = _margin([label for label, _, _ in rows])
-    right = _margin([beside for _, _, beside in rows])
-    axes = figure.add_axes((left / _WIDTH, 0.02, (_WIDTH - left - right) / _WIDTH, 0.96))
+    figure, axes = _in_rows([label for label, _, _ in rows])
+    bars = axes.barh(range(len(rows)), [value for _, value, _ in rows], 0.62, color=_SERIES[0])
+    axes.bar_label(bars, [_clean(beside) for _, _, beside in rows], padding=4)
     axes.grid(visible=False)
-    most = max([value for _, value, _ in rows] + [1e-9])
-    for i, (label, value, beside) in enumerate(rows):
-        axes.barh(-i, value, height=0.62, color=_SERIES[0])
-        axes.annotate(_clean(beside), (value, -i), (4, 0), xycoords="data", **_BESIDE, ha="left")
-        axes.annotate(
-            _clean(label), (0, -i), (-4, 0), xycoords="data", **_BESIDE, ha="right", color=_SOFT
-        )
-    axes.set_xlim(0, most)
-    axes.set_ylim(-len(rows) + 0.4, 0.6)
-    axes.set_axis_off()
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
     return _svg(figure, description)
 
 
 @matplotlib.rc_context(_SETTINGS)
 def interval_chart(marks: Sequence[Mark], *, description: str) -> str:
     """Draw rates with their intervals, one row each, the first on top."""
-    figure = Figure(figsize=(_WIDTH / 72, (22 * len(marks) + 34) / 72))
-    left = _margin([mark.label for mark in marks])
-    height = 22 * len(marks) + 34
-    place = (left / _WIDTH, 24 / height, (_WIDTH - left - 18) / _WIDTH, 1 - 28 / height)
-    axes = figure.add_axes(place)
+    figure, axes = _in_rows([mark.label for mark in marks])
     for i, mark in enumerate(marks):
         colour = _SERIES[mark.colour % NUM_COLOURS]
-        axes.plot([mark.low, mark.high], [-i, -i], color=colour, linewidth=3, alpha=0.45)
-        axes.plot([mark.mean], [-i], color=colour, marker="o", markersize=6, clip_on=False)
-        axes.annotate(
-            _clean(mark.label), (0, -i), (-6, 0), xycoords=_BY_AXES, **_BESIDE, ha="right"
-        )
+        axes.plot([mark.low, mark.high], [i, i], color=colour, linewidth=3, alpha=0.45)
+        axes.plot([mark.mean], [i], color=colour, marker="o", clip_on=False)
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
-    axes.set_ylim(-len(marks) + 0.4, 0.6)
+    axes.xaxis.set_major_formatter(_PERCENT)
     return _svg(figure, description)
 
 
-_BY_AXES = ("axes fraction", "data")
-_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-
-
-def _figure(labels: Sequence[str], *, percent: bool = False, unit: str = "") -> tuple[Figure, Axes]:
-    """Return a figure with room for the labels to the right of the lines."""
-    figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
-    right = _margin(labels) if labels else 10.0
-    left, bottom, top = 40.0, 34.0, 22.0 if unit else 8.0
-    axes = figure.add_axes(
-        (
-            left / _WIDTH,
-            bottom / _HEIGHT,
-            (_WIDTH - left - right) / _WIDTH,
-            (_HEIGHT - bottom - top) / _HEIGHT,
-        )
-    )
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("step", labelpad=2)
+def _over_steps(*, percent: bool = False, unit: str = "") -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    axes = figure.add_subplot()
+    axes.set_xlabel("step")
+    axes.set_title(_clean(unit))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if percent:
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-    elif unit:
-        axes.set_title(_clean(unit), loc="left", fontsize=_FONT_SIZE, color=_SOFT, x=-0.12)
+        axes.yaxis.set_major_formatter(_PERCENT)
     return figure, axes
 
 
-def _margin(labels: Sequence[str]) -> float:
-    longest = max((len(_clean(label)) for label in labels), default=0)
-    return min(12.0 + longest * _CHAR_WIDTH, 0.55 * _WIDTH)
+def _in_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, 0.31 * len(labels) + 0.45))
+    axes = figure.add_subplot()
+    axes.set_yticks(range(len(labels)), [_clean(label) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    return figure, axes
 
 
-def _percent(value: float, _: object = None) -> str:
-    return f"{100 * value:.0f}%"
+def _mark_bounds(axes: Axes, bounds: Sequence[float]) -> None:
+    for bound in bounds:
+        axes.axhline(bound, color=_INK, linewidth=0.9, linestyle=":")
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, int]]) -> None:
-    """Write each label beside the end of its line, moved apart where they would touch."""
-    if not ends:
-        return
-    low, high = axes.get_ylim()
-    gap = 1.15 * _FONT_SIZE * (high - low) / (axes.get_position().height * _HEIGHT)
-    ordered = sorted(ends, key=lambda end: end[1])
-    places: list[float] = []
-    for _, value, _ in ordered:
-        places.append(max(value, places[-1] + gap) if places else max(value, low))
-    # Pushed over the top: move down from there.
-    ceiling = high
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], ceiling)
-        ceiling = places[i] - gap
-    for (label, _, colour), place in zip(ordered, places, strict=True):
-        axes.annotate(
-            label,
-            (1, place),
-            (5, 0),
-            xycoords=_BY_AXES,
-            textcoords="offset points",
-            va="center",
-            color=_SERIES[colour % NUM_COLOURS],
-            annotation_clip=False,
-        )
+def _add_legend(figure: Figure) -> None:
+    """Name the lines above the picture, where there are any."""
+    if figure.axes[0].get_legend_handles_labels()[1]:
+        figure.legend(loc="outside upper left", ncols=2)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -305,7 +245,8 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def _clean(label: str) -> str:
     """Return a label that any font can draw: reasons may come from a user's own filter."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "replace").decode()
-    return re.sub(r"[\x00-\x1f\x7f]", "?", plain)[:26]
+    # matplotlib leaves a line out of the legend when its label begins with an underscore.
+    return re.sub(r"[\x00-\x1f\x7f]|^_", "?", plain)[:_MAX_LABEL]
 
 
 def _svg(figure: Figure, description: str) -> str:
@@ -319,12 +260,12 @@ def _svg(figure: Figure, description: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
+    # A style element would hold for the whole page, and so would an id that two pictures share.
     text = re.sub(r"<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'(<g) id="[^"]*"', r"\1", text)
     text = re.sub(r"(font-family: |font: [\d.]+px )[^;\"]*", r"\1system-ui, sans-serif", text)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"| version="[^"]*"', "", text).replace(
-        "xlink:href", "href"
-    )
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"| version="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href")
     for stand_in, colour in _COLOURS.items():
         text = text.replace(stand_in, colour)
     named = f'<svg role="img" aria-label="{escape(description, quote=True)}"'

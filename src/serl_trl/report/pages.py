@@ -12,8 +12,6 @@ from serl_trl.common.folder import Folder
 from serl_trl.report.blocks import Block, Heading, Report, SideBySide
 from serl_trl.report.curves import curves_section, funnel_section, times_section
 from serl_trl.report.findings import labels_of
-from serl_trl.report.html import render_html
-from serl_trl.report.markdown import render_markdown
 from serl_trl.report.overview import (
     before_and_after,
     collapse_section,
@@ -23,6 +21,7 @@ from serl_trl.report.overview import (
     warnings_section,
     words_used,
 )
+from serl_trl.report.render import render_html, render_markdown
 from serl_trl.report.texts import (
     accepted_section,
     contamination_section,
