@@ -42,13 +42,11 @@ LARGER = {
     "share/card.py:model_card",
     "train/config_checks.py:_bad_combinations",
     "train/model_files.py:find_weights",
-    "train/policy.py:swapped_sampling",
     "train/saving.py",
     "train/saving.py:Saving",
     "train/trainer.py",
     "train/trainer.py:SeRLTrainer",
     "train/trainer.py:__init__",
-    "train/vllm.py:check_gap",
 }
 """What is larger today. Nothing joins this list, and a part that became small leaves it."""
 

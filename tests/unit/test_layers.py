@@ -46,6 +46,7 @@ HEAVY = {
     "train.model_files",
     "train.policy",
     "train.probe",
+    "train.sampling",
     "train.saving",
     "train.stopping",
     "train.trainer",

@@ -9,6 +9,8 @@ from accelerate.utils import is_peft_model
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer, ParamWrapper
 
+from serl_trl.train.swaps import replaced
+
 REFERENCE = "ref"
 """The adapter that TRL takes as KL reference where there is one, instead of the bare base."""
 
@@ -85,14 +87,10 @@ def refuse_sharded_boundaries(model: Any, peft_config: Any, args: Any) -> None:
 
 
 def keep_quantised_base(model: Any) -> None:
-    """Keep bitsandbytes from rewriting 4-bit weights for a CPU, at their first use in eval mode.
-
-    It rounds their scales to bfloat16 in place and never recovers them: evaluating once would
-    change the base for good. On a GPU there is nothing to keep it from.
-    """
+    """Keep bitsandbytes from rewriting 4-bit weights for a CPU; on a GPU it does not try to."""
     for module in model.modules():
         if getattr(module, "support_avx512bf16_for_cpu", False):
-            module.support_avx512bf16_for_cpu = False
+            replaced("layer", module, support_avx512bf16_for_cpu=False)
 
 
 def _merged(layer: Any, weight: torch.Tensor) -> torch.Tensor:

@@ -1,21 +1,18 @@
 """The trained model as proposer and solver, over all processes and whatever backend generates."""
 
-import copy
-import functools
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
-from transformers import GenerationConfig
+from accelerate.utils import broadcast_object_list, gather_object
 from trl.trainer.utils import pad
 
 from serl_trl.labels.groups import Completion, Group
 from serl_trl.propose.prompts import Messages, rollout_messages
 from serl_trl.train.host import Host, inside
+from serl_trl.train.sampling import Sampling, kept_precision, swapped_sampling
 
 logger = logging.getLogger(__name__)
 
@@ -27,25 +24,11 @@ CPU_PIECE = 64
 waits for its longest: 64 rows alike in length took 18 % less time than 256 in any order."""
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. `temperature` 0 is greedy.
-
-    `presence_penalty` and `stop` (texts that end a completion) reach vLLM only.
-    """
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    presence_penalty: float = 0.0
-    stop: tuple[str, ...] = ()
-
-
 class TrainerPolicy:
     """Generates and scores with the present weights of a `SeRLTrainer`.
 
     Work is split over the processes in contiguous slices and gathered, so that every process
-    returns the same whole result in the order of what it was given.
+    returns the same whole result in the order of what it was given: a vote never sees half a group.
     """
 
     def __init__(self, trainer: Host) -> None:
@@ -92,22 +75,16 @@ class TrainerPolicy:
         prompt_ids, _, _ = inside(trainer)._tokenize_prompts(list(prompts))
         room = sampling.max_tokens if sampling else trainer.args.max_completion_length
         fits = [self._context is None or len(ids) + room <= self._context for ids in prompt_ids]
-        if not (all(fits) or self._warned_of_length) and trainer.is_world_process_zero():
-            self._warned_of_length = True
-            logger.warning(
-                "%d of %d prompts leave no room for %d tokens in the model's context of %s; they "
-                "are not completed, now and later in this run.",
-                fits.count(False),
-                len(fits),
-                room,
-                self._context,
-            )
+        self._warn_of_length(fits, room)
         shown = [ids for ids, fit in zip(prompt_ids, fits, strict=True) if fit]
         if not shown:
             return [self._nothing() for _ in prompts]
         with swapped_sampling(trainer, sampling), kept_precision(trainer):
-            work = self._generating(room, stops=bool(sampling and sampling.stop))
-            completions = iter(self._over_processes(shown, work, len, self._most_at_once()))
+            found = self._over_processes(shown, self._generate, len, self._most_at_once())
+        if sampling and sampling.stop:
+            # A text that ended early ended by itself, at a stop.
+            found = [replace(c, truncated=c.truncated and len(c.token_ids) >= room) for c in found]
+        completions = iter(found)
         return [next(completions) if fit else self._nothing() for fit in fits]
 
     def log_probs(self, groups: Sequence[Group]) -> list[list[list[float]]]:
@@ -117,10 +94,10 @@ class TrainerPolicy:
             for group in groups
             for completion in group.completions
         ]
-        scores = self._over_processes(rows, self._score, _num_tokens, self._own_batch())
-        sizes = [len(group.completions) for group in groups]
-        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-        return [scores[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        scores = iter(
+            self._over_processes(rows, self._score, lambda row: len(row[1]), self._own_batch())
+        )
+        return [[next(scores) for _ in group.completions] for group in groups]
 
     def count_request_tokens(self, messages: Messages) -> int:
         """Count the tokens of a request in the chat template."""
@@ -129,29 +106,26 @@ class TrainerPolicy:
 
     def decide(self, work: Callable[[], T]) -> T:
         """Do `work` in the main process and return its result in all."""
-        accelerator = self._trainer.accelerator
-        result = [work() if accelerator.is_main_process else None]
+        result = [work() if self._trainer.accelerator.is_main_process else None]
         return broadcast_object_list(result)[0]
+
+    def _warn_of_length(self, fits: list[bool], room: int) -> None:
+        if all(fits) or self._warned_of_length or not self._trainer.is_world_process_zero():
+            return
+        self._warned_of_length = True
+        logger.warning(
+            "%d of %d prompts leave no room for %d tokens in the model's context of %s; they are "
+            "not completed, now and later in this run.",
+            fits.count(False),
+            len(fits),
+            room,
+            self._context,
+        )
 
     def _nothing(self) -> Completion:
         # With a token, because TRL's bookkeeping fails on none.
         end = inside(self._trainer).eos_token_ids[0]
         return Completion("", [end], True, [0.0] if self._trainer.use_vllm else None)
-
-    def _generating(
-        self, most_tokens: int, *, stops: bool
-    ) -> Callable[[Sequence[list[int]]], list[Completion]]:
-        """Return `_generate`, for which a text that ended early at a stop is not truncated."""
-
-        def generate(prompt_ids: Sequence[list[int]]) -> list[Completion]:
-            done = self._generate(prompt_ids)
-            if not stops:
-                return done
-            return [
-                c if len(c.token_ids) >= most_tokens else replace(c, truncated=False) for c in done
-            ]
-
-        return generate
 
     def _generate(self, prompt_ids: Sequence[list[int]]) -> list[Completion]:
         trainer = self._trainer
@@ -173,23 +147,22 @@ class TrainerPolicy:
     def _score(self, rows: Sequence[tuple[Messages, list[int]]]) -> list[list[float]]:
         trainer = self._trainer
         prompt_ids, _, _ = inside(trainer)._tokenize_prompts([prompt for prompt, _ in rows])
-        device = trainer.accelerator.device
-        padding = inside(trainer)._tokenizer.pad_token_id
         prompts = [torch.tensor(ids) for ids in prompt_ids]
         completions = [torch.tensor(ids) for _, ids in rows]
 
         def joined(left: list[torch.Tensor], right: list[torch.Tensor], fill: int) -> torch.Tensor:
+            # The sides that TRL pads, which puts the end of each prompt beside its completion.
             halves = (
                 pad(left, padding_value=fill, padding_side="left"),
                 pad(right, padding_value=fill, padding_side="right"),
             )
-            return torch.cat(halves, dim=1).to(device)
+            return torch.cat(halves, dim=1).to(trainer.accelerator.device)
 
         ones = [[torch.ones_like(ids) for ids in half] for half in (prompts, completions)]
         with torch.no_grad():
             logps, _, _ = inside(trainer)._get_per_token_logps_and_entropies(
                 trainer.model,
-                joined(prompts, completions, padding),
+                joined(prompts, completions, inside(trainer)._tokenizer.pad_token_id),
                 joined(*ones, 0),
                 max(len(ids) for ids in completions),
                 batch_size=trainer.args.per_device_train_batch_size,
@@ -224,6 +197,7 @@ class TrainerPolicy:
         self._trainer.stopping.heed()
         accelerator = self._trainer.accelerator
         world = accelerator.num_processes
+        # Rounded up.
         share = -(-len(items) // world)
         padded = [*items, *[items[-1]] * (share * world - len(items))]
         mine = padded[accelerator.process_index * share :][:share]
@@ -243,169 +217,6 @@ def pieces(lengths: Sequence[int], most: int) -> list[list[int]]:
     if len(order) > most:
         order.sort(key=lengths.__getitem__)
     return [order[i : i + most] for i in range(0, len(order), most)]
-
-
-def _num_tokens(row: tuple[Messages, list[int]]) -> int:
-    return len(row[1])
-
-
-@contextmanager
-def swapped_sampling(trainer: Host, sampling: Sampling | None) -> Generator[None]:
-    """Make `sampling` hold for every backend of `trainer` inside the block; `None` changes nothing.
-
-    TRL reads the values from three places: `generation_config`, `generation_kwargs` (which
-    overrides the model's own config) and, with vLLM, the attributes of `vllm_generation`.
-    """
-    if sampling is None:
-        yield
-        return
-    engine = getattr(trainer, "vllm_generation", None)
-    if engine is not None:
-        values: dict[str, Any] = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_completion_length": sampling.max_tokens,
-            # They win over the attributes in TRL, so those of the rollouts must not stay in them.
-            "generation_kwargs": {
-                **(engine.generation_kwargs or {}),
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "max_tokens": sampling.max_tokens,
-                "presence_penalty": sampling.presence_penalty,
-                "stop": list(sampling.stop),
-            },
-        }
-        holders = [(engine, values)]
-    else:
-        greedy = sampling.temperature == 0
-        changes: dict[str, Any] = {"do_sample": not greedy, "max_new_tokens": sampling.max_tokens}
-        if greedy:
-            # The defaults: transformers warns about any other value that greedy search ignores.
-            changes |= {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "min_p": None}
-        else:
-            changes |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        config = copy.deepcopy(inside(trainer).generation_config)
-        config.update(**changes)
-        holder = {
-            "generation_config": config,
-            "generation_kwargs": {**inside(trainer).generation_kwargs, **changes},
-        }
-        holders = [(trainer, holder)]
-    saved = [(owner, name, getattr(owner, name)) for owner, new in holders for name in new]
-    try:
-        for owner, new in holders:
-            for name, value in new.items():
-                setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in saved:
-            setattr(owner, name, value)
-
-
-@contextmanager
-def kept_precision(trainer: Host) -> Generator[None]:
-    """Let continuous batching compute in the precision of the trained weights inside the block.
-
-    TRL casts them in place to the type of `bf16` or `fp16` and never back, so that the float32
-    weights that the optimizer updates would be lost at the first rollout. With the weights left
-    alone, Accelerate's autocast must not stay on `forward` either: its half-precision keys and
-    values would not fit the paged cache, which has the type of the weights.
-
-    Inside the block a request that fails raises `RuntimeError` with the backend's own error;
-    transformers returns it as a completion without tokens.
-    """
-    if not inside(trainer).use_transformers_continuous_batching:
-        yield
-        return
-    args: Any = trainer.args
-    model = trainer.accelerator.unwrap_model(inside(trainer).model_wrapped)
-    changes: list[tuple[Any, str, Any]] = [(args, "bf16", False), (args, "fp16", False)]
-    changes += [(model, "generate_batch", _checked(model.generate_batch))]
-    # It would fetch other kernels than those that score, and they refuse float32.
-    if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
-        changes += [(inside(trainer).continuous_batching_config, "auto_switch_to_flash", False)]
-    if "_original_forward" in vars(model):
-        changes += [(model, "forward", model._original_forward)]
-    saved = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in saved:
-            if value is _ABSENT:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, value)
-
-
-_ABSENT = object()
-
-
-def _checked(generate_batch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Return `generate_batch` that raises where a request failed or has no token."""
-
-    @functools.wraps(generate_batch)
-    def checked(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        outputs = generate_batch(*args, **kwargs)
-        failed = [
-            output for output in outputs.values() if output.error or not output.generated_tokens
-        ]
-        if failed:
-            raise RuntimeError(
-                f"continuous batching failed on {len(failed)} of {len(outputs)} requests: "
-                f"{failed[0].error or 'it returned no token and no error'}"
-            )
-        return outputs
-
-    return checked
-
-
-@contextmanager
-def own_sampling(trainer: Host) -> Generator[None]:
-    """Keep the model's `generation_config.json` from changing how `trainer` generates in the block.
-
-    transformers fills in from it whatever TRL does not set: three completions per prompt, a ban on
-    repeated words. It is saved with the model as it was.
-    """
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model = model.get_base_model() if is_peft_model(model) else model
-    saved = model.generation_config
-    model.generation_config = GenerationConfig(
-        **{name: getattr(saved, name, None) for name in _KEPT_IN_GENERATION}
-    )
-    try:
-        yield
-    finally:
-        model.generation_config = saved
-
-
-_KEPT_IN_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
-
-
-def note_foreign_sampling(trainer: Host) -> None:
-    """Say what of the model's `generation_config.json` this run does not use.
-
-    Where transformers would refuse to save it, it is mended.
-    """
-    config = trainer.model.generation_config
-    # Those that TRL sets, and those without effect beside them.
-    known = {*getattr(trainer, "generation_kwargs", {}), *_KEPT_IN_GENERATION, *_WITHOUT_EFFECT}
-    foreign = {name: value for name, value in config.to_diff_dict().items() if name not in known}
-    if foreign and not trainer.use_vllm:
-        named = ", ".join(f"{name}={value}" for name, value in foreign.items())
-        logger.warning("generation_config.json sets %s; this run generates without.", named)
-    try:
-        config.validate(strict=True)
-    except ValueError:
-        config.do_sample = True
-        logger.warning(
-            "generation_config.json contradicts itself (sampling values without do_sample); it "
-            "is saved with do_sample=True."
-        )
-
-
-_WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
 
 
 def context_tokens(trainer: Host) -> int | None:

@@ -56,14 +56,9 @@ from serl_trl.train.model_files import (
     tokenizer_problem,
 )
 from serl_trl.train.needs import argument_problems
-from serl_trl.train.policy import (
-    Sampling,
-    TrainerPolicy,
-    context_tokens,
-    note_foreign_sampling,
-    own_sampling,
-)
+from serl_trl.train.policy import TrainerPolicy, context_tokens
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
+from serl_trl.train.sampling import Sampling, note_foreign_sampling, own_sampling
 from serl_trl.train.saving import Saving, in_first, naming_a_foreign_checkpoint
 from serl_trl.train.stopping import (
     NonFiniteGuard,
@@ -71,6 +66,7 @@ from serl_trl.train.stopping import (
     name_lost_process,
     refuse_nonfinite_weights,
 )
+from serl_trl.train.swaps import swapped
 from serl_trl.train.template_roles import (
     COMPLETION_TEMPLATE,
     no_template_problem,
@@ -450,7 +446,8 @@ class SeRLTrainer(GRPOTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """TRL's loss; with REINFORCE++ its own KL term is off, because the return holds the KL."""
-        with self._without_kl_loss() if self.args.advantage == "reinforce_pp" else nullcontext():
+        folded = self.args.advantage == "reinforce_pp"
+        with swapped("trainer", self, beta=0.0) if folded else nullcontext():
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.model.training:
             self.nonfinite.note(inputs, loss)
@@ -465,14 +462,6 @@ class SeRLTrainer(GRPOTrainer):
         grad_norm = super()._get_grad_norm(model, grad_norm)
         self.nonfinite.check(grad_norm)
         return grad_norm
-
-    @contextmanager
-    def _without_kl_loss(self) -> Generator[None]:
-        beta, self.beta = self.beta, 0.0
-        try:
-            yield
-        finally:
-            self.beta = beta
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's log; what `log_completions` shows in the terminal holds no control characters."""
@@ -579,12 +568,8 @@ class SeRLTrainer(GRPOTrainer):
         # The last figures are those of the whole run, however often it was resumed, and however
         # often the clock was set meanwhile.
         start_time = time.time() - self.saving.seconds
-        # With a limit of 1, transformers would remove all but the best, the newest too.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
+        with swapped("args", self.args, save_total_limit=None):
             return super()._finalize_training(trial, num_train_samples, start_time)
-        finally:
-            self.args.save_total_limit = limit
 
     # Sharing: what may leave the machine, and the card, are decided in `hub.py`.
 

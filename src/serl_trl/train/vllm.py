@@ -13,6 +13,7 @@ from serl_trl.common.errors import LogProbGapError
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.host import Host, inside
 from serl_trl.train.lora import find_unmergeable, merged_weights
+from serl_trl.train.swaps import replaced, swapped
 
 logger = logging.getLogger(__name__)
 
@@ -45,37 +46,31 @@ def prepare_engine(trainer: Host) -> None:
             "use_vllm=True with LoRA and FSDP is refused: shards can only be merged in place, "
             "which damages the base a little at every step; use DDP or DeepSpeed."
         )
-    generation: Any = inside(trainer).vllm_generation
+    engine: Any = inside(trainer).vllm_generation
 
     def weights() -> Generator[tuple[str, torch.Tensor]]:
-        with generation._dist.gather_params(list(trainer.model.parameters())):
+        with engine._dist.gather_params(list(trainer.model.parameters())):
             yield from merged_weights(trainer.model)
 
-    generation._iter_named_params = weights
+    replaced("engine", engine, _iter_named_params=weights)
 
 
 @contextmanager
 def awake(trainer: Host) -> Generator[None]:
-    """Keep a colocated engine awake inside the block, however often it generates.
-
-    TRL puts it to sleep after every call, which throws its weights away: proposing and rolling out
-    would each pay for a sync.
-    """
-    generation: Any = getattr(trainer, "vllm_generation", None)
-    sleeps = generation is not None and generation.mode == "colocate"
-    if not sleeps or not generation.enable_sleep_mode:
+    """Keep a colocated engine awake inside the block, however often it generates."""
+    engine: Any = getattr(trainer, "vllm_generation", None)
+    if engine is None or engine.mode != "colocate" or not engine.enable_sleep_mode:
         yield
         return
-    generation.sync_weights()
+    engine.sync_weights()
     inside(trainer)._last_loaded_step = trainer.state.global_step
-    generation.llm.wake_up(tags=["kv_cache"])
-    generation.enable_sleep_mode = False
+    engine.llm.wake_up(tags=["kv_cache"])
     try:
-        yield
+        with swapped("engine", engine, enable_sleep_mode=False):
+            yield
     finally:
-        generation.enable_sleep_mode = True
-        generation.llm.sleep(level=2)
-        generation._llm_weights_sleeping = True
+        engine.llm.sleep(level=2)
+        engine._llm_weights_sleeping = True
 
 
 def check_gap(trainer: Host, output: dict[str, Any], fresh: Sequence[bool]) -> None:
@@ -88,36 +83,42 @@ def check_gap(trainer: Host, output: dict[str, Any], fresh: Sequence[bool]) -> N
     """
     if "sampling_per_token_logps" not in output:
         return
+    total, count, tokens, lost = _sum_differences(trainer, output, fresh)
+    if not tokens:
+        return
+    gap = math.nan if lost or not count else total / count
+    inside(trainer)._metrics["train"]["serl/logprob_gap"].append(gap)
+    args, step = trainer.args, trainer.state.global_step
+    found = f"serl/logprob_gap={gap:.3g} at step {step}"
+    if math.isnan(gap):
+        raise LogProbGapError(
+            f"{found}: {lost:.0f} of {tokens:.0f} log-probs of the trainer and "
+            f"{tokens - count:.0f} of the engine are not finite; look for NaN in the weights and "
+            "for other dtypes in both, see docs/backends.md."
+        )
+    if gap > args.max_logprob_gap:
+        raise LogProbGapError(
+            f"{found} is above max_logprob_gap={args.max_logprob_gap:g}: the engine does not "
+            "sample from the weights that are trained; compare the dtypes and versions of both, "
+            "see docs/backends.md."
+        )
+    if gap > args.warn_logprob_gap:
+        logger.warning(
+            "%s is above warn_logprob_gap=%g: engine and trainer differ more than rounding "
+            "explains.",
+            found,
+            args.warn_logprob_gap,
+        )
+
+
+def _sum_differences(trainer: Host, output: dict[str, Any], fresh: Sequence[bool]) -> list[float]:
+    """Return over all processes: difference, tokens with one, all tokens, those lost to ours."""
     mask = output["completion_mask"].bool()
     mask = mask & torch.tensor(fresh, device=mask.device)[:, None]
     engine, own = output["sampling_per_token_logps"], inside(trainer)._sampling_logps(output)
     known = mask & engine.isfinite()
     difference = (own - engine).abs()[known].sum()
     broken = (mask & ~own.isfinite()).sum()
+    # Summed before dividing, so that a process with more tokens weighs more.
     sums = torch.stack([n.double() for n in (difference, known.sum(), mask.sum(), broken)])
-    total, count, tokens, lost = trainer.accelerator.reduce(sums, reduction="sum").tolist()
-    if not tokens:
-        return
-    gap = math.nan if lost or not count else total / count
-    inside(trainer)._metrics["train"]["serl/logprob_gap"].append(gap)
-    args, step = trainer.args, trainer.state.global_step
-    if math.isnan(gap):
-        raise LogProbGapError(
-            f"serl/logprob_gap={gap:g} at step {step}: {lost:.0f} of {tokens:.0f} log-probs of the "
-            f"trainer and {tokens - count:.0f} of the engine are not finite; look for NaN in the "
-            "weights and for other dtypes in both, see docs/backends.md."
-        )
-    if gap > args.max_logprob_gap:
-        raise LogProbGapError(
-            f"serl/logprob_gap={gap:.3g} at step {step} is above max_logprob_gap="
-            f"{args.max_logprob_gap:g}: the engine does not sample from the weights that are "
-            "trained; compare the dtypes and versions of both, see docs/backends.md."
-        )
-    if gap > args.warn_logprob_gap:
-        logger.warning(
-            "serl/logprob_gap=%.3g at step %d is above warn_logprob_gap=%g: engine and trainer "
-            "differ more than rounding explains.",
-            gap,
-            step,
-            args.warn_logprob_gap,
-        )
+    return trainer.accelerator.reduce(sums, reduction="sum").tolist()

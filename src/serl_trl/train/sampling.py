@@ -1,0 +1,161 @@
+"""How TRL's backends draw tokens, changed while we generate and then as it was."""
+
+import copy
+import functools
+import logging
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import is_peft_model
+from transformers import GenerationConfig
+
+from serl_trl.train.host import Host, inside
+from serl_trl.train.swaps import replaced, swapped
+
+logger = logging.getLogger(__name__)
+
+# What stays of a model's generation_config.json: its tokens, and how its cache is laid out.
+_KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
+# What neither needs a warning: it changes nothing beside what TRL sets.
+_WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 is greedy.
+
+    `presence_penalty` and `stop` (texts that end a completion) reach vLLM only.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    presence_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+
+
+@contextmanager
+def swapped_sampling(trainer: Host, sampling: Sampling | None) -> Generator[None]:
+    """Make `sampling` hold for every backend of `trainer` inside the block; `None` changes nothing.
+
+    TRL reads the values from three places, of which a backend knows one or two; see `SWAPS`.
+    """
+    if sampling is None:
+        yield
+        return
+    engine = getattr(trainer, "vllm_generation", None)
+    with _in_engine(engine, sampling) if engine else _in_transformers(inside(trainer), sampling):
+        yield
+
+
+@contextmanager
+def _in_engine(engine: Any, sampling: Sampling) -> Generator[None]:
+    kwargs = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "presence_penalty": sampling.presence_penalty,
+        "stop": list(sampling.stop),
+    }
+    with swapped(
+        "engine",
+        engine,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_completion_length=sampling.max_tokens,
+        generation_kwargs=(engine.generation_kwargs or {}) | kwargs,
+    ):
+        yield
+
+
+@contextmanager
+def _in_transformers(trainer: Any, sampling: Sampling) -> Generator[None]:
+    if sampling.temperature == 0:
+        # The defaults: transformers warns about any other value that greedy search ignores.
+        drawn = {"do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50, "min_p": None}
+    else:
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
+    changes = {**drawn, "max_new_tokens": sampling.max_tokens}
+    config = copy.deepcopy(trainer.generation_config)
+    config.update(**changes)
+    kwargs = trainer.generation_kwargs | changes
+    with swapped("trainer", trainer, generation_config=config, generation_kwargs=kwargs):
+        yield
+
+
+@contextmanager
+def kept_precision(trainer: Host) -> Generator[None]:
+    """Let continuous batching compute in the precision of the trained weights inside the block.
+
+    A request that fails raises `RuntimeError` with the backend's own error. `SWAPS` says what
+    breaks without each change.
+    """
+    if not inside(trainer).use_transformers_continuous_batching:
+        yield
+        return
+    args = trainer.args
+    model = trainer.accelerator.unwrap_model(inside(trainer).model_wrapped)
+    batching = inside(trainer).continuous_batching_config
+    with ExitStack() as stack:
+        stack.enter_context(swapped("args", args, bf16=False, fp16=False))
+        checked = _checked(model.generate_batch)
+        stack.enter_context(swapped("model", model, generate_batch=checked))
+        if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
+            stack.enter_context(swapped("batching", batching, auto_switch_to_flash=False))
+        # Accelerate keeps the method here where it put autocast before it.
+        if "_original_forward" in vars(model):
+            stack.enter_context(swapped("model", model, forward=model._original_forward))
+        yield
+
+
+def _checked(generate_batch: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return `generate_batch` that raises where a request failed or has no token."""
+
+    @functools.wraps(generate_batch)
+    def checked(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        outputs = generate_batch(*args, **kwargs)
+        failed = [each for each in outputs.values() if each.error or not each.generated_tokens]
+        if failed:
+            raise RuntimeError(
+                f"continuous batching failed on {len(failed)} of {len(outputs)} requests: "
+                f"{failed[0].error or 'it returned no token and no error'}"
+            )
+        return outputs
+
+    return checked
+
+
+@contextmanager
+def own_sampling(trainer: Host) -> Generator[None]:
+    """Keep the model's `generation_config.json` from changing how `trainer` generates in the block.
+
+    The file itself is saved with the model as it was.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = model.get_base_model() if is_peft_model(model) else model
+    kept = {name: getattr(model.generation_config, name, None) for name in _KEPT}
+    with swapped("model", model, generation_config=GenerationConfig(**kept)):
+        yield
+
+
+def note_foreign_sampling(trainer: Host) -> None:
+    """Say what of the model's `generation_config.json` this run does not use.
+
+    A file that contradicts itself is mended, because transformers would refuse to save it.
+    """
+    config = trainer.model.generation_config
+    known = {*getattr(trainer, "generation_kwargs", {}), *_KEPT, *_WITHOUT_EFFECT}
+    foreign = {name: value for name, value in config.to_diff_dict().items() if name not in known}
+    if foreign and not trainer.use_vllm:
+        named = ", ".join(f"{name}={value}" for name, value in foreign.items())
+        logger.warning("generation_config.json sets %s; this run generates without.", named)
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        replaced("generation_config", config, do_sample=True)
+        logger.warning(
+            "generation_config.json contradicts itself (sampling values without do_sample); it "
+            "is saved with do_sample=True."
+        )
