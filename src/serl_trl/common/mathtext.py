@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from pathlib import Path
+
+import yaml
 
 from serl_trl.common.text import compose
 
@@ -22,59 +25,14 @@ _SUPERSCRIPTS = str.maketrans(
     {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"⁻": "^-", "ⁿ": "^n"}
 )
 
-# Spelling variants of one command or sign; the right side is what is compared.
+_LISTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 _SAME = {
-    "\\dfrac": "\\frac",
-    "\\tfrac": "\\frac",
-    "\\cfrac": "\\frac",
-    "\\leq": "\\le",
-    "\\leqslant": "\\le",
-    "≤": "\\le",
-    "\\geq": "\\ge",
-    "\\geqslant": "\\ge",
-    "≥": "\\ge",
-    "\\neq": "\\ne",
-    "≠": "\\ne",
-    "*": "\\times",
-    "\\cdot": "\\times",
-    "\\ast": "\\times",
-    "×": "\\times",
-    "·": "\\times",
-    "⋅": "\\times",
-    "\\div": "/",
-    "÷": "/",
-    "∕": "/",
-    "⁄": "/",
-    "−": "-",
-    "–": "-",
-    "‐": "-",
-    "‑": "-",
-    "\\lt": "<",
-    "\\gt": ">",
-    "\\prime": "'",
-    "′": "'",
-    "√": "\\sqrt",
-    "π": "\\pi",
-    "∞": "\\infty",
-    "°": "\\circ",
-    "\\degree": "\\circ",
+    other: first
+    for first, *others in map(str.split, _LISTS["spellings"].splitlines())
+    for other in others
 }
-
-# Layout only: it changes how a formula looks, not what it says.
-_LAYOUT = frozenset(
-    {"\\left", "\\right", "\\big", "\\Big", "\\bigg", "\\Bigg", "\\bigl", "\\bigr", "\\Bigl"}
-    | {"\\Bigr", "\\displaystyle", "\\textstyle", "\\quad", "\\qquad", "\\text", "\\textbf"}
-    | {"\\textit", "\\mathrm", "\\mathbf", "\\mathit", "\\operatorname", "\\limits", "\\hspace"}
-    | {"\\vspace", "\\hfill", "\\noindent", "\\bf", "\\rm", "\\it", "’", "‘", "“", "”", "…", "—"}
-)
-
-_NUMBER_WORDS = frozenset(
-    {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
-    | {"eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"}
-    | {"nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"}
-    | {"hundred", "thousand", "million"}
-)
-
+_LAYOUT = frozenset(_LISTS["layout"].split())
+_NUMBER_WORDS = frozenset(_LISTS["number_words"].split())
 _BRACKETS = frozenset("()[]{}")
 _LONE_GROUP = re.compile(r"\{\s*(\\[A-Za-z]+|\d+|[A-Za-z])\s*\}")
 

@@ -7,7 +7,6 @@ for aliases of aliases. All of it is seen in the events and nodes, which are che
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -97,11 +96,6 @@ def load_yaml(text: str) -> Any:
             return None if root is None else loader.construct_object(root, deep=True)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-
-
-def read_shipped(package: str, name: str) -> Any:
-    """Return what a YAML file of ours holds, which lies in the folder of `package`."""
-    return yaml.safe_load(files(package).joinpath(name).read_text("utf-8"))
 
 
 def nodes_in(root: yaml.Node) -> Iterator[yaml.Node]:
