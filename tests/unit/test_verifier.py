@@ -12,7 +12,7 @@ import time
 import pytest
 
 from serl_trl.answers.verifier import Verifier, worth_checking
-from serl_trl.answers.worker import refuse_access
+from serl_trl.common.limits import refuse_access
 
 # A worker that holds answers of one length equal, and knows `VALUES` of some. `FAULT` runs when an
 # answer contains "bad", and only once per test when it calls `once()`.

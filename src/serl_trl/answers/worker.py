@@ -18,16 +18,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from serl_trl.common.limits import limit_resources, refuse_access
+
 _PR_SET_PDEATHSIG = 1
 _MAX_PARSED = 256
-_NO_ACCESS = (
-    "socket.connect",
-    "socket.bind",
-    "subprocess.Popen",
-    "os.system",
-    "os.exec",
-    "os.fork",
-)
 
 
 class OutOfTime(BaseException):
@@ -196,18 +190,6 @@ def die_with(parent: int, *, tied: bool) -> None:
         sys.exit()
 
 
-def limit_resources(memory_mb: int) -> None:
-    """Bound memory, forbid files and core dumps."""
-    import resource
-
-    size = memory_mb * 2**20
-    limits = ((resource.RLIMIT_AS, size), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
-    for kind, limit in limits:
-        # macOS refuses RLIMIT_AS; the deadline still holds there.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (limit, limit))
-
-
 def used_mb() -> float:
     """Largest memory this program has held, in MB."""
     import resource
@@ -217,12 +199,6 @@ def used_mb() -> float:
         return int(status.read().partition(b"VmHWM:")[2].split()[0]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def refuse_access(event: str, arguments: tuple[object, ...]) -> None:
-    """Audit hook: nothing that is parsed here may reach the network or start a program."""
-    if event in _NO_ACCESS:
-        raise PermissionError(f"{event} is not allowed in the verifier's worker")
 
 
 def say(replies: Any, message: dict[str, Any]) -> None:

@@ -32,7 +32,6 @@ from serl_trl.data.seeds import (
     read_golds,
 )
 from serl_trl.data.tables import HubUnreachableError, SeedSetError
-from serl_trl.filters.gate import find_filters
 from serl_trl.labels.trl_reward import find_reward
 from serl_trl.measure.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.plan.shapes import SHAPES
@@ -50,6 +49,7 @@ from serl_trl.train.model_files import (
     refuse_bad_model,
     tokenizer_problem,
 )
+from serl_trl.train.options import FILTER_PRESETS
 from serl_trl.train.template_roles import (
     COMPLETION_TEMPLATE,
     no_template_problem,
@@ -222,7 +222,11 @@ def _find_named(args: Arguments, *, looking: bool) -> _Named:
     if oracle := config.gold_oracle:
         attempt(lambda: find_oracle(oracle, plugins))
     kind = attempt(lambda: find_kind(config.answer_kind, plugins))
-    attempt(lambda: find_filters(config.proposal_filters, plugins))
+    if config.proposal_filters not in FILTER_PRESETS:
+        # Imported late: what reads English takes a tenth of the time of a whole check.
+        from serl_trl.filters.gate import find_filters
+
+        attempt(lambda: find_filters(config.proposal_filters, plugins))
     skipped = []
     if kind and kind.foreign and looking:
         kind = None

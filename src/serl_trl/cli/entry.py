@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -51,6 +52,7 @@ from serl_trl.common.errors import LogProbGapError, NonFiniteError, SeRLConfigEr
 from serl_trl.common.folder import FolderError
 from serl_trl.common.options import option
 from serl_trl.common.processes import is_main_process, leave_process_group
+from serl_trl.common.startup import quick_imports
 from serl_trl.common.text import count_of, near_matches, visible
 from serl_trl.runs.facts import public_name
 from serl_trl.runs.reader import write_evaluation
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from serl_trl.measure.figures import Measurement
     from serl_trl.train.trainer import SeRLTrainer
 
+# Commands whose time is that of their imports.
+_LOOKS_ONLY = ("check", "plan", "serve")
 NUM_SAMPLES = 16
 FIGURES = ("pass@1", f"maj@{NUM_SAMPLES}", f"pass@{NUM_SAMPLES}", "greedy")
 
@@ -97,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not {*HELP}.isdisjoint(rest):
         _show_help(command, out, whole=not {*HELP_ALL}.isdisjoint(rest))
     try:
-        code = _find(command)(rest, out)
+        with quick_imports() if command in _LOOKS_ONLY else nullcontext():
+            code = _find(command)(rest, out)
     except SeRLConfigError as error:
         return report_problems(command, error.problems)
     except FolderError as error:

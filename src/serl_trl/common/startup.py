@@ -8,12 +8,31 @@ Together they are two thirds of the seconds that a config takes. Nothing breaks 
 `serl check` then starts in 5 seconds in place of 2, and prints what bitsandbytes has to say.
 """
 
+import gc
 import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+
+@contextmanager
+def quick_imports() -> Generator[None]:
+    """Load libraries a sixth quicker, for commands that end soon after.
+
+    Python looks for garbage whenever there are a quarter more objects, and two thousand modules are
+    millions of objects, of which none is garbage.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Deferred(type):

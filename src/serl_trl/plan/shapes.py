@@ -1,7 +1,11 @@
 """Sizes of language models: a table of published ones, read without the Hub or the weights."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from huggingface_hub import get_local_safetensors_metadata
+from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,17 @@ def count_parameters(shape: ModelShape) -> int:
     return shape.num_layers * block + shape.hidden_size + shape.embedding_parameters
 
 
-def shape_of_config(config: Any) -> ModelShape:
+def shape_of_config(config: Any, folder: Path | None = None) -> ModelShape:
     """Return the sizes that a transformers config states, with the parameters counted.
+
+    They are counted in the headers of the weights in `folder`. Where there are none, the model is
+    built without data, which loads its code for seconds.
 
     Raises `ValueError` when the config is none of a decoder with attention.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     text = config.get_text_config()
     try:
         heads = text.num_attention_heads
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(text)
         return ModelShape(
             model_type=text.model_type,
             num_layers=text.num_hidden_layers,
@@ -84,12 +86,32 @@ def shape_of_config(config: Any) -> ModelShape:
             vocab_size=text.vocab_size,
             tied_embeddings=bool(text.tie_word_embeddings),
             context=getattr(text, "max_position_embeddings", None),
-            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            num_parameters=_stored_parameters(config, folder) or _built_parameters(text),
         )
     except AttributeError as error:
         raise ValueError(
             f"model_type={text.model_type} does not state its sizes as a decoder does: {error}"
         ) from error
+
+
+def _stored_parameters(config: Any, folder: Path | None) -> int | None:
+    """Count what lies in a folder; not where it is packed (quantised) or more than one decoder."""
+    text_only = config is config.get_text_config()
+    if folder is None or not text_only or getattr(config, "quantization_config", None) is not None:
+        return None
+    try:
+        return sum(get_local_safetensors_metadata(folder).parameter_count.values())
+    except (NotASafetensorsRepoError, SafetensorsParsingError, OSError):
+        return None
+
+
+def _built_parameters(text_config: Any) -> int:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(text_config)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _shape(model_type: str, *sizes: int, tied: bool, context: int) -> ModelShape:

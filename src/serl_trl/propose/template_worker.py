@@ -22,7 +22,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from serl_trl.answers.worker import limit_resources, refuse_access
+from serl_trl.common.limits import limit_resources, refuse_access
 
 MAX_CHARS = 4_000_000
 MEMORY_MB = 2048

@@ -80,14 +80,14 @@ def find_shape(values: Mapping[str, Any]) -> ModelShape:
     name = values["model_name_or_path"]
     if name in SHAPES and not is_local_path(name):
         return SHAPES[name]
+    place = model_location(name)
     try:
-        return shape_of_config(
-            AutoConfig.from_pretrained(
-                model_location(name),
-                revision=values["model_revision"],
-                trust_remote_code=values["trust_remote_code"],
-            )
+        config = AutoConfig.from_pretrained(
+            place,
+            revision=values["model_revision"],
+            trust_remote_code=values["trust_remote_code"],
         )
+        return shape_of_config(config, Path(place) if Path(place).is_dir() else None)
     except (OSError, ValueError) as error:
         raise SeRLConfigError(
             [
