@@ -26,7 +26,6 @@ LARGER = {
     "cli/entry.py:demo",
     "cli/parser.py:_read",
     "common/folder.py:Folder",
-    "filters/gate.py:__init__",
     "loop/label_trust.py:estimate_label_accuracy",
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",

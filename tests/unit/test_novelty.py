@@ -1,6 +1,5 @@
 """ROUGE-L as `rouge_score` computes it, duplicates, templates; all exact."""
 
-import json
 import random
 
 import pytest
@@ -8,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from serl_trl.common.mathtext import plain_tokens
-from serl_trl.filters.novelty import NoveltyRule, RougeLIndex
+from serl_trl.common.mathtext import math_tokens, plain_tokens
+from serl_trl.filters.novelty import Nearest, NoveltyRule, RougeLIndex, check_scores
 from serl_trl.sandbox.domain import seed_problems
 
 FILES = ("asdiv", "gsm8k", "math_500", "math_seeds_500")
@@ -130,18 +129,14 @@ def test_plain_tokens_are_the_references_tokens(text):
     assert plain_tokens(text) == SCORER._tokenizer.tokenize(text)
 
 
-@settings(deadline=None)
-@given(st.lists(TEXTS, max_size=10), TEXTS, st.integers(0, 10))
-def test_adding_one_by_one_equals_a_restored_state(texts, text, cut):
-    whole = make_index(texts, 0.5)
-    other = RougeLIndex(0.9)
-    other.add("something else")
-    other.load_state_dict(json.loads(json.dumps(make_index(texts[:cut], 0.5).state_dict())))
-    for late in texts[cut:]:
-        other.add(late)
-    assert (len(other), other.nearest(text)) == (len(whole), whole.nearest(text))
-    assert other.is_novel(text) == whole.is_novel(text)
-    assert other.state_dict() == whole.state_dict()
+@pytest.mark.parametrize("tokenize", [plain_tokens, math_tokens])
+def test_an_index_that_scores_otherwise_than_the_reference_is_not_used(tokenize, monkeypatch):
+    check_scores(tokenize)
+    monkeypatch.setattr(RougeLIndex, "nearest", lambda index, text: Nearest(0.5, text))
+    with pytest.raises(AssertionError, match=r"rouge-score \d.*, rapidfuzz \d.*, numpy \d"):
+        check_scores(tokenize)
+    with pytest.raises(AssertionError, match="by rouge_score and"):
+        make_rule(["one two three"])
 
 
 def compare_samples(texts: list[str]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from serl_trl.common.text import compose
+from rouge_score.tokenize import tokenize
 
-_PLAIN = re.compile(r"[a-z0-9]+")
+from serl_trl.common.text import compose
 
 # A number keeps its decimals and thousands groups; a command keeps its case (\Delta is not \delta);
 # an apostrophe after a single letter is a derivative.
@@ -38,8 +38,8 @@ _LONE_GROUP = re.compile(r"\{\s*(\\[A-Za-z]+|\d+|[A-Za-z])\s*\}")
 
 
 def plain_tokens(text: str) -> list[str]:
-    """Split `text` as the `rouge_score` package does without a stemmer: lower-cased [a-z0-9]+."""
-    return _PLAIN.findall(text.lower())
+    """Split `text` as the paper's novelty rule does: by `rouge_score`, without a stemmer."""
+    return tokenize(text, None)
 
 
 def math_tokens(text: str) -> list[str]:

@@ -1,46 +1,22 @@
 """Which proposals become instructions: quality first, then contamination, then novelty.
 
 A filter is a function from a text to a `Verdict`; filters are chosen by name or handed over as
-functions, and `find_filters` reads the dotted paths of an option. The order is that of the names,
-so the cheap ones come first.
+functions, and `find_filters` reads the dotted paths of an option.
 """
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from serl_trl.common.plugin import Plugin, Role, find, split, split_list
 from serl_trl.common.text import one_line
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.embeddings import Encoder, load_encoder
-from serl_trl.filters.english.leaks import check_answer_leak
-from serl_trl.filters.english.pictures import check_figure
-from serl_trl.filters.english.quality import (
-    check_language,
-    check_length,
-    check_model_talk,
-    check_one_question,
-    check_paper_length,
-    check_paper_program,
-    check_paper_start,
-    check_paper_words,
-    check_program,
-    check_question,
-    check_special_tokens,
-    check_tokens,
-)
+from serl_trl.filters.english import leaks, pictures, quality
 from serl_trl.filters.novelty import NoveltyRule
-
-__all__ = [
-    "MAX_CHARS",
-    "ProposalFilter",
-    "TextFilter",
-    "Verdict",
-    "default_filters",
-    "filter_names",
-    "paper_filters",
-]
 
 TextFilter = Callable[[str], Verdict]
 
@@ -49,21 +25,26 @@ MAX_CHARS = 20_000
 
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
 
+# The default applies them in this order: cheap ones first, the tokenizer last. A name is that of
+# its function.
 _FILTERS: dict[str, Callable[..., Verdict]] = {
-    "length": check_length,
-    "special_tokens": check_special_tokens,
-    "question": check_question,
-    "one_question": check_one_question,
-    "figure": check_figure,
-    "program": check_program,
-    "answer_leak": check_answer_leak,
-    "model_talk": check_model_talk,
-    "language": check_language,
-    "tokens": check_tokens,
-    "paper_length": check_paper_length,
-    "paper_words": check_paper_words,
-    "paper_program": check_paper_program,
-    "paper_start": check_paper_start,
+    check.__name__.removeprefix("check_"): check
+    for check in (
+        quality.check_length,
+        quality.check_special_tokens,
+        quality.check_question,
+        quality.check_one_question,
+        pictures.check_figure,
+        quality.check_program,
+        leaks.check_answer_leak,
+        quality.check_model_talk,
+        quality.check_language,
+        quality.check_tokens,
+        quality.check_paper_length,
+        quality.check_paper_words,
+        quality.check_paper_program,
+        quality.check_paper_start,
+    )
 }
 
 paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
@@ -86,66 +67,76 @@ def filter_names() -> tuple[str, ...]:
     return tuple(_FILTERS)
 
 
+@dataclass(frozen=True)
+class FilterOptions:
+    """What a `ProposalFilter` refuses.
+
+    `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
+    (or 0) as `max_rouge_l` or `max_per_template` switches that rule off. `novelty_scope` "pool"
+    compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the seeds,
+    and what was admitted since `forget_pending`. `embedding` is the path or id of a
+    sentence-transformers model, or an `Encoder`. `contamination` maps the name of an evaluation
+    set to its problems.
+    """
+
+    names: Sequence[str | TextFilter] = default_filters
+    min_words: int = 4
+    max_words: int = 150
+    max_tokens: int | None = None
+    count_tokens: Callable[[str], int] | None = None
+    special_tokens: Sequence[str] = ()
+    max_rouge_l: float | None = 0.7
+    novelty: str = "math"
+    novelty_scope: str = "pool"
+    max_per_template: int | None = 3
+    embedding: str | Encoder | None = None
+    max_cosine: float = 0.92
+    contamination: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    contamination_ngram: int = 13
+    max_contamination_rouge_l: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.novelty_scope not in NOVELTY_SCOPES:
+            raise ValueError(
+                f"novelty_scope={self.novelty_scope} is unknown; choose one of "
+                f"{', '.join(NOVELTY_SCOPES)}."
+            )
+
+    def checks(self) -> list[TextFilter]:
+        """Return the named filters with their options."""
+        words = {"min_words": self.min_words, "max_words": self.max_words}
+        options: dict[str, dict[str, Any]] = {
+            "length": words,
+            "paper_length": words,
+            "special_tokens": {"special_tokens": tuple(self.special_tokens)},
+            "tokens": {"max_tokens": self.max_tokens, "count_tokens": self.count_tokens},
+        }
+        return [_bind(each, options) if isinstance(each, str) else each for each in self.names]
+
+
 class ProposalFilter:
     """Judges proposals one by one, and knows every text they must differ from.
 
-    `novelty_scope` "pool" compares with the seeds and everything admitted; "seeds_and_pending" is
-    the paper's: the seeds, and what was admitted since `forget_pending`.
-
-    `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
-    (or 0) as `max_rouge_l` or `max_per_template` switches that rule off. `embedding` is the path or
-    id of a sentence-transformers model, or an `Encoder`. `contamination` maps the name of an
-    evaluation set to its problems.
-
-    Raises `ValueError` for an unknown name, scope or rule.
+    `options` are the fields of `FilterOptions`. Raises `ValueError` for an unknown name, scope or
+    novelty rule.
     """
 
-    def __init__(
-        self,
-        seeds: Sequence[str] = (),
-        *,
-        names: Sequence[str | TextFilter] = default_filters,
-        min_words: int = 4,
-        max_words: int = 150,
-        max_tokens: int | None = None,
-        count_tokens: Callable[[str], int] | None = None,
-        special_tokens: Sequence[str] = (),
-        max_rouge_l: float | None = 0.7,
-        novelty: str = "math",
-        novelty_scope: str = "pool",
-        max_per_template: int | None = 3,
-        embedding: str | Encoder | None = None,
-        max_cosine: float = 0.92,
-        contamination: Mapping[str, Sequence[str]] | None = None,
-        contamination_ngram: int = 13,
-        max_contamination_rouge_l: float = 0.7,
-    ) -> None:
-        if novelty_scope not in NOVELTY_SCOPES:
-            raise ValueError(
-                f"novelty_scope={novelty_scope} is unknown; choose one of "
-                f"{', '.join(NOVELTY_SCOPES)}."
-            )
-        self._scope = novelty_scope
-        words = {"min_words": min_words, "max_words": max_words}
-        options: dict[str, dict[str, object] | None] = {
-            "length": words,
-            "paper_length": words,
-            "special_tokens": {"special_tokens": tuple(special_tokens)},
-            "tokens": {"max_tokens": max_tokens, "count_tokens": count_tokens}
-            if max_tokens and count_tokens
-            else None,
-        }
-        bound = [_bind(name, options) for name in names]
-        self._checks = [check for check in bound if check is not None]
+    def __init__(self, seeds: Sequence[str] = (), **options: Any) -> None:
+        chosen = FilterOptions(**options)
+        self._scope = chosen.novelty_scope
+        self._checks = chosen.checks()
         self._guard = ContaminationGuard(
-            contamination or {}, ngram=contamination_ngram, max_rouge_l=max_contamination_rouge_l
+            chosen.contamination,
+            ngram=chosen.contamination_ngram,
+            max_rouge_l=chosen.max_contamination_rouge_l,
         )
+        embedding = chosen.embedding
         self._novelty = NoveltyRule(
-            kind=novelty,
-            max_rouge_l=max_rouge_l,
-            max_per_template=max_per_template,
+            kind=chosen.novelty,
+            max_rouge_l=chosen.max_rouge_l,
+            max_per_template=chosen.max_per_template,
             encode=load_encoder(embedding) if isinstance(embedding, str) else embedding,
-            max_cosine=max_cosine,
+            max_cosine=chosen.max_cosine,
         )
         self.reset_to(seeds)
 
@@ -160,13 +151,10 @@ class ProposalFilter:
         """
         if len(text) > MAX_CHARS:
             return Verdict(False, "length", {"num_chars": len(text)})
-        for check in self._checks:
+        for check in (*self._checks, self.overlap):
             verdict = check(text)
             if not verdict.keep:
                 return verdict
-        verdict = self.overlap(text)
-        if not verdict.keep:
-            return verdict
         return self._novelty.judge(text)
 
     def admit(self, text: str) -> None:
@@ -203,8 +191,8 @@ class ProposalFilter:
 def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin]:
     """Return the filters that an option names, those of the user before they are made.
 
-    `names` is "default", "paper" or a list with commas. Raises `ValueError` for a name that is
-    none, or a dotted path without a filter in one of the packages `plugins`.
+    `names` is "default", "paper" or a list with commas. Raises `ValueError` for an unknown name,
+    or a dotted path without a filter in one of the packages `plugins`.
     """
     presets = {"default": default_filters, "paper": paper_filters}
     found: list[str | Plugin] = []
@@ -214,21 +202,14 @@ def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin
     return found
 
 
-def _bind(
-    filter_: str | TextFilter, options: Mapping[str, dict[str, object] | None]
-) -> TextFilter | None:
-    """Return the filter of that name with its options; `None` when it has nothing to check."""
-    if not isinstance(filter_, str):
-        return filter_
-    name, own = split(filter_, _ROLE)
+def _bind(text: str, options: Mapping[str, dict[str, Any]]) -> TextFilter:
+    """Return the filter that `text` names; options in its brackets win over those of the run."""
+    name, own = split(text, _ROLE)
     if name not in _FILTERS:
-        return find(filter_, _ROLE).make()
-    given = options.get(name, {})
-    if given is None:
-        return None
-    values = {**given, **(own or {})}
+        return find(text, _ROLE).make()
+    values = {**options.get(name, {}), **(own or {})}
     try:
         inspect.signature(_FILTERS[name]).bind("", **values)
     except TypeError as error:
-        raise _ROLE.refuse(filter_, f"cannot be made: {one_line(error)}.") from error
+        raise _ROLE.refuse(text, f"cannot be made: {one_line(error)}.") from error
     return partial(_FILTERS[name], **values)

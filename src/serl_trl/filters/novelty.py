@@ -4,6 +4,8 @@ import array
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +16,23 @@ from serl_trl.common.mathtext import digest, math_tokens, normal_form, plain_tok
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.embeddings import CosineIndex, Encoder
 
+Tokenize = Callable[[str], list[str]]
+
 # A token is one code point of the string whose LCS is taken: strings are what rapidfuzz reads
 # fastest. Two code points are set aside for tokens without a number, so that they match nothing.
 _UNSTORED, _UNKNOWN = chr(0), chr(1)
 _FIRST_NUMBER, _LAST_NUMBER = 2, 0x10FFFF
 
 _SLACK = 1e-9  # bounds and scores round differently; far below the step between two scores
+_LIKELIEST = (32, 512)  # how many texts the first two rounds of a search score
+
+# Other order, other length, repeated tokens, nothing in common: where two scorers would part.
+_PAIRS = (
+    ("Tom has 3 red apples and buys 4.", "Tom buys 4 apples; he has 3 red ones."),
+    ("a a b a c", "b a a c a a"),
+    ("Find x if x + 3 = 7.", "Find x if x - 3 = 7."),
+    ("How many primes are there?", "一 %"),
+)
 
 
 class Nearest(NamedTuple):
@@ -27,6 +40,32 @@ class Nearest(NamedTuple):
 
     score: float
     text: str
+
+
+def check_scores(tokenize: Tokenize) -> None:
+    """Compare the index with `rouge_score`'s own scorer on a few pairs; `tokenize` feeds both.
+
+    The paper's rule is what `rouge_score` computes. That scorer takes milliseconds for a pair and
+    the index microseconds, by libraries of its own: should a release of them round or count in
+    another way, runs would refuse other proposals and nothing would show it.
+
+    Raises `AssertionError`, with the versions, when a score differs in any bit.
+    """
+    # Loads nltk, which takes longer than all else in this package: not before a filter is built.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=tokenize))
+    for known, text in _PAIRS:
+        index = RougeLIndex(tokenize=tokenize)
+        index.add(known)
+        found, wanted = index.nearest(text), scorer.score(known, text)["rougeL"].fmeasure
+        if found is None or found.score != wanted:
+            libraries = ("rouge-score", "rapidfuzz", "numpy")
+            versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+            raise AssertionError(
+                f"ROUGE-L of {known!r} and {text!r} is {wanted} by rouge_score and {found} by the "
+                f"index, with {versions}; install the versions in constraints.txt."
+            )
 
 
 class RougeLIndex:
@@ -40,17 +79,9 @@ class RougeLIndex:
     Exact up to 1.1 million distinct tokens; a token first seen after that matches nothing.
     """
 
-    def __init__(
-        self,
-        max_rouge_l: float = 0.7,
-        *,
-        tokenize: Callable[[str], list[str]] = plain_tokens,
-    ) -> None:
+    def __init__(self, max_rouge_l: float = 0.7, *, tokenize: Tokenize = plain_tokens) -> None:
         self.max_rouge_l = max_rouge_l
         self._tokenize = tokenize
-        self._clear()
-
-    def _clear(self) -> None:
         self._texts: list[str] = []
         self._coded: list[str] = []
         self._lengths = array.array("I")
@@ -108,7 +139,7 @@ class RougeLIndex:
         bounds = self._bounds(tokens, lengths)
         best_score, best_row = 0.0, 0
         # The likeliest few first: their best score rules out nearly all of the rest.
-        for size in (32, 512, len(bounds)):
+        for size in (*_LIKELIEST, len(bounds)):
             rows = np.flatnonzero(bounds >= max(best_score, floor, 2 * _SLACK) - _SLACK)
             if rows.size > size:
                 rows = rows[np.argpartition(bounds[rows], rows.size - size)[-size:]]
@@ -159,17 +190,6 @@ class RougeLIndex:
         shared = np.bincount(np.concatenate(views), minlength=len(lengths))
         return 2 * shared / (lengths + float(len(tokens)))
 
-    def state_dict(self) -> dict:
-        """Return what `load_state_dict` restores: the threshold and the texts in their order."""
-        return {"max_rouge_l": self.max_rouge_l, "texts": list(self._texts)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Replace everything known by `state`; the index is rebuilt from its texts."""
-        self.max_rouge_l = state["max_rouge_l"]
-        self._clear()
-        for text in state["texts"]:
-            self.add(text)
-
 
 class NoveltyRule:
     """Everything known, and whether a text is new beside it; each refusal has its own reason.
@@ -191,6 +211,8 @@ class NoveltyRule:
         if kind not in ("math", "plain"):
             raise ValueError(f"novelty={kind} is unknown; choose one of math, plain.")
         self._is_math = kind == "math"
+        self._tokenize = math_tokens if self._is_math else plain_tokens
+        check_scores(self._tokenize)
         self._max_rouge_l = max_rouge_l
         self._max_per_template = max_per_template if self._is_math else None
         self._encode = encode
@@ -202,7 +224,7 @@ class NoveltyRule:
         self._exact: set[bytes] = set()
         self._normal: set[bytes] = set()
         self._templates: Counter[bytes] = Counter()
-        self._rouge = RougeLIndex(tokenize=math_tokens if self._is_math else plain_tokens)
+        self._rouge = RougeLIndex(tokenize=self._tokenize)
         self._cosine = CosineIndex(self._encode) if self._encode else None
 
     def add(self, texts: Sequence[str]) -> None:
@@ -221,14 +243,8 @@ class NoveltyRule:
 
         Every verdict that looked for it names the nearest text and its score in its detail.
         """
-        if self._is_math:
-            if digest(text) in self._exact:
-                return Verdict(False, "duplicate")
-            if digest(normal_form(text)) in self._normal:
-                return Verdict(False, "normalised_duplicate")
-            num_alike = self._templates[digest(template(text))]
-            if self._max_per_template and num_alike >= self._max_per_template:
-                return Verdict(False, "template", {"num_same_template": num_alike})
+        if repeated := self._repeats(text):
+            return repeated
         detail: dict[str, object] = {}
         nearest = self._rouge.nearest(text)
         if nearest is not None:
@@ -241,3 +257,19 @@ class NoveltyRule:
             if meant[0] > self._max_cosine:
                 return Verdict(False, "embedding", detail)
         return Verdict(True, detail=detail or None)
+
+    def _repeats(self, text: str) -> Verdict | None:
+        """Refuse a text whose copy, normal form or template is known; "math" alone looks for them.
+
+        Digests stand for texts: 100,000 known instructions then take 48 bytes each, not their size.
+        """
+        if not self._is_math:
+            return None
+        if digest(text) in self._exact:
+            return Verdict(False, "duplicate")
+        if digest(normal_form(text)) in self._normal:
+            return Verdict(False, "normalised_duplicate")
+        num_alike = self._templates[digest(template(text))]
+        if self._max_per_template and num_alike >= self._max_per_template:
+            return Verdict(False, "template", {"num_same_template": num_alike})
+        return None

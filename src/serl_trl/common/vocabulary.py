@@ -1,0 +1,32 @@
+"""Vocabularies: YAML files of regular expressions, one alternative a line."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+# Upper case, so that neither a quantifier ({1,20}) nor LaTeX (\begin\{array\}) is taken for one.
+_NAME = re.compile(r"\{([A-Z_]+)\}")
+
+
+def load_patterns(path: Path, **known: str) -> dict[str, re.Pattern[str]]:
+    """Return the patterns of a vocabulary by name, compiled without regard to case.
+
+    Each line of an entry is one alternative, and the first that fits wins. `{NAME}` stands for an
+    entry further up, or for a pattern of `known`. Lines that begin with "# " are comments.
+
+    All repetitions are bounded or possessive by convention: a degenerate model writes any text, and
+    `tests/unit/test_growth.py` checks that reading it takes linear time.
+    """
+    sources = dict(known)
+    for name, text in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
+        sources[name] = _NAME.sub(lambda found: f"(?:{sources[found[1]]})", "|".join(lines))
+    return {name: re.compile(source, re.IGNORECASE) for name, source in sources.items()}
+
+
+def with_ends(marks: Sequence[re.Match[str]], end: int) -> Iterator[tuple[re.Match[str], int]]:
+    """Yield each mark with the place where what it heads ends: at the next mark, or at `end`."""
+    starts = [mark.start() for mark in marks] + [end]
+    return zip(marks, starts[1:], strict=True)
