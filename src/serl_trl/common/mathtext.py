@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import yaml
-
 from rouge_score.tokenize import tokenize
 
 from serl_trl.common.text import compose

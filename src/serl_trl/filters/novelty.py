@@ -261,7 +261,7 @@ class NoveltyRule:
     def _repeats(self, text: str) -> Verdict | None:
         """Refuse a text whose copy, normal form or template is known; "math" alone looks for them.
 
-        Digests stand for texts: 100,000 known instructions then take 48 bytes each, not their size.
+        Digests stand for the texts: what is known then takes no more memory the longer they are.
         """
         if not self._is_math:
             return None
