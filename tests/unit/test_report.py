@@ -22,17 +22,13 @@ from serl_trl.measure.session import Evaluated
 from serl_trl.report.blocks import Chart, Excerpt, Report, SideBySide, Table, Written, written
 from serl_trl.report.charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
 from serl_trl.report.collapse import collapse, signs_of_collapse
-from serl_trl.report.findings import (
-    REASONS,
-    funnel,
-    improvement,
-    label_answer,
-    num_trained,
-    warnings_of,
-    what_refused,
-)
+from serl_trl.report.funnel import funnel, num_trained, what_refused
+from serl_trl.report.improvement import improvement
+from serl_trl.report.labels import label_answer
 from serl_trl.report.pages import build_report, report_after_training, write_reports
 from serl_trl.report.render import render_html, render_markdown
+from serl_trl.report.warnings import warnings_of
+from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import read_run
 
 DOCS = Path(__file__).parents[2] / "docs"

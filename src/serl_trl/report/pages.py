@@ -1,6 +1,6 @@
-"""The report of a run, or of two side by side: one HTML page and one Markdown file.
+"""The report of a run: one page and one Markdown file, or of two runs side by side.
 
-It reads run folders and nothing else. The same folders give the same bytes.
+The pages go to the private part of the run's folder: they quote what was trained on.
 """
 
 import logging
@@ -9,29 +9,32 @@ from pathlib import Path
 
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder
+from serl_trl.report import overview, refusals, texts
 from serl_trl.report.blocks import Block, Heading, Report, SideBySide
-from serl_trl.report.curves import curves_section, funnel_section, times_section
-from serl_trl.report.findings import labels_of
-from serl_trl.report.overview import (
-    before_and_after,
-    collapse_section,
-    differences,
-    in_short,
-    inputs_section,
-    warnings_section,
-    words_used,
-)
+from serl_trl.report.curves import curves_section, times_section
+from serl_trl.report.differences import differences
+from serl_trl.report.figures import labels_of
+from serl_trl.report.measured import before_and_after
 from serl_trl.report.render import render_html, render_markdown
-from serl_trl.report.texts import (
-    accepted_section,
-    contamination_section,
-    groups_section,
-    lineage_section,
-    refused_section,
-)
 from serl_trl.runs.reader import Run, read_run
 
 logger = logging.getLogger(__name__)
+
+Section = Callable[[Run], list[Block]]
+FIRST: dict[str, Section] = {
+    "What to know before trusting it": overview.warnings_section,
+    "Before and after": before_and_after,
+    "Is it collapsing?": overview.collapse_section,
+    "What was trained on what": overview.inputs_section,
+}
+LAST: dict[str, Section] = {
+    "From proposals to trained groups": refusals.funnel_section,
+    "Overlap with evaluation sets": texts.contamination_section,
+    "Accepted instructions": texts.accepted_section,
+    "Refused instructions": texts.refused_section,
+    "Five groups and their votes": texts.groups_section,
+    "Where one instruction came from": texts.lineage_section,
+}
 
 
 def write_reports(
@@ -73,38 +76,23 @@ def report_after_training(folder: Path) -> list[Path]:
 
 def build_report(runs: Sequence[Run]) -> Report:
     """Build the report of one run, or of two side by side."""
-    labels = labels_of(runs)
-    blocks: list[Block] = [Heading("In short"), _side_by_side(runs, in_short), words_used()]
+    blocks: list[Block] = [Heading("In short"), _side_by_side(runs, overview.in_short)]
+    blocks.append(overview.words_used())
     if len(runs) > 1:
         blocks += [Heading("What differs"), *differences(runs)]
-    first = [
-        ("What to know before trusting it", warnings_section),
-        ("Before and after", before_and_after),
-        ("Is it collapsing?", collapse_section),
-        ("What was trained on what", inputs_section),
-    ]
-    for title, build in first:
+    for title, build in FIRST.items():
         blocks += [Heading(title), _side_by_side(runs, build)]
     blocks += [Heading("Curves"), *curves_section(runs), *times_section(runs)]
-    last = [
-        ("From proposals to trained groups", funnel_section),
-        ("Overlap with evaluation sets", contamination_section),
-        ("Accepted instructions", accepted_section),
-        ("Refused instructions", refused_section),
-        ("Five groups and their votes", groups_section),
-        ("Where one instruction came from", lineage_section),
-    ]
-    for title, build in last:
+    for title, build in LAST.items():
         blocks += [Heading(title), _side_by_side(runs, build)]
-    names = " and ".join(labels)
     subtitle = (
         "Self-play reinforcement learning (SeRL): a model writes problems, answers each of them "
         "many times, and is rewarded for the answers that most of its own completions agree on."
     )
-    return Report(f"Report of {names}", subtitle, tuple(blocks))
+    return Report(f"Report of {' and '.join(labels_of(runs))}", subtitle, tuple(blocks))
 
 
-def _side_by_side(runs: Sequence[Run], build: Callable[[Run], list[Block]]) -> SideBySide:
+def _side_by_side(runs: Sequence[Run], build: Section) -> SideBySide:
     return SideBySide(
         tuple((label, tuple(build(run))) for label, run in zip(labels_of(runs), runs, strict=True))
     )

@@ -25,7 +25,7 @@ _MARKS = re.compile(r"([\\`*_\[\]<>|~#$&])")
 
 def render_html(report: Report) -> str:
     """Return the page as text; the same report always gives the same bytes."""
-    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    style = files("serl_trl.report").joinpath("report.css").read_text(encoding="utf-8")
     return _render("html.jinja", None, report, policy=POLICY, style=style)
 
 

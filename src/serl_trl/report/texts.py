@@ -16,70 +16,54 @@ from serl_trl.report.blocks import (
     one_line,
     written,
 )
-from serl_trl.report.findings import REASONS, percent
+from serl_trl.report.figures import percent
+from serl_trl.report.words import DETAILS, REASONS
 from serl_trl.runs.reader import Run, number_in
 
-# What a filter notes of a proposal, by names that a reader knows.
-DETAILS = {
-    "rouge_l": "ROUGE-L to the nearest",
-    "nearest": "Nearest known text",
-    "cosine": "Cosine to the nearest",
-    "nearest_meaning": "Nearest in meaning",
-    "found": "What was found",
-    "evaluation_set": "Evaluation set",
-    "row": "Row",
-    "shared": "Words in common",
-    "num_same_template": "Known texts alike but for their numbers",
-    "num_chars": "Characters",
-}
 NUM_TEXTS = 20
 NUM_GROUPS = 5
 NUM_CONTAMINATED = 10
+NUM_ANSWERS = 10
 MAX_ANCESTORS = 5
+# A ledger can hold millions of records; a page needs no more of them than this.
 _MAX_COUNTED = 20_000
+_MAX_SEARCHED = 400
 
 
 def contamination_section(run: Run) -> list[Block]:
     """Return what overlapped an evaluation set, counted by set and listed."""
-    proposals = run.ledger.proposals
-    rows = [row for row in proposals.refused() if proposals.reason(row) == "contamination"]
-    seeds = run.ledger.num_seed_overlaps
+    proposals, seeds = run.ledger.proposals, run.ledger.num_seed_overlaps
     blocks: list[Block] = []
     if seeds:
         blocks.append(Paragraph(f"{count_of(seeds, 'seed')} overlap an evaluation set.", "warn"))
+    rows = [row for row in proposals.refused() if proposals.reason(row) == "contamination"]
     if not rows:
         text = "No proposal was refused for overlapping an evaluation set."
         return [*blocks, Paragraph(text, "note")]
     sets: Counter[str] = Counter()
     items = []
     for row in rows[:_MAX_COUNTED]:
-        record = run.ledger.read(proposals.places[row])
-        detail = _mapping(record, "detail")
-        sets[str(detail.get("evaluation_set", "unnamed"))[:120]] += 1
+        record = _proposal(run, row)
+        sets[str(_mapping(record, "detail").get("evaluation_set", "unnamed"))[:120]] += 1
         if len(items) < NUM_CONTAMINATED:
             items.append(_proposal_excerpt(record))
+    text = (
+        f"{count_of(len(rows), 'proposal')} overlapped a problem of an evaluation set and "
+        f"{'was' if len(rows) == 1 else 'were'} refused, so that none of them is trained on. "
+        f"Shown: {len(items)} of {len(rows):,}; the ledger has all."
+    )
     counted = tuple((written(name), f"{n:,}") for name, n in sets.most_common(20))
-    return [
-        *blocks,
-        Paragraph(
-            f"{count_of(len(rows), 'proposal')} overlapped a problem of an evaluation set and "
-            f"{'was' if len(rows) == 1 else 'were'} refused, so that none of them is trained on. "
-            f"Shown: {len(items)} of {len(rows):,}; the ledger has all."
-        ),
-        Table(("evaluation set", "refused"), counted),
-        Excerpts(tuple(items)),
-    ]
+    table = Table(("evaluation set", "refused"), counted)
+    return [*blocks, Paragraph(text), table, Excerpts(tuple(items))]
 
 
 def accepted_section(run: Run) -> list[Block]:
     """Return twenty accepted instructions, spread over the run."""
-    proposals = run.ledger.proposals
-    rows = _spread(proposals.kept(), NUM_TEXTS)
-    if not rows:
+    kept = run.ledger.proposals.kept()
+    if not kept:
         return [Paragraph("No instruction was accepted.", "note")]
-    title = f"{len(rows)} of {len(proposals.kept()):,}, spread evenly over the run."
-    records = [run.ledger.read(proposals.places[row]) for row in rows]
-    return [Paragraph(title, "note"), Excerpts(tuple(_proposal_excerpt(r) for r in records))]
+    rows = _spread(kept, NUM_TEXTS)
+    return _listed(run, rows, f"{len(rows)} of {len(kept):,}, spread evenly over the run.")
 
 
 def refused_section(run: Run) -> list[Block]:
@@ -92,13 +76,17 @@ def refused_section(run: Run) -> list[Block]:
     for row in refused:
         by_reason[proposals.reason(row)].append(row)
     # One of each reason first, the commonest ones leading; then evenly from all.
-    reasons = sorted(by_reason, key=lambda reason: (-len(by_reason[reason]), reason))
-    rows = [by_reason[reason][len(by_reason[reason]) // 2] for reason in reasons][:NUM_TEXTS]
+    alike = sorted(by_reason.values(), key=lambda rows: (-len(rows), proposals.reason(rows[0])))
+    rows = [each[len(each) // 2] for each in alike][:NUM_TEXTS]
     rest = sorted(set(refused) - set(rows))
     rows = sorted(rows + _spread(rest, NUM_TEXTS - len(rows)))
     title = f"{len(rows)} of {len(refused):,}: at least one of each reason, the rest spread evenly."
-    records = [run.ledger.read(proposals.places[row]) for row in rows]
-    return [Paragraph(title, "note"), Excerpts(tuple(_proposal_excerpt(r) for r in records))]
+    return _listed(run, rows, title)
+
+
+def _listed(run: Run, rows: Sequence[int], title: str) -> list[Block]:
+    items = tuple(_proposal_excerpt(_proposal(run, row)) for row in rows)
+    return [Paragraph(title, "note"), Excerpts(items)]
 
 
 def _spread(rows: Sequence[int], count: int) -> list[int]:
@@ -108,26 +96,27 @@ def _spread(rows: Sequence[int], count: int) -> list[int]:
     return [rows[len(rows) * i // count] for i in range(count)]
 
 
+def _proposal(run: Run, row: int) -> dict[str, Any]:
+    return run.ledger.read(run.ledger.proposals.places[row])
+
+
 def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
     """Return a proposal with its fate; the numbers and texts of its detail stand below it."""
-    step = record.get("step")
-    notes = [f"Step {step}." if isinstance(step, int) else ""]
+    step, reason = record.get("step"), one_line(str(record.get("reason") or ""))
+    notes = [f"Step {step}."] if isinstance(step, int) else []
     related: list[tuple[str, Written]] = []
-    reason = one_line(str(record.get("reason") or ""))
     if not record.get("keep"):
-        meaning = REASONS.get(reason, "")
-        notes.append(f"Refused ({reason})" + (f": {meaning}." if meaning else "."))
+        meaning = REASONS.get(reason)
+        notes.append(f"Refused ({reason}): {meaning}." if meaning else f"Refused ({reason}).")
     detail = _mapping(record, "detail")
     for key, value in list(detail.items())[:8]:
         name = DETAILS.get(key, one_line(key)[:40].replace("_", " "))
         if isinstance(value, bool | int | float):
             notes.append(f"{name}: {number_in(detail, key) or 0:.3g}.")
-        elif key == "nearest" and record.get("keep"):
-            continue  # of interest only where it is the reason
-        elif value is not None:
+        # The nearest text is of interest only where it is the reason.
+        elif value is not None and not (key == "nearest" and record.get("keep")):
             related.append((f"{name}:", written(value, max_chars=300)))
-    text = written(record.get("text", ""))
-    return Excerpt(text, (" ".join(note for note in notes if note),), tuple(related))
+    return Excerpt(written(record.get("text", "")), (" ".join(notes),), tuple(related))
 
 
 def _mapping(record: dict[str, Any], key: str) -> dict[str, Any]:
@@ -142,7 +131,8 @@ def groups_section(run: Run) -> list[Block]:
         return [Paragraph("No group was rolled out.", "note")]
     blocks: list[Block] = []
     for row in _chosen_groups(run):
-        blocks += _group_blocks(run, row)
+        record = run.ledger.read(groups.places[row])
+        blocks += [_group_excerpt(run, record), _votes(record)]
     return blocks
 
 
@@ -151,88 +141,71 @@ def _chosen_groups(run: Run) -> list[int]:
     groups = run.ledger.groups
     kept = groups.kept()
     wrong = [row for row in kept if groups.rights[row] == 0]
-    sources = [_spread(kept, 2), _spread(wrong, 1)]
+    chosen = _spread(kept, 2) + _spread(wrong, 1)
     for reason, _ in groups.reasons().most_common(2):
         rows = [row for row in groups.refused() if groups.reason(row) == reason]
-        sources.append(_spread(rows[len(rows) // 2 :], 1))
-    sources.append(_spread(range(len(groups)), NUM_GROUPS * 2))
-    chosen = list(dict.fromkeys(row for rows in sources for row in rows))
-    return sorted(chosen[:NUM_GROUPS])
+        chosen.append(rows[len(rows) // 2])
+    chosen += _spread(range(len(groups)), NUM_GROUPS * 2)
+    return sorted(list(dict.fromkeys(chosen))[:NUM_GROUPS])
 
 
-def _group_blocks(run: Run, row: int) -> list[Block]:
-    record = run.ledger.read(run.ledger.groups.places[row])
-    votes = {
-        str(answer): int(n)
-        for answer, n in _mapping(record, "answers").items()
-        if isinstance(n, int) and n >= 0
-    }
-    unparsable = int(number_in(record, "num_unparsable") or 0)
-    size = sum(votes.values()) + unparsable
-    majority, gold = record.get("majority_answer"), record.get("gold")
-    ratio = number_in(record, "majority_ratio") or 0.0
-    reason = one_line(str(record.get("reason") or ""))
-    meaning = REASONS.get(reason, reason)
-    fate = "Kept for training." if record.get("keep") else f"Not used ({reason}): {meaning}."
-    notes = [f"Step {record.get('step')}. {fate} Majority ratio {percent(ratio)}."]
-    if gold is not None:
-        right = record.get("label_right")
-        verdict = "" if right is None else "The label is right." if right else "The label is wrong."
-        notes.append(verdict)
-    elif run.config.get("gold_oracle"):
+def _group_excerpt(run: Run, record: dict[str, Any]) -> Excerpt:
+    reason, gold = one_line(str(record.get("reason") or "")), record.get("gold")
+    fate = f"Not used ({reason}): {REASONS.get(reason, reason)}."
+    if record.get("keep"):
+        fate = "Kept for training."
+    ratio = percent(number_in(record, "majority_ratio") or 0.0)
+    notes = [f"Step {record.get('step')}. {fate} Majority ratio {ratio}."]
+    right = record.get("label_right")
+    if gold is not None and right is not None:
+        notes.append("The label is right." if right else "The label is wrong.")
+    elif gold is None and run.config.get("gold_oracle"):
         notes.append("The solver (gold_oracle) has no exact answer for it.")
-    related = [("Gold answer, for comparison:", written(gold, max_chars=120))] if gold else []
-    rows: list[tuple[Cell, ...]] = [
-        (
-            written(answer, max_chars=120),
-            f"{n:,}",
-            percent(n / max(size, 1)),
-            "majority answer" if answer == majority else "",
-        )
-        for answer, n in sorted(votes.items(), key=lambda item: (-item[1], item[0]))[:10]
-    ]
-    if len(votes) > 10:
-        rest = sum(sorted(votes.values(), reverse=True)[10:])
-        rows.append((f"{len(votes) - 10} other answers", f"{rest:,}", percent(rest / size), ""))
+    related = (("Gold answer, for comparison:", written(gold, max_chars=120)),) if gold else ()
+    return Excerpt(written(record.get("instruction", "")), tuple(notes), related)
+
+
+def _votes(record: dict[str, Any]) -> Table:
+    votes = Counter(
+        {
+            str(answer): int(n)
+            for answer, n in sorted(_mapping(record, "answers").items())
+            if isinstance(n, int) and n >= 0
+        }
+    )
+    unparsable = int(number_in(record, "num_unparsable") or 0)
+    size = max(votes.total() + unparsable, 1)
+    rows: list[tuple[Cell, ...]] = []
+    for answer, n in votes.most_common(NUM_ANSWERS):
+        won = "majority answer" if answer == record.get("majority_answer") else ""
+        rows.append((written(answer, max_chars=120), f"{n:,}", percent(n / size), won))
+    if len(votes) > NUM_ANSWERS:
+        rest = votes.total() - sum(n for _, n in votes.most_common(NUM_ANSWERS))
+        others = f"{len(votes) - NUM_ANSWERS} other answers"
+        rows.append((others, f"{rest:,}", percent(rest / size), ""))
     if unparsable:
-        share = percent(unparsable / max(size, 1))
-        rows.append(("no final answer", f"{unparsable:,}", share, "no vote"))
-    text = written(record.get("instruction", ""))
-    notes = tuple(note for note in notes if note)
-    return [
-        Excerpt(text, notes, tuple(related)),
-        Table(("answer", "votes", "share", ""), tuple(rows)),
-    ]
+        rows.append(("no final answer", f"{unparsable:,}", percent(unparsable / size), "no vote"))
+    return Table(("answer", "votes", "share", ""), tuple(rows))
 
 
 def lineage_section(run: Run) -> list[Block]:
     """Follow one trained instruction back through the examples it was written after."""
-    proposals, groups = run.ledger.proposals, run.ledger.groups
+    groups = run.ledger.groups
     trained = [
         (group, row)
-        for group in reversed(groups.kept()[-400:])
+        for group in reversed(groups.kept()[-_MAX_SEARCHED:])
         if (row := run.proposal_row(groups.proposals[group])) is not None
     ]
     if not trained:
         return [Paragraph("No instruction that was proposed has been kept for training.", "note")]
-    group, row = next(
-        ((g, r) for g, r in trained if _own_examples(run, r, run.ledger.read(proposals.places[r]))),
-        trained[0],
-    )
+    # One that came after an instruction of the model's own shows more than one after seeds alone.
+    group, row = next((each for each in trained if _own_examples(run, each[1])), trained[0])
     items = []
     label = f"Kept for training at step {groups.steps[group]}, as group {groups.ids[group]}."
     for _ in range(MAX_ANCESTORS):
-        record = run.ledger.read(proposals.places[row])
-        own = _own_examples(run, row, record)
-        shots = _shots(record)
-        seeds = [shot[5:] for shot in shots if shot.startswith("seed:")]
-        after = (
-            f"Proposal {proposals.ids[row]}, written at step {proposals.steps[row]} after "
-            f"{count_of(len(shots), 'example')}: "
-            f"{count_of(len(seeds), 'seed')} (numbers {', '.join(seeds) or 'none'}) and "
-            f"{count_of(len(shots) - len(seeds), 'instruction')} of its own."
-        )
-        items.append(Excerpt(written(record.get("text", "")), (label, one_line(after))))
+        text = written(_proposal(run, row).get("text", ""))
+        items.append(Excerpt(text, (label, one_line(_written_after(run, row)))))
+        own = _own_examples(run, row)
         if not own:
             break
         row = own[0]
@@ -241,12 +214,23 @@ def lineage_section(run: Run) -> list[Block]:
     return [Paragraph(explained, "note"), Excerpts(tuple(items))]
 
 
-def _own_examples(run: Run, row: int, record: dict[str, Any]) -> list[int]:
+def _written_after(run: Run, row: int) -> str:
+    proposals, shots = run.ledger.proposals, _shots(run, row)
+    seeds = [shot[5:] for shot in shots if shot.startswith("seed:")]
+    return (
+        f"Proposal {proposals.ids[row]}, written at step {proposals.steps[row]} after "
+        f"{count_of(len(shots), 'example')}: "
+        f"{count_of(len(seeds), 'seed')} (numbers {', '.join(seeds) or 'none'}) and "
+        f"{count_of(len(shots) - len(seeds), 'instruction')} of its own."
+    )
+
+
+def _own_examples(run: Run, row: int) -> list[int]:
     """Return the rows of the proposals among the examples that a proposal was written after."""
-    found = [run.shot_row(row, shot) for shot in _shots(record)]
+    found = [run.shot_row(row, shot) for shot in _shots(run, row)]
     return [each for each in found if each is not None]
 
 
-def _shots(record: dict[str, Any]) -> list[str]:
-    shots = record.get("shots")
+def _shots(run: Run, row: int) -> list[str]:
+    shots = _proposal(run, row).get("shots")
     return [str(shot)[:40] for shot in shots[:100]] if isinstance(shots, list) else []

@@ -1,0 +1,146 @@
+"""The figures that a report speaks of: how they are written, and what of them a run measured."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serl_trl.common.text import count_of
+from serl_trl.report.blocks import written
+from serl_trl.runs.reader import Run, number_in
+
+Bounded = tuple[float, float, float]
+"""A mean, and the low and the high end of its 95 % interval."""
+Point = tuple[float, float]
+"""A step and a value."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure before and after training, and how it changed."""
+
+    before: Bounded
+    after: Bounded
+    change: Bounded
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One set of problems, measured before and after training, with its figures by name."""
+
+    problems: str
+    num_problems: float | None
+    num_samples: float | None
+    figures: dict[str, Change]
+
+    @property
+    def fallen(self) -> dict[str, Change]:
+        """The measures of right answers that fell by more than chance."""
+        return {
+            name: each
+            for name, each in self.figures.items()
+            if name.startswith(("maj@", "pass@", "greedy")) and each.change[2] < 0
+        }
+
+
+def labels_of(runs: Sequence[Run]) -> list[str]:
+    """Return the name of the run or, of two, each name after its letter."""
+    names = [written(run.name, max_chars=60).text for run in runs]
+    if len(runs) == 1:
+        return names
+    return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
+
+
+def percent(value: float) -> str:
+    """Return a fraction as `31 %`, or with one digit where it is near an end."""
+    digits = 1 if abs(value - round(value)) < 0.1 and value not in (0.0, 1.0) else 0
+    return f"{100 * value:.{digits}f} %"
+
+
+def points(value: float) -> str:
+    """Return a difference of fractions as `+19.4 points`."""
+    # Adding zero turns -0.0 into 0.0.
+    return f"{round(100 * value, 1) + 0.0:+.1f} points"
+
+
+def first_and_last(series: Sequence[Point]) -> tuple[float, float] | None:
+    """Return the means of the first and the last fifth of a series; `None` with fewer than two."""
+    values = [value for _, value in series]
+    if len(values) < 2:
+        return None
+    part = max(1, len(values) // 5)
+    return sum(values[:part]) / part, sum(values[-part:]) / part
+
+
+def measured_of(run: Run) -> list[Measured]:
+    """Return what was measured before and after: by `serl eval --compare`, else by the run."""
+    benchmarks = run.comparison.get("benchmarks")
+    if isinstance(benchmarks, dict):
+        found = [_of_benchmark(name, entry) for name, entry in benchmarks.items()]
+    else:
+        found = [measured_by(run)]
+    return [each for each in found if each.figures]
+
+
+def measured_by(run: Run) -> Measured:
+    """Return what the run measured itself."""
+    problems = "held-out problems"
+    if n := run.ledger.num_seed_overlaps:
+        problems += f" (but {count_of(n, 'seed')} overlap an evaluation set)"
+    sizes = [number_in(run.evaluation, key) for key in ("num_problems", "num_samples")]
+    figures = _figures_in(run.evaluation.get("figures"), ("before", "after", "change"))
+    return Measured(problems, *sizes, figures)
+
+
+def _of_benchmark(name: str, entry: Mapping[str, Any]) -> Measured:
+    keys = ("base_interval", "trained_interval", "difference")
+    problems = written(name, max_chars=40).text
+    figures = _figures_in(entry.get("differences"), keys)
+    return Measured(problems, number_in(entry, "num_problems"), None, figures)
+
+
+def _figures_in(figures: Any, keys: tuple[str, str, str]) -> dict[str, Change]:
+    """Return the figures that have all three parts, which stand below `keys`."""
+    found = {}
+    for name, parts in figures.items() if isinstance(figures, dict) else ():
+        before, after, change = (_bounded(parts, key) for key in keys)
+        if before and after and change:
+            found[str(name)] = Change(before, after, change)
+    return found
+
+
+def _bounded(parts: Any, key: str) -> Bounded | None:
+    record = parts.get(key) if isinstance(parts, dict) else None
+    if not isinstance(record, dict):
+        return None
+    mean, low, high = (number_in(record, name) for name in ("mean", "low", "high"))
+    return None if mean is None or low is None or high is None else (mean, low, high)
+
+
+def probe_ends(run: Run) -> dict[str, tuple[Point, Point]]:
+    """Return the first and the last (step, value) of the probe's measures of right answers."""
+    measures = ("serl/probe/maj@", "serl/probe/pass@")
+    keys = {key for row in run.metrics for key in row if key.startswith(measures)}
+    series = {key.removeprefix("serl/probe/"): run.series(key) for key in keys}
+    # pass@1 first: every other figure is read beside it.
+    names = sorted(series, key=lambda name: (name != "pass@1", name))
+    return {name: (series[name][0], series[name][-1]) for name in names if len(series[name]) > 1}
+
+
+def by_chance(old: float, new: float, num_problems: float) -> float:
+    """Return how far two means over so many problems differ by chance, cautiously.
+
+    A value in [0, 1] with mean p varies at most as a coin does. The two figures are of the same
+    problems, so that the interval of their difference is wider than the true one.
+    """
+    return 1.96 * math.sqrt((old * (1 - old) + new * (1 - new)) / num_problems)
+
+
+def commonest_answer(run: Run) -> tuple[str, float, int] | None:
+    """Return the commonest majority answer of the latest groups, its share, and their number."""
+    answers = [answer for _, answer in run.ledger.answers]
+    if not answers:
+        return None
+    answer, votes = Counter(answers).most_common(1)[0]
+    return answer, votes / len(answers), len(answers)
