@@ -29,7 +29,6 @@ LARGER = {
     "loop/label_trust.py:estimate_label_accuracy",
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",
-    "measure/session.py:evaluate_benchmarks",
     "propose/parsing/lists.py:_counting_up",
     "propose/parsing/lists.py:_mark",
     "propose/requests.py:build_requests",

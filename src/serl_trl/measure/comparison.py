@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from serl_trl._version import __version__
+from serl_trl.common import markdown
 from serl_trl.common.folder import Folder
 from serl_trl.common.intervals import Interval
 from serl_trl.common.text import visible
@@ -73,24 +74,33 @@ def compare(base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated]) -> 
     common = [name for name in trained if name in base]
     problems = [] if common else ["the two evaluations share no benchmark; evaluate one in both."]
     for name in common:
-        left, right = base[name], trained[name]
-        for side, each in (("base", left), ("trained", right)):
-            if not each.complete:
-                problems.append(f"{name}: the {side} evaluation is not finished; run it again.")
-        for setting in ("problems", "num_samples"):
-            there, now = left.settings.get(setting), right.settings.get(setting)
-            if there != now:
-                problems.append(
-                    f"{name}: {setting} differs ({there} / {now}); evaluate both in the same way."
-                )
-        if not problems and _asked(left) != _asked(right):
-            problems.append(
-                f"{name}: the two evaluations do not hold the same problems in the same order; put "
-                "the one that was changed aside and run serl eval again."
-            )
+        problems += [f"{name}: {problem}" for problem in _misfits(base[name], trained[name])]
     if problems:
         raise ValueError("\n".join(problems))
     return [_compared(base[name], trained[name]) for name in common]
+
+
+def _misfits(base: Evaluated, trained: Evaluated) -> list[str]:
+    """Return why one benchmark cannot be compared."""
+    problems = [
+        f"the {side} evaluation is not finished; run it again."
+        for side, each in (("base", base), ("trained", trained))
+        if not each.complete
+    ]
+    for setting in ("problems", "num_samples"):
+        there, now = base.settings.get(setting), trained.settings.get(setting)
+        if there != now:
+            problems.append(f"{setting} differs ({there} / {now}); evaluate both in the same way.")
+    asked = [
+        [(each.instruction, each.gold) for each in side.measurement.problems]
+        for side in (base, trained)
+    ]
+    if not problems and asked[0] != asked[1]:
+        problems.append(
+            "the two evaluations do not hold the same problems in the same order; put the one that "
+            "was changed aside and run serl eval again."
+        )
+    return problems
 
 
 def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
@@ -106,31 +116,10 @@ def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
     return Discordant(only_base, only_trained, min(1.0, 2 * tail / 2**total))
 
 
-def _asked(evaluated: Evaluated) -> list[tuple[str, str]]:
-    return [(each.instruction, each.gold) for each in evaluated.measurement.problems]
-
-
 def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
     left, right = base.measurement, trained.measurement
     before, after = left.values(), right.values()
-    differences = []
-    for figure in (name for name in after if name in before):
-        gaps = [b - a for a, b in zip(before[figure], after[figure], strict=True)]
-        sign = -1 if figure in LOWER_WINS else 1
-        differences.append(
-            Difference(
-                figure=figure,
-                base=fmean(before[figure]),
-                trained=fmean(after[figure]),
-                base_interval=bootstrap(before[figure]),
-                trained_interval=bootstrap(after[figure]),
-                difference=bootstrap(gaps),
-                wins=sum(sign * gap > 0 for gap in gaps),
-                losses=sum(sign * gap < 0 for gap in gaps),
-                ties=sum(gap == 0 for gap in gaps),
-            )
-        )
-    greedy = "greedy" in before and "greedy" in after
+    both = [name for name in after if name in before]
     settings = [
         {name: value for name, value in each.settings.items() if name != "model"}
         for each in (base, trained)
@@ -138,10 +127,26 @@ def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
     return Comparison(
         benchmark=trained.name,
         num_problems=len(right.problems),
-        differences=tuple(differences),
-        greedy=mcnemar(_greedy(left), _greedy(right)) if greedy else None,
+        differences=tuple(_difference(name, before[name], after[name]) for name in both),
+        greedy=mcnemar(_greedy(left), _greedy(right)) if "greedy" in both else None,
         majority=mcnemar(_majority(left), _majority(right)) if right.num_samples > 1 else None,
         other_settings=tuple(differing(*settings)),
+    )
+
+
+def _difference(figure: str, before: Sequence[float], after: Sequence[float]) -> Difference:
+    gaps = [new - old for old, new in zip(before, after, strict=True)]
+    sign = -1 if figure in LOWER_WINS else 1
+    return Difference(
+        figure=figure,
+        base=fmean(before),
+        trained=fmean(after),
+        base_interval=bootstrap(before),
+        trained_interval=bootstrap(after),
+        difference=bootstrap(gaps),
+        wins=sum(sign * gap > 0 for gap in gaps),
+        losses=sum(sign * gap < 0 for gap in gaps),
+        ties=sum(gap == 0 for gap in gaps),
     )
 
 
@@ -153,52 +158,37 @@ def _majority(measurement: Measurement) -> list[bool]:
     return [majority_right(graded) == 1.0 for graded in measurement.problems]
 
 
-# What is written.
-
-
 def as_record(base: str, trained: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return the comparison as JSON values."""
-    return {
-        "base": base,
-        "trained": trained,
-        "benchmarks": {
-            each.benchmark: {**asdict(each), "differences": _by_figure(each)}
-            for each in comparisons
-        },
-    }
-
-
-def _by_figure(comparison: Comparison) -> dict[str, Any]:
-    return {each.figure: asdict(each) for each in comparison.differences}
+    benchmarks = {}
+    for each in comparisons:
+        by_figure = {row.figure: asdict(row) for row in each.differences}
+        benchmarks[each.benchmark] = {**asdict(each), "differences": by_figure}
+    return {"base": base, "trained": trained, "benchmarks": benchmarks}
 
 
 def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> str:
     """Return the comparison as Markdown, one table per benchmark."""
-    lines = [f"# {_plain(trained)} against {_plain(base)}", ""]
+    heads = ("figure", "base", "trained", "difference, 95 % paired", "wins", "losses", "ties")
+    parts = [f"# {_plain(trained)} against {_plain(base)}"]
     for each in comparisons:
-        lines += [
-            f"## {each.benchmark}, {each.num_problems} problems",
-            "",
-            "| figure | base | trained | difference, 95 % paired | wins | losses | ties |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [
-            f"| {label(d.figure)} | {d.base:.3f} | {d.trained:.3f} | {shown(d.difference)} | "
-            f"{d.wins} | {d.losses} | {d.ties} |"
+        parts.append(f"## {each.benchmark}, {each.num_problems} problems")
+        rows = [
+            [label(d.figure), f"{d.base:.3f}", f"{d.trained:.3f}", shown(d.difference)]
+            + [str(number) for number in (d.wins, d.losses, d.ties)]
             for d in each.differences
         ]
-        lines.append("")
-        for name, found in (("greedy", each.greedy), ("majority", each.majority)):
-            if found:
-                lines.append(
-                    f"McNemar on {name}: right only in base {found.only_base}, only in trained "
-                    f"{found.only_trained}, exact p = {found.p_value:.3g}."
-                )
+        parts.append(markdown.table(heads, rows))
+        parts += [
+            f"McNemar on {name}: right only in base {found.only_base}, only in trained "
+            f"{found.only_trained}, exact p = {found.p_value:.3g}."
+            for name, found in (("greedy", each.greedy), ("majority", each.majority))
+            if found
+        ]
         if each.other_settings:
             changed = _plain("; ".join(each.other_settings))
-            lines.append(f"Measured under other settings (base / trained): {changed}.")
-        lines.append("")
-    return "\n".join(lines)
+            parts.append(f"Measured under other settings (base / trained): {changed}.")
+    return "\n\n".join(parts) + "\n"
 
 
 def label(figure: str) -> str:

@@ -1,7 +1,7 @@
 """Grading against gold answers: pass@1, pass@k, maj@k, each with its interval."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -14,7 +14,7 @@ from serl_trl.answers.verifier import Verifier
 from serl_trl.common.intervals import Interval
 from serl_trl.labels.groups import Completion
 
-_CELLS = 4_000_000
+_CELLS = 4_000_000  # numbers that one block of resamples holds: 32 MB
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ class Graded:
         return sum(c == self.gold_class for c in self.classes)
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """One problem with the answers that were found; `greedy` holds one or none."""
+
+    instruction: str
+    gold: object
+    answers: Sequence[str | None]
+    greedy: Sequence[str | None]
+    truncated: Sequence[bool]
+    lengths: Sequence[int]
+
+
 def grade(
     instruction: str,
     gold: str,
@@ -68,11 +80,7 @@ def grade(
 
     Equality is the vote's own: gold and answers are grouped together.
     """
-    gold = _gold(gold, kind)
-    classes = group_many([_with_gold(gold, answers, greedy, kind)], kind=kind)[0]
-    return _graded(
-        instruction, gold, answers, classes, truncated, lengths, has_greedy=bool(greedy), kind=kind
-    )
+    return _grade([_Answered(instruction, gold, answers, greedy, truncated, lengths)], kind)[0]
 
 
 def grade_attempts(
@@ -82,42 +90,51 @@ def grade_attempts(
     verifier: Verifier | None = None,
 ) -> list[Graded]:
     """Grade many problems with one batch for the verifier; a truncated completion has no answer."""
-    sampled = [[_answer(c, kind) for c in each.samples] for each in attempts]
-    best = [[_answer(each.greedy, kind)] if each.greedy else [] for each in attempts]
-    golds = [_gold(each.gold, kind) for each in attempts]
-    groups = [
-        _with_gold(gold, answers, greedy, kind)
-        for gold, answers, greedy in zip(golds, sampled, best, strict=True)
-    ]
-    grouped = group_many(groups, kind=kind, verifier=verifier)
-    return [
-        _graded(
+
+    def answers_of(completions: Iterable[Completion]) -> list[str | None]:
+        return [None if c.truncated else extract_answer(c.text, kind=kind) for c in completions]
+
+    problems = [
+        _Answered(
             each.instruction,
-            gold,
-            answers,
-            classes,
+            each.gold,
+            answers_of(each.samples),
+            answers_of([each.greedy] if each.greedy else []),
             [c.truncated for c in each.samples],
             [len(c.token_ids) for c in each.samples],
-            has_greedy=each.greedy is not None,
-            kind=kind,
         )
-        for each, gold, answers, classes in zip(attempts, golds, sampled, grouped, strict=True)
+        for each in attempts
     ]
+    return _grade(problems, kind, verifier)
 
 
-def _with_gold(
-    gold: str,
-    answers: Sequence[str | None],
-    greedy: Sequence[str | None],
-    kind: str | AnswerKind,
-) -> list[str | None]:
-    """Gold, answers and greedy answer as one group; a comma means the same in all of them."""
-    alike, gold_alike = spelled_alike([*answers, *greedy], gold, kind=kind)
-    return [gold_alike, *alike]
-
-
-def _answer(completion: Completion, kind: str | AnswerKind) -> str | None:
-    return None if completion.truncated else extract_answer(completion.text, kind=kind)
+def _grade(
+    problems: Sequence[_Answered], kind: str | AnswerKind, verifier: Verifier | None = None
+) -> list[Graded]:
+    golds = [_gold(each.gold, kind) for each in problems]
+    groups = []
+    for gold, each in zip(golds, problems, strict=True):
+        # Together, so that a comma means the same in the gold answer as in the others.
+        alike, gold_alike = spelled_alike([*each.answers, *each.greedy], gold, kind=kind)
+        groups.append([gold_alike, *alike])
+    grouped = group_many(groups, kind=kind, verifier=verifier)
+    graded = []
+    for gold, each, (gold_class, *classes) in zip(golds, problems, grouped, strict=True):
+        assert gold_class is not None, "a gold answer that was read has a class"
+        sampled = classes[: len(each.answers)]
+        graded.append(
+            Graded(
+                instruction=each.instruction,
+                gold=gold,
+                answers=tuple(each.answers),
+                classes=tuple(sampled),
+                gold_class=gold_class,
+                truncated=tuple(each.truncated),
+                lengths=tuple(each.lengths),
+                greedy_right=classes[-1] == gold_class if each.greedy else None,
+            )
+        )
+    return graded
 
 
 def _gold(gold: object, kind: str | AnswerKind) -> str:
@@ -125,32 +142,6 @@ def _gold(gold: object, kind: str | AnswerKind) -> str:
     if read is None:
         raise ValueError(f"gold={gold!r} is no answer of kind {kind}; correct the row or the kind.")
     return read
-
-
-def _graded(
-    instruction: str,
-    gold: str,
-    answers: Sequence[str | None],
-    classes: Sequence[int | None],
-    truncated: Sequence[bool],
-    lengths: Sequence[int],
-    *,
-    has_greedy: bool,
-    kind: str | AnswerKind,
-) -> Graded:
-    """`classes` are those of the gold answer, the answers and, with `has_greedy`, one more."""
-    gold_class = classes[0]
-    assert gold_class is not None, "a gold answer that was read has a class"
-    return Graded(
-        instruction=instruction,
-        gold=gold,
-        answers=tuple(answers),
-        classes=tuple(classes[1 : 1 + len(answers)]),
-        gold_class=gold_class,
-        truncated=tuple(truncated),
-        lengths=tuple(lengths),
-        greedy_right=classes[-1] == gold_class if has_greedy else None,
-    )
 
 
 def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
@@ -235,15 +226,9 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, num_resamples: int = 20
     rng = np.random.default_rng(seed)
     data = np.asarray(values, dtype=np.float64)
     block = max(1, _CELLS // len(data))
-    means = np.concatenate(
-        [
-            data[rng.integers(len(data), size=(min(block, num_resamples - start), len(data)))].mean(
-                axis=1
-            )
-            for start in range(0, num_resamples, block)
-        ]
-    )
-    means.sort()
+    sizes = [min(block, num_resamples - start) for start in range(0, num_resamples, block)]
+    drawn = [data[rng.integers(len(data), size=(size, len(data)))].mean(axis=1) for size in sizes]
+    means = np.sort(np.concatenate(drawn))
     low, high = means[int(0.025 * num_resamples)], means[int(0.975 * num_resamples) - 1]
     return Interval(fmean(values), float(low), float(high))
 

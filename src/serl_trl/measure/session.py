@@ -1,11 +1,15 @@
-"""Measuring a model on benchmarks, chunk by chunk into a folder, so that it can be gone on with."""
+"""Measuring a model on benchmarks, chunk by chunk into a folder, so that it can be resumed.
+
+An evaluation of a large model takes hours. What was measured must survive an interruption, and must
+never be mixed with results of another model or of other settings: each line carries the fingerprint
+of all that it depends on.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +22,7 @@ from serl_trl.common.records import ANY, RecordError, check_shape, optional, par
 from serl_trl.common.text import one_line, visible
 from serl_trl.measure.benchmarks import ProblemSet, load_benchmark
 from serl_trl.measure.figures import Attempts, Graded, Measurement, grade_attempts
+from serl_trl.measure.rows import Problem
 from serl_trl.propose.prompts import rollout_messages
 
 
@@ -30,26 +35,12 @@ class Measurable(Protocol):
     policy: Any
     processing_class: Any
     verifier: Any
-
-    def attempt(
-        self,
-        problems: Sequence[dict[str, str]],
-        *,
-        num_samples: int,
-        temperature: float,
-        top_p: float,
-        seed: int,
-    ) -> list[Attempts]:
-        """Complete each problem `num_samples` times and once greedily, graded by nobody yet."""
-        ...
-
-    def is_world_process_zero(self) -> bool:
-        """Whether this process is the one that writes."""
-        ...
+    attempt: Callable[..., list[Attempts]]
+    is_world_process_zero: Callable[[], bool]
 
 
 SUMMARY = "summary.json"
-_MAX_SUMMARY = 50_000_000
+_MAX_SUMMARY = 50_000_000  # bytes: the settings of each benchmark hold whole prompts
 _BENCHMARK = {
     "complete": bool,
     "whole": optional(bool),
@@ -70,6 +61,7 @@ _ITEM = {
     "lengths": [int],
     "greedy": ({"right": bool}, None),
 }
+# Problems between two writes: little is lost, and a batch of completions is full.
 CHUNK_SIZE = 64
 
 _AGAIN = "put the folder aside and run serl eval again."
@@ -108,130 +100,131 @@ def evaluate_benchmarks(
     """
     sets = [load_benchmark(each) if isinstance(each, str) else each for each in benchmarks]
     folder = Path(output_dir)
-    args = trainer.args
-    identity = dict(model) if model else _identity(trainer)
+    problems = check_numbers(num_samples=num_samples, ks=ks, chunk_size=chunk_size)
+    given = {
+        "model": model or _identity(trainer),
+        "num_samples": num_samples,
+        "chunk_size": chunk_size,
+    }
     settings = {
-        each.name: settings_of(
-            args,
-            trainer.processing_class,
-            each,
-            model=identity,
-            num_samples=num_samples,
-            chunk_size=chunk_size,
-        )
+        each.name: settings_of(trainer.args, trainer.processing_class, each, **given)
         for each in sets
     }
-    problems = check_numbers(num_samples=num_samples, ks=ks, chunk_size=chunk_size)
     problems += trainer.policy.decide(lambda: check_folder(folder, settings))
     if problems:
         raise ValueError("\n".join(problems))
-    results = {}
-    for each in sets:
-        run = _Run(trainer, each, folder, settings[each.name], tuple(ks))
-        results[each.name] = run.finish()
-    return results
+    runs = [_Run(trainer, each, folder, settings[each.name], tuple(ks)) for each in sets]
+    return {run.problem_set.name: run.finish() for run in runs}
 
 
+@dataclass(frozen=True)
 class _Run:
     """One benchmark on its way into the folder."""
 
-    def __init__(
-        self,
-        trainer: Measurable,
-        problem_set: ProblemSet,
-        folder: Path,
-        settings: Mapping[str, Any],
-        ks: tuple[int, ...],
-    ) -> None:
-        self._trainer = trainer
-        self._set = problem_set
-        self._folder = folder
-        self._settings = settings
-        self._fingerprint = fingerprint_of(settings)
-        self._ks = ks
-        self._file = _file_of(folder, problem_set.name)
+    trainer: Measurable
+    problem_set: ProblemSet
+    folder: Path
+    settings: Mapping[str, Any]
+    ks: tuple[int, ...]
+
+    @property
+    def _file(self) -> Path:
+        return _file_of(self.folder, self.problem_set.name)
 
     def finish(self) -> Measurement:
         """Measure what is not there yet, and return all of it in every process."""
-        decide, problems = self._trainer.policy.decide, self._set.problems
-        size = self._settings["chunk_size"]
+        decide, problems = self.trainer.policy.decide, self.problem_set.problems
+        size = self.settings["chunk_size"]
         done = decide(self._begin)
-        main = self._trainer.is_world_process_zero()
+        main = self.trainer.is_world_process_zero()
         lines = JsonLines(self._file if main else None)
-        show = main and not self._trainer.args.disable_tqdm
-        with _bar(self._set.name, len(problems), done, show=show) as bar:
+        with _progress(show=main and not self.trainer.args.disable_tqdm) as bar:
+            name = f"{self.problem_set.name}: sampling and grading"
+            task = bar.add_task(name, total=len(problems), completed=done)
             for start in range(done, len(problems), size):
-                attempts, seed = self._attempt(start // size)
+                chunk = problems[start : start + size]
+                seed = self._seed(start // size)
+                attempts = self._attempt(chunk, seed)
                 if main:
-                    for record in self._records(start, attempts, seed):
+                    for record in self._records(chunk, attempts, seed):
                         lines.write(record)
                     lines.flush()
-                bar(start + len(attempts))
+                bar.update(task, completed=start + len(chunk))
         lines.close()
         return decide(self._end)
 
+    def _seed(self, number: int) -> int:
+        """Return the seed of a chunk, which draws the same whatever ran before it."""
+        return int(_digest(f"{self.settings['seed']}/{self.problem_set.name}/{number}")[:7], 16)
+
     def _begin(self) -> int:
         """Make the folder, drop a chunk that was cut off, and return how many problems are done."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         sizes = [len(line) for line in _whole_lines(self._file)]
-        lines = JsonLines(self._file)
-        size, total = self._settings["chunk_size"], len(self._set.problems)
+        size, total = self.settings["chunk_size"], len(self.problem_set.problems)
         done = len(sizes) if len(sizes) >= total else len(sizes) // size * size
-        lines.cut(sum(sizes[:done]))
+        JsonLines(self._file).cut(sum(sizes[:done]))
         self._note(done=done, figures={})
         return done
 
-    def _attempt(self, number: int) -> tuple[list[Attempts], int]:
-        size = self._settings["chunk_size"]
-        args = self._trainer.args
-        seed = _chunk_seed(args.seed, self._set.name, number)
-        rows = [
-            {"instruction": problem.instruction, "answer": problem.gold}
-            for problem in self._set.problems[number * size :][:size]
-        ]
-        attempts = self._trainer.attempt(
-            rows,
-            num_samples=self._settings["num_samples"],
-            temperature=args.temperature,
-            top_p=args.top_p,
+    def _attempt(self, chunk: Sequence[Problem], seed: int) -> list[Attempts]:
+        return self.trainer.attempt(
+            [{"instruction": problem.instruction, "answer": problem.gold} for problem in chunk],
+            num_samples=self.settings["num_samples"],
+            temperature=self.trainer.args.temperature,
+            top_p=self.trainer.args.top_p,
             seed=seed,
         )
-        return attempts, seed
 
-    def _records(self, start: int, attempts: Sequence[Attempts], seed: int) -> list[dict[str, Any]]:
-        graded = grade_attempts(attempts, kind=self._set.kind, verifier=self._trainer.verifier)
-        problems = self._set.problems[start:]
-        return [
-            _record(problem.row, each, result, seed, self._fingerprint)
-            for problem, each, result in zip(problems, attempts, graded, strict=False)
-        ]
+    def _records(
+        self, chunk: Sequence[Problem], attempts: Sequence[Attempts], seed: int
+    ) -> Iterator[dict[str, Any]]:
+        kind, verifier = self.problem_set.kind, self.trainer.verifier
+        graded = grade_attempts(attempts, kind=kind, verifier=verifier)
+        drawn = {"seed": seed, "fingerprint": fingerprint_of(self.settings)}
+        for problem, each, result in zip(chunk, attempts, graded, strict=True):
+            yield {"row": problem.row, **_record(each, result), **drawn}
 
     def _end(self) -> Measurement:
-        graded = tuple(_graded_in(self._file, self._settings["num_samples"], self._fingerprint))
-        measurement = Measurement(graded, self._settings["num_samples"], self._ks)
+        num_samples = self.settings["num_samples"]
+        graded = tuple(_graded_in(self._file, num_samples, fingerprint_of(self.settings)))
+        measurement = Measurement(graded, num_samples, self.ks)
         figures = {name: asdict(each) for name, each in measurement.intervals().items()}
         self._note(done=len(graded), figures=figures)
         return measurement
 
     def _note(self, *, done: int, figures: dict[str, Any]) -> None:
         """Write where this benchmark stands to the summary, beside the other benchmarks."""
-        summary = read_summary(self._folder)
-        total = len(self._set.problems)
-        summary["model"] = self._settings["model"]
-        summary.setdefault("benchmarks", {})[self._set.name] = {
+        summary = read_summary(self.folder)
+        total = len(self.problem_set.problems)
+        summary["model"] = self.settings["model"]
+        summary.setdefault("benchmarks", {})[self.problem_set.name] = {
             "complete": bool(figures) and done == total,
             "num_problems": total,
             "num_done": done,
-            "source": self._set.source,
-            "whole": self._set.whole,
-            "fingerprint": self._fingerprint,
-            "settings": dict(self._settings),
+            "source": self.problem_set.source,
+            "whole": self.problem_set.whole,
+            "fingerprint": fingerprint_of(self.settings),
+            "settings": dict(self.settings),
             "figures": figures,
         }
-        Folder(self._folder).write(SUMMARY, json.dumps(summary, indent=2) + "\n")
+        Folder(self.folder).write(SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
 # Settings: what results depend on.
+
+
+_OPTIONS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "generation_kwargs",
+    "max_completion_length",
+    "seed",
+    "generation_batch_size",
+)
 
 
 def settings_of(
@@ -257,19 +250,11 @@ def settings_of(
         "messages": rollout_messages("...", config.style),
         "chat_template": _digest(template),
         "num_samples": num_samples,
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-        "top_k": config.top_k,
-        "min_p": config.min_p,
-        "repetition_penalty": config.repetition_penalty,
-        "generation_kwargs": config.generation_kwargs,
-        "max_completion_length": config.max_completion_length,
-        "seed": config.seed,
         "chunk_size": chunk_size,
-        "generation_batch_size": config.generation_batch_size,
         "num_processes": config.world_size,
         "device": config.device.type,
         "backend": backend,
+        **{name: getattr(config, name) for name in _OPTIONS},
     }
     return json.loads(json.dumps(settings))
 
@@ -322,18 +307,13 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
                 if other not in settings and there != wanted["model"]:
                     problems.append(f"{folder} holds {other} of another model; {_WAY_OUT}")
     except (OSError, ValueError) as error:
-        problems.append(f"{folder} cannot be gone on with: {one_line(error)}; {_WAY_OUT}")
+        problems.append(f"Cannot resume {folder}: {one_line(error)}; {_WAY_OUT}")
     return list(dict.fromkeys(problems))
 
 
 def _identity(trainer: Measurable) -> dict[str, Any]:
     name = getattr(trainer.model.config, "_name_or_path", "") or type(trainer.model).__name__
     return {"name": name, "step": trainer.state.global_step}
-
-
-def _chunk_seed(seed: int, name: str, number: int) -> int:
-    """Return the seed of a chunk, the same whatever ran before it."""
-    return int(_digest(f"{seed}/{name}/{number}")[:7], 16)
 
 
 def _digest(text: str) -> str:
@@ -384,7 +364,7 @@ def _graded_in(path: Path, num_samples: int, fingerprint: str | None) -> Iterato
         if item.get("fingerprint") != fingerprint:
             raise FolderError(f"{path}:{number} is of other settings than {SUMMARY} says; {_AGAIN}")
         try:
-            graded = graded_of(check_shape(item, _ITEM))
+            graded = _graded_of(check_shape(item, _ITEM))
         except RecordError as error:
             raise FolderError(f"{path}:{number} is no item of serl eval: {error}.") from error
         sizes = {len(graded.classes), len(graded.truncated), len(graded.lengths)}
@@ -418,45 +398,30 @@ def _file_of(folder: Path, name: str) -> Path:
     return folder / f"{name}.jsonl"
 
 
-def graded_of(record: Mapping[str, Any]) -> Graded:
+def _graded_of(record: Mapping[str, Any]) -> Graded:
     """Rebuild a graded problem from its line."""
+    names = [each.name for each in fields(Graded) if each.name != "greedy_right"]
+    held = {name: record[name] for name in names}
+    columns = {name: tuple(value) for name, value in held.items() if isinstance(value, list)}
     greedy = record["greedy"]
-    return Graded(
-        instruction=record["instruction"],
-        gold=record["gold"],
-        answers=tuple(record["answers"]),
-        classes=tuple(record["classes"]),
-        gold_class=record["gold_class"],
-        truncated=tuple(record["truncated"]),
-        lengths=tuple(record["lengths"]),
-        greedy_right=greedy and greedy["right"],
-    )
+    return Graded(**held | columns, greedy_right=greedy and greedy["right"])
 
 
-def _record(
-    row: int, attempts: Attempts, graded: Graded, seed: int, fingerprint: str
-) -> dict[str, Any]:
-    best = attempts.greedy
+def _record(attempts: Attempts, graded: Graded) -> dict[str, Any]:
+    """Return what is written of a problem: what was graded, and the texts."""
+    record, best = asdict(graded), attempts.greedy
+    greedy_right = record.pop("greedy_right")
     return {
-        "row": row,
-        "instruction": graded.instruction,
-        "gold": graded.gold,
+        **record,
         "completions": [completion.text for completion in attempts.samples],
-        "answers": graded.answers,
         "right": [c == graded.gold_class for c in graded.classes],
-        "truncated": graded.truncated,
-        "lengths": graded.lengths,
-        "classes": graded.classes,
-        "gold_class": graded.gold_class,
         "greedy": best
         and {
             "completion": best.text,
-            "right": graded.greedy_right,
+            "right": greedy_right,
             "truncated": best.truncated,
             "length": len(best.token_ids),
         },
-        "seed": seed,
-        "fingerprint": fingerprint,
     }
 
 
@@ -479,10 +444,8 @@ def _items(path: Path) -> Iterator[dict[str, Any]]:
         yield item
 
 
-@contextmanager
-def _bar(name: str, total: int, done: int, *, show: bool) -> Generator[Any]:
-    """Show how many of `total` problems are done, and what is waited for."""
-    progress = Progress(
+def _progress(*, show: bool) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -491,6 +454,3 @@ def _bar(name: str, total: int, done: int, *, show: bool) -> Generator[Any]:
         transient=True,
         disable=not show,
     )
-    with progress:
-        task = progress.add_task(f"{name}: sampling and grading", total=total, completed=done)
-        yield lambda number: progress.update(task, completed=number)

@@ -97,14 +97,14 @@ def without_home_paths(text: str) -> str:
 def is_machine_path(text: str) -> bool:
     """Return whether a text is a path that means something on one machine only."""
     absolute = bool(re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/]|\\\\|file:)", text))
-    return absolute or ("/" in text and len(text) < 4096 and _exists(text))
+    return absolute or ("/" in text and len(text) < 4096 and os.path.lexists(text))
 
 
 def public_name(source: str) -> str | None:
     """Return the name of a seed set that may be told: a Hub id or a built-in set, no file."""
     if source.startswith("sandbox"):
         return source
-    return source if "/" in source and is_hub_id(source) and not _exists(source) else None
+    return source if "/" in source and is_hub_id(source) and not os.path.lexists(source) else None
 
 
 def package_versions() -> dict[str, str]:
@@ -138,10 +138,3 @@ def recipe(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that another person needs to do the same, without paths."""
     wanted = {name: value for name, value in options.items() if not _NO_RECIPE.fullmatch(name)}
     return json.loads(json.dumps(without_paths(wanted), default=str))
-
-
-def _exists(text: str) -> bool:
-    try:
-        return os.path.lexists(text)
-    except ValueError:
-        return False

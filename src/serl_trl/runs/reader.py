@@ -5,6 +5,7 @@ The ledger is streamed: of each record a few numbers stay in memory. Texts are f
 
 import json
 import math
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
@@ -23,27 +24,34 @@ from serl_trl.measure.figures import Measurement, bootstrap
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
 EVALUATION = "evaluation.json"
-"""Figures before and after training; `evaluation_record` says what is in it."""
+"""Figures before and after training, as `evaluation_record` lists them."""
 COMPARISON = "comparison.json"
-"""What `serl eval --compare` wrote; `comparison.py` says what is in it."""
+"""What `serl eval --compare` wrote; see `measure/comparison.py`."""
 FACTS = "run.json"
-"""What was trained on what; `run_facts.py` says what is in it."""
+"""What was trained on what; see `runs/facts.py`."""
 
 RECENT_ANSWERS = 256
 """Groups with a majority answer over which the commonest one is looked for."""
+
+# Bounds on what a damaged or hostile folder may make a reader hold in memory.
 MAX_REASONS = 200
-_TEXT, _NUMBER = (str, None), (float, None)
-# What the report and the cards read of a config, and of which type it must be.
+MAX_LINE = 8_000_000
+_MAX_ANSWER = 200
+
+# What the report and the cards read of a config, by the type that it must have.
 _CONFIG_TYPES = {
-    **dict.fromkeys(("num_generations", "probe_samples"), int),
-    **dict.fromkeys(("use_selfplay", "use_band", "reset_pool"), bool),
-    **dict.fromkeys(("prompt_source", "label_reward", "proposal_filters"), str),
-    **dict.fromkeys(("domain", "proposer_system", "proposer_request"), str),
-    **dict.fromkeys(("rollout_system", "answer_instruction"), str),
-    **dict.fromkeys(("hub_model_id", "gold_oracle"), _TEXT),
-    **dict.fromkeys(("proposer_temperature", "proposer_top_p", "temperature"), _NUMBER),
-    **dict.fromkeys(("top_p", "difficulty_low", "difficulty_high"), _NUMBER),
-    **dict.fromkeys(("proposer_max_tokens", "max_completion_length", "top_k"), (int, None)),
+    name: shape
+    for shape, names in (
+        (int, ("num_generations", "probe_samples")),
+        (bool, ("use_selfplay", "use_band", "reset_pool")),
+        (str, ("prompt_source", "label_reward", "proposal_filters", "domain")),
+        (str, ("proposer_system", "proposer_request", "rollout_system", "answer_instruction")),
+        ((str, None), ("hub_model_id", "gold_oracle")),
+        ((float, None), ("temperature", "top_p", "difficulty_low", "difficulty_high")),
+        ((float, None), ("proposer_temperature", "proposer_top_p")),
+        ((int, None), ("proposer_max_tokens", "max_completion_length", "top_k")),
+    )
+    for name in names
 }
 _COMPARED = {
     "base": optional(str),
@@ -56,8 +64,6 @@ _COMPARED = {
         }
     },
 }
-MAX_LINE = 8_000_000
-_MAX_ANSWER = 200
 
 
 class Records:
@@ -66,63 +72,58 @@ class Records:
     `places` are positions in the file; an empty reason means that the record was kept. Groups also
     have `ratios` (of the majority), `proposals` (the id of the proposal, -1 for a seed), `voted`
     (1 with a majority answer) and `rights` (of the majority answer: 1, 0, or -1 for unknown).
+
+    A ledger may hold millions of records with their texts; this keeps a few dozen bytes of each.
     """
 
     def __init__(self) -> None:
         self.places, self.ids, self.steps = array("q"), array("q"), array("q")
         self.ratios, self.proposals = array("d"), array("q")
         self.voted, self.rights = array("b"), array("b")
-        self._codes = array("H")
-        self._names: list[str] = [""]
-        self._known: dict[str, int] = {"": 0}
+        self._reasons: list[str] = []
+        self._known = {"": ""}
 
     def __len__(self) -> int:
         return len(self.places)
 
     def reason(self, row: int) -> str:
         """Return why the record of that row was refused; empty when it was kept."""
-        return self._names[self._codes[row]]
+        return self._reasons[row]
 
     def kept(self) -> list[int]:
         """Return the rows that were kept."""
-        return [row for row, code in enumerate(self._codes) if code == 0]
+        return [row for row, reason in enumerate(self._reasons) if not reason]
 
     def refused(self) -> list[int]:
         """Return the rows that were refused."""
-        return [row for row, code in enumerate(self._codes) if code]
+        return [row for row, reason in enumerate(self._reasons) if reason]
 
     def reasons(self) -> Counter[str]:
         """Count the refused records by reason."""
-        counts = Counter(self._codes)
-        return Counter({self._names[code]: n for code, n in sorted(counts.items()) if code})
+        return Counter(filter(None, self._reasons))
 
     def add(self, place: int, record: Mapping[str, Any]) -> None:
         """Append one record, which lies at `place`."""
         reason = "" if record.get("keep") else str(record.get("reason") or "unnamed")[:60]
-        if reason not in self._known and len(self._names) >= MAX_REASONS:
+        if len(self._known) >= MAX_REASONS and reason not in self._known:
             reason = "other"
-        if reason not in self._known:
-            self._known[reason] = len(self._names)
-            self._names.append(reason)
-        origin = str(record.get("origin", "")).partition(":")
         right = record.get("label_right")
         self.places.append(place)
         self.ids.append(_whole(record.get("id"), len(self.ids)))
         self.steps.append(_whole(record.get("step"), 0))
         self.ratios.append(number_in(record, "majority_ratio") or 0.0)
-        proposed = origin[0] == "proposal" and origin[2].isascii() and origin[2].isdigit()
-        self.proposals.append(_whole(int(origin[2][:15]), -1) if proposed else -1)
+        self.proposals.append(_number_of(str(record.get("origin", "")), "proposal"))
         self.voted.append(record.get("majority_answer") is not None)
         self.rights.append(-1 if right is None else bool(right))
-        self._codes.append(self._known[reason])
+        # The same object for equal texts.
+        self._reasons.append(self._known.setdefault(reason, reason))
 
     def drop_from(self, step: int) -> None:
         """Drop the records of `step` and later."""
         first = bisect_left(self.steps, step)
-        for column in (self.places, self.ids, self.steps, self.ratios, self.proposals):
-            del column[first:]
-        for column in (self.voted, self.rights, self._codes):
-            del column[first:]
+        for column in vars(self).values():
+            if isinstance(column, array | list):
+                del column[first:]
 
 
 @dataclass
@@ -131,8 +132,7 @@ class LedgerIndex:
 
     `iterations` pairs the step at which an iteration began with the number of proposals before it;
     `answers` are the latest majority answers with their steps; `spent` is the step at which the run
-    ended because its `max_rollouts` were made; `num_resumed` counts how often work was put aside
-    and done again.
+    ended because its `max_rollouts` were made; `num_resumed` counts how often work was redone.
     """
 
     path: Path
@@ -153,15 +153,14 @@ class LedgerIndex:
             file.seek(place)
             return parse_json(file.readline(MAX_LINE))
 
-    def _add(self, place: int, record: dict[str, Any]) -> None:
+    def add(self, place: int, record: dict[str, Any]) -> None:
+        """Take in one record, which lies at `place`."""
         step = _whole(record.get("step"), 0)
         match record.get("type"):
             case "proposal":
                 self.proposals.add(place, record)
             case "group":
-                self.groups.add(place, record)
-                if isinstance(answer := record.get("majority_answer"), str):
-                    self.answers.append((step, answer[:_MAX_ANSWER]))
+                self._add_group(place, record, step)
             case "leftover":
                 self.leftovers_used[step] += bool(record.get("used"))
             case "bound":
@@ -175,15 +174,19 @@ class LedgerIndex:
             case "seed_overlap":
                 self.num_seed_overlaps += 1
 
+    def _add_group(self, place: int, record: dict[str, Any], step: int) -> None:
+        self.groups.add(place, record)
+        if isinstance(answer := record.get("majority_answer"), str):
+            self.answers.append((step, answer[:_MAX_ANSWER]))
+
 
 @dataclass(frozen=True)
 class Run:
     """One run's folder, read.
 
-    `metrics` are the logged rows in the order of their steps, numbers only. `config`, `facts` and
-    `evaluation` are empty where there is no such file. `notes` say what is missing or damaged.
-    `comparison` is what `serl eval --compare` wrote about the run's model, empty where none was
-    named.
+    `metrics` are the logged rows in the order of their steps, numbers only; `notes` say what is
+    missing or damaged. `config`, `facts`, `evaluation` and `comparison` (what `serl eval --compare`
+    wrote about the run's model) are empty where there is no such file.
     """
 
     name: str
@@ -218,13 +221,13 @@ class Run:
 
         `row` is the proposal written from that request; a seed has no row.
         """
-        kind, _, number = origin.partition(":")
-        if kind != "pool" or not (number.isascii() and number.isdigit()) or len(number) > 15:
+        number = _number_of(origin, "pool")
+        if number < 0:
             return None
         kept = self.ledger.proposals.kept()
         starts = [position for _, position in self.ledger.iterations if position <= row]
         begins = starts[-1] if starts and self.config.get("reset_pool", True) else 0
-        index = bisect_left(kept, begins) + int(number)
+        index = bisect_left(kept, begins) + number
         return kept[index] if index < len(kept) and kept[index] < row else None
 
 
@@ -307,10 +310,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
 def number_in(record: Mapping[str, Any], key: str) -> float | None:
     """Return `record[key]` when it is a finite number, else `None`."""
     value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # A whole number can be too large for a float.
-    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+    return float(value) if fits(value, float) else None
 
 
 def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[range]:
@@ -323,8 +323,13 @@ def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[ran
 
 
 def _whole(value: Any, default: int) -> int:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
-    return value if fits else default
+    return value if fits(value, int) and 0 <= value < 2**62 else default
+
+
+def _number_of(origin: str, kind: str) -> int:
+    """Return the number of an origin such as "proposal:12", or -1 when it is of another kind."""
+    found = re.fullmatch(rf"{kind}:(\d{{1,15}})", origin, re.ASCII)
+    return int(found[1]) if found else -1
 
 
 def _read_mapping(
@@ -336,14 +341,13 @@ def _read_mapping(
             notes.append(f"{short} is missing.")
         return {}
     try:
-        if short.endswith(".json"):
-            content = folder.read_json(name, Any)
-        else:
-            content = load_yaml(folder.read_text(name))
+        content = (
+            load_yaml(folder.read_text(name)) if short == CONFIG else folder.read_json(name, Any)
+        )
     except (ValueError, RecursionError):
         notes.append(f"{short} cannot be read and is left out.")
         return {}
-    if not fits(content, dict):
+    if not isinstance(content, dict):
         notes.append(f"{short} holds no table of names and values and is left out.")
         return {}
     return {str(key): value for key, value in content.items()}
@@ -351,11 +355,8 @@ def _read_mapping(
 
 def _known_types(config: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """Return `config` without the options whose value is not of their type."""
-    wrong = [
-        name
-        for name, shape in _CONFIG_TYPES.items()
-        if name in config and not fits(config[name], shape)
-    ]
+    types = _CONFIG_TYPES.items()
+    wrong = [name for name, shape in types if name in config and not fits(config[name], shape)]
     notes += [f"{CONFIG} holds no value of {name}'s type, which is left out." for name in wrong]
     return {name: value for name, value in config.items() if name not in wrong}
 
@@ -409,7 +410,7 @@ def _read_ledger(path: Path, notes: list[str]) -> LedgerIndex:
         return index
     bad: Counter[str] = Counter()
     for place, record in _lines(path, bad):
-        index._add(place, record)
+        index.add(place, record)
     _note_damage(path.name, bad, notes)
     return index
 
