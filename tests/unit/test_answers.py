@@ -212,6 +212,11 @@ def test_forms_with_different_symbols_need_no_worker():
         assert verifier.stats()["worker_starts"] == 0
 
 
+@pytest.mark.parametrize("answer", ["x:30", ".5:30", "(1):30", "2x:15:30", "(7-3):10=20:50"])
+def test_what_is_no_time_of_day_is_read_all_the_same(answer):
+    assert group_answers([answer, answer, "12:30"]) == [0, 0, 1]
+
+
 def test_repeated_answers_are_parsed_once():
     read.cache_clear()
     group_many([["\\frac{1}{2}", "0.5"]] * 50)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serl_trl.answers.math.vocabulary import split_words
+from serl_trl.answers.math.vocabulary import NEUTRAL, STEPS
 
 MAX_CHARS = 120
 """Boxes further apart are two answers."""
@@ -24,18 +24,6 @@ _NAME = re.compile(
 )
 _TOKEN = re.compile(r"[^\W\d_]+|\S")
 _SEPARATORS = frozenset({",", ";", "&", "and", "or"})
-# These tell nothing apart: "2 and the other root is 3" is a set.
-_NEUTRAL = split_words(
-    "a also another are as both either is one other root solution the value well"
-)
-# These lead from one step, or one try, to the next: what they join is no one answer.
-_STEPS = split_words(
-    """
-    actually answer because but correct equals final finally get give gives giving hence instead it
-    means no not now rather should simplified simplifies since so that then therefore this thus
-    total wait we which yields
-    """
-)
 
 
 @dataclass(frozen=True)
@@ -55,12 +43,12 @@ def read_joint(between: str) -> Joint | None:
     name = name_before(text)
     tokens = [token.lower() for token in _TOKEN.findall(_NAME.sub("", text))]
     words = [token for token in tokens if token not in _SEPARATORS]
-    if not all(word.isalpha() for word in words) or not _STEPS.isdisjoint(words):
+    if not all(word.isalpha() for word in words) or not STEPS.isdisjoint(words):
         return None
     close = not tokens and "\n" not in between
     if len(words) > _MAX_WORDS or not (close or name or len(words) < len(tokens)):
         return None
-    return Joint(name, tells_apart=not _NEUTRAL.issuperset(words))
+    return Joint(name, tells_apart=not NEUTRAL.issuperset(words))
 
 
 def name_before(text: str) -> str:

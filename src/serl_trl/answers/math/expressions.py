@@ -7,10 +7,10 @@ from serl_trl.answers.math import algebra, functions, ranges
 from serl_trl.answers.math.algebra import Value, number
 from serl_trl.answers.math.forms import Form, Matrix, Scalar
 from serl_trl.answers.math.lexer import Token
-from serl_trl.answers.math.measures import COMPASS, NO_UNIT, Unit
+from serl_trl.answers.math.measures import NO_UNIT, Unit
 from serl_trl.answers.math.primaries import FUNCTIONS, Primaries, value_of
 from serl_trl.answers.math.values import Unsettled
-from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK
+from serl_trl.answers.math.vocabulary import ACCENTS, COMPASS, FONTS, GREEK
 
 _NO_FACTORS = ("number", "symbol")
 

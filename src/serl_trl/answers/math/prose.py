@@ -109,7 +109,7 @@ def ratio(parts: Sequence[Form], written: Sequence[str]) -> Form:
     if len(values) < len(parts) or len({p.unit for p in parts if isinstance(p, Scalar)}) > 1:
         raise Unsettled("a ratio of other things than numbers")
     scaled = _scaled(values)
-    is_time = len(written[0]) <= 2 and all(re.fullmatch(r"[0-5]\d", t) for t in written[1:])
+    is_time = bool(re.fullmatch(r"\d{1,2}(?: [0-5]\d)+", " ".join(written)))
     if is_time and [int(text) for text in written] != [value.rational for value in scaled]:
         return Words(":".join([str(int(written[0])), *written[1:]]))
     if is_time and any(text.startswith("0") for text in written[1:]):
