@@ -29,8 +29,6 @@ LARGER = {
     "loop/label_trust.py:estimate_label_accuracy",
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",
-    "propose/parsing/lists.py:_counting_up",
-    "propose/parsing/lists.py:_mark",
     "propose/requests.py:build_requests",
     "share/card.py:dataset_card",
     "share/card.py:model_card",

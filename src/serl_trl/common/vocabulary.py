@@ -13,8 +13,9 @@ _NAME = re.compile(r"\{([A-Z_]+)\}")
 def load_patterns(path: Path, **known: str) -> dict[str, re.Pattern[str]]:
     """Return the patterns of a vocabulary by name, compiled without regard to case.
 
-    Each line of an entry is one alternative, and the first that fits wins. `{NAME}` stands for an
-    entry further up, or for a pattern of `known`. Lines that begin with "# " are comments.
+    Each line of an entry is one alternative, and the first that fits wins. An entry in capitals is
+    a fragment: `{NAME}` stands for it, or for a pattern of `known`, in the entries further down.
+    Lines that begin with "# " are comments.
 
     All repetitions are bounded or possessive by convention: a degenerate model writes any text, and
     `tests/unit/test_growth.py` checks that reading it takes linear time.
@@ -23,7 +24,11 @@ def load_patterns(path: Path, **known: str) -> dict[str, re.Pattern[str]]:
     for name, text in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
         sources[name] = _NAME.sub(lambda found: f"(?:{sources[found[1]]})", "|".join(lines))
-    return {name: re.compile(source, re.IGNORECASE) for name, source in sources.items()}
+    return {
+        name: re.compile(source, re.IGNORECASE)
+        for name, source in sources.items()
+        if not name.isupper()
+    }
 
 
 def with_ends(marks: Sequence[re.Match[str]], end: int) -> Iterator[tuple[re.Match[str], int]]:

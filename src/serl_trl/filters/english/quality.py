@@ -14,7 +14,7 @@ from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.common.vocabulary import load_patterns, with_ends
 from serl_trl.common.words import ASKS, FUNCTION_WORDS, START, UNSPACED
 from serl_trl.filters.english.leaks import CHOICE, QUOTED
-from serl_trl.propose.parsing.chat import introduces
+from serl_trl.propose.parsing.lines import introduces
 from serl_trl.propose.parsing.tags import known_tags
 
 _WORDS = load_patterns(Path(__file__).with_suffix(".yaml"), START=START)

@@ -1,8 +1,12 @@
 """The instructions in what a proposer wrote: numbered lists as real models print them.
 
-The parser only parses. It takes list markers, chat around the list, thoughts and solutions away,
-and changes nothing else but white space and Unicode composition; what it finds may still be refused
-by the filters. It never raises, and its time is linear in the length of the text.
+One way for every text: clean it, leave out thoughts, cut it where its strongest markers stand
+(records, tags, numbers, headings, letters, bullets, lines), and drop from each piece what is not
+the instruction: titles, solutions, words to the reader.
+
+The parser only parses. It changes nothing else but white space and Unicode composition; what it
+finds may still be refused by the filters. It never raises, and its time is linear in the length of
+the text.
 """
 
 import re
@@ -11,31 +15,20 @@ from dataclasses import dataclass
 
 from serl_trl.common.mathtext import compose
 from serl_trl.common.words import ASKS, MAY_ASK
-from serl_trl.propose.parsing.chat import (
-    CLOSING,
-    GREETING,
-    HEADING,
-    TITLE,
+from serl_trl.propose.parsing.json import json_items, json_start
+from serl_trl.propose.parsing.lines import (
+    WORDS,
+    begins_solution,
     introduces,
+    is_bold_title,
     is_chat,
-    is_title,
+    is_heading,
     speaks_between,
     without_preamble,
     without_title,
 )
-from serl_trl.propose.parsing.json import json_items, json_start
 from serl_trl.propose.parsing.lists import PREFIX, find_marks, numbered, without_list_ends
-from serl_trl.propose.parsing.solutions import (
-    AFTERWARDS,
-    ANSWER_LINE,
-    INPUT_LINE,
-    SIBLING,
-    join_parts,
-    solves,
-)
 from serl_trl.propose.parsing.tags import enclosed_items, without_tags, without_thoughts
-
-_I = re.IGNORECASE
 
 # Terminal escapes: CSI and OSC sequences, then what is left of their introducers.
 _ESCAPE = re.compile(
@@ -46,11 +39,6 @@ _ESCAPE = re.compile(
 _NEWLINE = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _BLANKS = re.compile(r"^(?P<indent>[^\S\n]+)|[^\S\n]+", re.MULTILINE)
 _MAX_INDENT = 32
-_SPACES = re.compile(r"\s+")
-
-_FENCE = re.compile(r"^ *(?:```|~~~) ?(?:text|txt|plaintext|markdown|md|latex|tex|json)? ?$", _I)
-_RULE = re.compile(r"^ *(?:-{3,}|\*{3,}|={3,}|(?:[-*] ){2,}[-*]) ?$")
-
 # A list that went astray: numbers and nothing that they count.
 _ONLY_MARKERS = re.compile(r"[\d\s.,;:()\[\]#*_|、．]*")
 
@@ -66,42 +54,13 @@ def parse_proposals(text: str, *, truncated: bool = False) -> list[str]:
     direction marks and terminal escapes are stripped.
     """
     text = without_thoughts(_clean(text))
-    items = _records(text)
-    if not items:
-        rest = AFTERWARDS.search(text)
-        if rest is not None:  # what was cut off is no item
-            text, truncated = text[: rest.start()], False
-        segments = _segments(_unwrap(join_parts(text)))
-        if truncated:
-            segments = segments[:-1]
-        items = [item for segment in segments for item in _items(segment)]
-        items = [text for item in items for text in _records(item) or [item]]
-    items = [_SPACES.sub(" ", item).strip() for item in items]
-    return [item for item in items if _holds_text(item)]
+    items = _records(text) or _listed(text, truncated=truncated)
+    items = [" ".join(item.split()) for item in items]
+    return [item for item in items if any(map(str.isalnum, item)) and not _is_astray(item)]
 
 
-def _records(text: str) -> list[str]:
-    """Return the items of records; none when they are data in an item, or ask nothing."""
-    start = json_start(text)
-    if start is None or numbered(text[:start]):
-        return []
-    items = [_clean(item) for item in json_items(text[start:])]
-    return items if any(MAY_ASK.search(item) for item in items) else []
-
-
-def _holds_text(item: str) -> bool:
-    return any(map(str.isalnum, item)) and _ONLY_MARKERS.fullmatch(item) is None
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """What stands between two list markers; `marked` is false before the first."""
-
-    text: str
-    marked: bool
-    is_heading: bool = False
-    is_headed: bool = False
-    """Its marker was "Question:" or the like."""
+def _is_astray(item: str) -> bool:
+    return _ONLY_MARKERS.fullmatch(item) is not None
 
 
 def _clean(text: str) -> str:
@@ -110,7 +69,8 @@ def _clean(text: str) -> str:
     One blank stays between words, and up to 32 before the first: no pattern meets a longer run.
     """
     text = _NEWLINE.sub("\n", _ESCAPE.sub("", text))
-    # Cf holds the direction marks, zero-width signs and invisible tags; Cs cannot be encoded.
+    # Cf holds the direction marks, zero-width signs and invisible tags; Cs cannot be encoded. The
+    # two joiners of Cf shape words in Persian and Hindi.
     kept = (
         sign
         for sign in text
@@ -124,26 +84,52 @@ def _shortened(blanks: re.Match[str]) -> str:
     return " " * min(len(indent), _MAX_INDENT) or " "
 
 
-def _unwrap(text: str) -> str:
-    """Drop fences and rules around the list."""
-    lines = text.split("\n")
-    return "\n".join("" if _FENCE.match(line) or _RULE.match(line) else line for line in lines)
+def _records(text: str) -> list[str]:
+    """Return the items of records; none when they are data in an item, or ask nothing."""
+    start = json_start(text)
+    if start is None or numbered(text[:start]):
+        return []
+    items = [_clean(item) for item in json_items(text[start:])]
+    return items if any(MAY_ASK.search(item) for item in items) else []
 
 
-def _segments(text: str) -> list[_Segment]:
+def _listed(text: str, *, truncated: bool) -> list[str]:
+    """Return the items of a list, or of a text without one."""
+    if rest := WORDS["afterwards"].search(text):
+        # What the limit cut off is the answer key, no item.
+        text, truncated = text[: rest.start()], False
+    lines = WORDS["marked part"].sub("", text).split("\n")
+    text = "\n".join("" if WORDS["frame"].match(line) else line for line in lines)
+    pieces = _pieces(text)
+    found = [_instruction(piece) for piece in (pieces[:-1] if truncated else pieces)]
+    return [text for item in found if item is not None for text in _records(item) or [item]]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What stands between two list markers; `marked` is false before the first."""
+
+    text: str
+    marked: bool
+    is_heading: bool = False
+    is_headed: bool = False
+    """Its marker was "Question:" or the like."""
+
+
+def _pieces(text: str) -> list[_Piece]:
     """Cut `text` at its tags or list markers, whatever they look like."""
     enclosed = enclosed_items(text)
     marks = find_marks(text)
     if enclosed and len(enclosed) >= len(marks):
-        return [_Segment(_without_marker(item), marked=True) for item in enclosed]
+        return [_Piece(_without_marker(item), marked=True) for item in enclosed]
     bare = without_tags(text)
     if bare != text:
         text, marks = bare, find_marks(bare)
     if not marks:
         return _unmarked(text)
     ends = [mark.start for mark in marks[1:]] + [len(text)]
-    segments = [
-        _Segment(
+    pieces = [
+        _Piece(
             mark.emphasis + text[mark.end : end].lstrip(" "),
             marked=True,
             is_heading=mark.is_heading,
@@ -152,10 +138,10 @@ def _segments(text: str) -> list[_Segment]:
         for mark, end in zip(marks, ends, strict=True)
     ]
     opening = text[: marks[0].start]
-    asked = any(ASKS.search(segment.text) for segment in segments)
+    asked = any(ASKS.search(piece.text) for piece in pieces)
     if opening.strip() and (MAY_ASK.search(opening.strip()) or not asked):
-        segments.insert(0, _Segment(opening, marked=False))
-    return segments
+        pieces.insert(0, _Piece(opening, marked=False))
+    return pieces
 
 
 def _without_marker(item: str) -> str:
@@ -163,32 +149,33 @@ def _without_marker(item: str) -> str:
     return item[marks[0].end :] if len(marks) == 1 and not marks[0].start else item
 
 
-def _unmarked(text: str) -> list[_Segment]:
+def _unmarked(text: str) -> list[_Piece]:
     """Cut a text without markers: an item a line if each line is a whole question, else one."""
     lines = [line for line in text.split("\n") if line.strip() and not is_chat(line)]
-    whole = all(line.rstrip().endswith((".", "?", "$", ")", "!")) for line in lines)
-    asking = sum(MAY_ASK.search(line) is not None for line in lines)
-    if len(lines) > 1 and asking == len(lines) and (whole or text.count("?") >= len(lines) - 1):
-        return [_Segment(line, marked=False) for line in lines]
-    return [_Segment(text, marked=False)] if text.strip() else []
+    ends = all(line.rstrip().endswith((".", "?", "$", ")", "!")) for line in lines)
+    ends = ends or text.count("?") >= len(lines) - 1
+    if len(lines) > 1 and ends and all(map(MAY_ASK.search, lines)):
+        return [_Piece(line, marked=False) for line in lines]
+    return [_Piece(text, marked=False)] if text.strip() else []
 
 
-def _items(segment: _Segment) -> list[str]:
-    """Return the instruction of a segment: none for chat, one else."""
-    text = segment.text.lstrip()
-    prefix = PREFIX.match(text) if segment.marked else None
-    text = text[prefix.end() :] if prefix else segment.text
+def _instruction(piece: _Piece) -> str | None:
+    """Return the instruction in a piece; `None` for words to the reader."""
+    text = piece.text
+    prefix = PREFIX.match(text.lstrip()) if piece.marked else None
+    if prefix:
+        text = text.lstrip()[prefix.end() :]
     lines = without_list_ends(text).split("\n")
-    if segment.marked and not prefix:
-        lines = without_title(lines, is_heading=segment.is_heading)
+    if piece.marked and not prefix:
+        lines = without_title(lines, is_headed=piece.is_heading)
     else:
         lines = without_preamble(lines)
-    has_input = segment.is_headed or prefix is not None
-    item = "\n".join(_until_something_else(lines, has_input=has_input)).strip()
-    is_chat = CLOSING.match(item) is not None or introduces(item)
-    if not segment.marked:
-        is_chat = is_chat or item.endswith(":") or GREETING.match(item) is not None
-    return [] if is_chat else [item]
+    kept = _until_something_else(lines, has_input=piece.is_headed or prefix is not None)
+    item = "\n".join(kept).strip()
+    speaks = WORDS["closing"].match(item) is not None or introduces(item)
+    if not piece.marked:
+        speaks = speaks or item.endswith(":") or WORDS["greeting"].match(item) is not None
+    return None if speaks else item
 
 
 def _until_something_else(lines: list[str], *, has_input: bool) -> list[str]:
@@ -199,22 +186,23 @@ def _until_something_else(lines: list[str], *, has_input: bool) -> list[str]:
     kept: list[str] = []
     asked = has_input
     last = max((number for number, line in enumerate(lines) if line.strip()), default=0)
-    siblings = [number for number, line in enumerate(lines) if SIBLING.search(line)]
+    siblings = [number for number, line in enumerate(lines) if WORDS["sibling"].search(line)]
     for number, line in enumerate(lines):
-        if not kept:
-            if not line.strip() or HEADING.match(line):
-                continue
-        elif has_input and (head := INPUT_LINE.match(line)):
+        if not kept and (not line.strip() or is_heading(line)):
+            continue
+        if kept and has_input and (head := WORDS["input"].match(line)):
             line = line[head.end() :]
-        else:
+        elif kept:
             apart = not lines[number - 1].strip()
-            heads = HEADING.match(line) or (TITLE.match(line) and is_title(line) and apart)
-            if heads or CLOSING.match(line):
-                break
-            if speaks_between(line, apart=apart, ends=asked and number == last):
-                break
+            # "A: 3" above "B: 4" is a choice, and no answer.
             is_data = len(siblings) > 1 or number <= max(siblings, default=-1)
-            if solves(ANSWER_LINE.match(line), asked=asked and not is_data):
+            if (
+                is_heading(line)
+                or (apart and is_bold_title(line))
+                or WORDS["closing"].match(line)
+                or speaks_between(line, apart=apart, ends=asked and number == last)
+                or begins_solution(WORDS["solution"].match(line), asked=asked and not is_data)
+            ):
                 break
         kept.append(line)
         asked = asked or MAY_ASK.search(line) is not None
