@@ -181,6 +181,8 @@ def opens_files(call: ast.Call) -> bool:
         return call.func.id == "open"
     if not isinstance(call.func, ast.Attribute):
         return False
+    if "__file__" in ast.unparse(call.func):
+        return False  # the data that lies beside the module
     name, first = call.func.attr, call.args[0] if call.args else None
     if name == "open":
         return isinstance(first, ast.Constant) and first.value in MODES

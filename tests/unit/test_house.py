@@ -25,7 +25,6 @@ LARGER = {
     "cli/describe.py:describe_run",
     "cli/entry.py:demo",
     "cli/parser.py:_read",
-    "common/folder.py:Folder",
     "loop/label_trust.py:estimate_label_accuracy",
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",

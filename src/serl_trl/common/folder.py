@@ -11,6 +11,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from io import BufferedReader, BufferedWriter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +22,7 @@ from serl_trl.common.records import RecordError, Shape, check_shape, parse_json
 MAX_SMALL_FILE = 4_000_000
 """Bytes of a file that is parsed as a whole; what a run writes of that kind has a few thousand."""
 
+# No link is followed, a pipe is not waited for, no child process inherits the file.
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -28,15 +30,17 @@ class FolderError(ValueError):
     """What in a folder is not read or written, and why, in one sentence."""
 
 
+@dataclass(frozen=True)
 class Folder:
     """Reads and writes below `root`; every method raises `FolderError` for what it refuses.
 
-    Names are relative, with slashes. Also what the system refuses is a `FolderError`, except that a
-    full disk is a `DiskFullError`.
+    A run may be downloaded, and a link or a pipe in it would have us overwrite, publish or wait for
+    something else. Whatever opens a file below a run without this class takes that risk again.
+    Names are relative, with slashes. What the system refuses is a `FolderError` too, but a full
+    disk is a `DiskFullError`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def at(self, name: str | PurePosixPath = ".") -> Path:
         """Return the path of `name`, which need not exist, when no part of it is a link."""
@@ -49,7 +53,11 @@ class Folder:
 
         `shared` allows a file with several names, as our own uploads give to weights.
         """
-        return self._is_file(self._way_to(name), shared=shared)
+        path = self._way_to(name)
+        info = self._look(path)
+        if info is not None:
+            _check(path, info, shared=shared)
+        return info is not None
 
     def has_folder(self, name: str) -> bool:
         """Return whether the folder `name` is there."""
@@ -67,11 +75,12 @@ class Folder:
 
     def handle(self, name: str, flags: int, *, shared: bool = False) -> int:
         """Open the file `name` as `os.open` does, and return its descriptor."""
-        path = self._way_to(name)
-        self._is_file(path, shared=shared)
-        with self._naming(path):
+        self.has(name, shared=shared)
+        path = self.root / name
+        with _naming(path):
             handle = os.open(path, flags | _FLAGS, 0o666)
         try:
+            # Again, of what was opened: it may have been replaced since.
             _check(path, os.fstat(handle), shared=shared)
         except FolderError:
             os.close(handle)
@@ -81,7 +90,7 @@ class Folder:
     def read_text(self, name: str, *, max_bytes: int = MAX_SMALL_FILE, shared: bool = False) -> str:
         """Return the text of a small file."""
         path = self.root / name
-        with self.open(name, shared=shared) as file, self._naming(path):
+        with self.open(name, shared=shared) as file, _naming(path):
             content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise FolderError(f"{path} is too large: at most {max_bytes:,} bytes are read of it.")
@@ -106,7 +115,7 @@ class Folder:
         path = self._way_to(name)
         data = content.encode() if isinstance(content, str) else content
         partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
-        with self._naming(path), naming_a_full_disk(path, needed=len(data)):
+        with _naming(path), naming_a_full_disk(path, needed=len(data)):
             try:
                 handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
                 with os.fdopen(handle, "wb") as file:
@@ -122,14 +131,14 @@ class Folder:
     def make(self, name: str) -> Path:
         """Make the folder `name` with those above it, unless it is there."""
         path = self.at(name)
-        with self._naming(path):
+        with _naming(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
     def remove(self, name: str) -> None:
         """Remove the file or the whole folder `name`; a link itself, never what it leads to."""
         path = self._way_to(name)
-        with self._naming(path), contextlib.suppress(FileNotFoundError):
+        with _naming(path), contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(path.lstat().st_mode):
                 shutil.rmtree(path)
             else:
@@ -138,7 +147,7 @@ class Folder:
     def entries(self, name: str = ".") -> list[Path]:
         """Return what the folder `name` holds, sorted; nothing when it does not exist."""
         path = self.at(name)
-        with self._naming(path):
+        with _naming(path):
             return sorted(path.iterdir()) if path.is_dir() else []
 
     def files(self, name: str = ".", *, shared: bool = False) -> Iterator[str]:
@@ -147,7 +156,7 @@ class Folder:
             below = path.relative_to(self.root).as_posix()
             if self.has_folder(below):
                 yield from self.files(below, shared=shared)
-            elif self._is_file(path, shared=shared):
+            elif self.has(below, shared=shared):
                 yield below
 
     def _way_to(self, name: str | PurePosixPath) -> Path:
@@ -167,7 +176,7 @@ class Folder:
         """Return the status of `path`, or `None` when there is nothing; raise for a link."""
         if path == self.root:
             return None
-        with self._naming(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with _naming(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             info = path.lstat()
             if stat.S_ISLNK(info.st_mode):
                 raise FolderError(
@@ -177,21 +186,16 @@ class Folder:
             return info
         return None
 
-    def _is_file(self, path: Path, *, shared: bool) -> bool:
-        info = self._look(path)
-        if info is not None:
-            _check(path, info, shared=shared)
-        return info is not None
 
-    @contextlib.contextmanager
-    def _naming(self, path: Path) -> Generator[None]:
-        """Turn what the system refuses into one sentence about `path`."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise FolderError(f"{path} does not exist.") from error
-        except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-            raise FolderError(f"{path}: {error.strerror}.") from error
+@contextlib.contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Turn what the system refuses into one sentence about `path`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FolderError(f"{path} does not exist.") from error
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise FolderError(f"{path}: {error.strerror}.") from error
 
 
 def sync(path: Path) -> None:

@@ -402,9 +402,9 @@ def _graded_of(record: Mapping[str, Any]) -> Graded:
     """Rebuild a graded problem from its line."""
     names = [each.name for each in fields(Graded) if each.name != "greedy_right"]
     held = {name: record[name] for name in names}
-    columns = {name: tuple(value) for name, value in held.items() if isinstance(value, list)}
+    values: Any = {n: tuple(v) if isinstance(v, list) else v for n, v in held.items()}
     greedy = record["greedy"]
-    return Graded(**held | columns, greedy_right=greedy and greedy["right"])
+    return Graded(**values, greedy_right=greedy and greedy["right"])
 
 
 def _record(attempts: Attempts, graded: Graded) -> dict[str, Any]:

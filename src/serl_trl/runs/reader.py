@@ -309,7 +309,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
 
 def number_in(record: Mapping[str, Any], key: str) -> float | None:
     """Return `record[key]` when it is a finite number, else `None`."""
-    value = record.get(key)
+    value: Any = record.get(key)
     return float(value) if fits(value, float) else None
 
 
