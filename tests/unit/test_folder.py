@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -162,6 +163,7 @@ OWN_OPENERS = {
     "share.hub": "removes its own temporary folder; reads its own card, and the Hub's cache",
     "train.model_files": "reads the model that a run begins with",
     "runs.facts": "reads the card of the base model, and the source of other packages",
+    "common.vocabulary": "reads the words that lie beside a module of ours",
     "common.console": "writes where the user said, by --json and --output",
     "cli.commands.eval": "makes the evaluation's folder itself",
     "cli.config_file": "reads the user's config",
@@ -181,8 +183,8 @@ def opens_files(call: ast.Call) -> bool:
         return call.func.id == "open"
     if not isinstance(call.func, ast.Attribute):
         return False
-    if "__file__" in ast.unparse(call.func):
-        return False  # the data that lies beside the module
+    if re.search(r"__file__|\bfiles\('serl_trl", ast.unparse(call.func)):
+        return False  # the data that lies beside a module of ours
     name, first = call.func.attr, call.args[0] if call.args else None
     if name == "open":
         return isinstance(first, ast.Constant) and first.value in MODES
