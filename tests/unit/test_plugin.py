@@ -140,7 +140,7 @@ HOSTILE = [
     "serl_trl.common.console.write_text",
     "serl_trl.runs.facts.package_versions",
     "serl_trl.common.plugin.importlib.import_module",
-    "serl_trl.answers.verifier.subprocess.Popen",
+    "serl_trl.answers.process.subprocess.Popen",
     "serl_trl.runs.reader.shutil.rmtree",
     "__import__('os').system",
     "__import__('os').system('touch harm')",

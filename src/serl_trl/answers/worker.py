@@ -13,11 +13,11 @@ import json
 import os
 import signal
 import sys
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from serl_trl.answers.math.algebra import place_of
 from serl_trl.common.limits import limit_resources, refuse_access
 
 _PR_SET_PDEATHSIG = 1
@@ -170,11 +170,6 @@ def timed(checker: Checker, job: dict[str, Any]) -> dict[str, Any]:
         if job["op"] == "probe":
             return {"verdict": "passed", "values": None}
         return {"verdict": "error"}
-
-
-def place_of(symbol: str, point: int) -> float:
-    """Where a symbol is evaluated: a fixed positive number for each name."""
-    return 0.5 + zlib.crc32(f"{point}:{symbol}".encode("utf-8", "surrogatepass")) / 2**32
 
 
 def out_of_time(number: int, frame: object) -> None:

@@ -128,6 +128,11 @@ def _far_apart(left: Value, right: Value) -> bool:
     return False
 
 
+def place_of(symbol: str, point: int) -> float:
+    """Where a symbol is evaluated: a fixed positive number for each name."""
+    return 0.5 + zlib.crc32(f"{point}:{symbol}".encode("utf-8", "surrogatepass")) / 2**32
+
+
 def number(value: Fraction | int) -> Value:
     """A rational number."""
     value = Fraction(value)
@@ -192,8 +197,7 @@ def _evaluate_atom(atom: Atom, point: int) -> complex:
     if atom == _E_ATOM:
         return complex(math.e)
     if atom.rank == SYMBOL:
-        seed = zlib.crc32(f"{point}:{atom.text}".encode("utf-8", "surrogatepass"))
-        return complex(0.5 + seed / 2**32)
+        return complex(place_of(atom.text, point))
     args = [value for arg in atom.args if (value := arg.evaluate(point)) is not None]
     if atom.call not in _FUNCTIONS or len(args) < len(atom.args):
         raise ValueError(f"{atom.text} has no approximate value")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 from serl_trl.answers.math.algebra import Value, same_value
 from serl_trl.answers.math.measures import NO_UNIT, Unit
@@ -23,27 +24,41 @@ class Scalar:
 
 
 @dataclass(frozen=True)
-class Row:
+class _Several:
+    """Items between two signs and with a third between them."""
+
+    items: tuple["Form", ...]
+    signs: ClassVar[tuple[str, str, str]]
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical LaTeX."""
+        before, between, after = self.signs
+        return before + between.join(item.text for item in self.items) + after
+
+
+class Row(_Several):
     """An ordered tuple, a vector, a point; a pair is also an open interval."""
 
-    items: tuple["Form", ...]
-
-    @cached_property
-    def text(self) -> str:
-        """Canonical LaTeX."""
-        return f"({_listed(self.items)})"
+    signs = ("(", ", ", ")")
 
 
-@dataclass(frozen=True)
-class Collection:
+class Collection(_Several):
     """A finite set; `collect` makes one without repeats."""
 
-    items: tuple["Form", ...]
+    signs = ("\\{", ", ", "\\}")
 
-    @cached_property
-    def text(self) -> str:
-        """Canonical LaTeX."""
-        return f"\\{{{_listed(self.items)}\\}}"
+
+class Union(_Several):
+    """Several intervals; `unite` makes one."""
+
+    signs = ("", " \\cup ", "")
+
+
+class Ratio(_Several):
+    """Numbers in proportion; whole numbers without a common factor where that is possible."""
+
+    signs = ("", " : ", "")
 
 
 @dataclass(frozen=True)
@@ -59,19 +74,7 @@ class Interval:
     def text(self) -> str:
         """Canonical LaTeX."""
         left, right = "[" if self.closed_low else "(", "]" if self.closed_high else ")"
-        return f"{left}{_listed((self.low, self.high))}{right}"
-
-
-@dataclass(frozen=True)
-class Union:
-    """Several intervals; `unite` makes one."""
-
-    items: tuple["Form", ...]
-
-    @cached_property
-    def text(self) -> str:
-        """Canonical LaTeX."""
-        return " \\cup ".join(item.text for item in self.items)
+        return f"{left}{self.low.text}, {self.high.text}{right}"
 
 
 @dataclass(frozen=True)
@@ -115,18 +118,6 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Numbers in proportion; whole numbers without a common factor where that is possible."""
-
-    items: tuple["Form", ...]
-
-    @cached_property
-    def text(self) -> str:
-        """Canonical LaTeX."""
-        return " : ".join(item.text for item in self.items)
-
-
-@dataclass(frozen=True)
 class Words:
     """What no grammar of values covers: equal only when the text is the same."""
 
@@ -149,12 +140,12 @@ Form = (
     Scalar
     | Row
     | Collection
-    | Interval
     | Union
+    | Ratio
+    | Interval
     | Matrix
     | Relation
     | Named
-    | Ratio
     | Words
     | Formula
 )
@@ -197,29 +188,26 @@ def with_unit(form: Form, unit: Unit) -> Form:
 
 def without_measure(form: Form) -> Form:
     """A number without its unit; words that change its meaning stay."""
-    if not isinstance(form, Scalar):
-        return form
-    return replace(form, unit=Unit(sense=form.unit.sense))
+    return replace(form, unit=Unit(sense=form.unit.sense)) if isinstance(form, Scalar) else form
 
 
 def details(form: Form) -> tuple[str, ...]:
     """What this answer says that another spelling of it may leave out: units and names."""
+    if isinstance(form, Scalar):
+        return (form.unit.text,) if form.unit.text else ()
+    names = form.names if isinstance(form, Named) else ()
+    return (*names, *(detail for item in _parts(form) for detail in details(item)))
+
+
+def _parts(form: Form) -> Sequence[Form]:
     match form:
-        case Scalar():
-            return (form.unit.text,) if form.unit.text else ()
-        case Named(names, items):
-            return (*names, *_details_of(items))
-        case Row(items) | Collection(items) | Ratio(items) | Union(items):
-            return _details_of(items)
+        case _Several() | Named():
+            return form.items
         case Interval():
-            return _details_of((form.low, form.high))
-        case Matrix(rows):
-            return _details_of([item for row in rows for item in row])
+            return form.low, form.high
+        case Matrix():
+            return [item for row in form.rows for item in row]
     return ()
-
-
-def _details_of(items: Sequence[Form]) -> tuple[str, ...]:
-    return tuple(detail for item in items for detail in details(item))
 
 
 def compare(left: Form, right: Form) -> bool | None:
@@ -234,16 +222,13 @@ def compare(left: Form, right: Form) -> bool | None:
     if isinstance(left, Words) or isinstance(right, Words):
         return False
     if isinstance(left, Formula) or isinstance(right, Formula):
-        return (
-            None if all(isinstance(f, Formula | Scalar | Matrix) for f in (left, right)) else False
-        )
+        readable = all(isinstance(form, Formula | Scalar | Matrix) for form in (left, right))
+        return None if readable else False
     if isinstance(left, Named) and not isinstance(right, Named):
         return _leaves_names_out(left, right)
     if isinstance(right, Named) and not isinstance(left, Named):
         return _leaves_names_out(right, left)
-    if type(left) is not type(right):
-        return False
-    return _same_shape(left, right)
+    return _same_shape(left, right) if _frame(left) == _frame(right) else False
 
 
 def _same_scalar(left: Scalar, right: Scalar) -> bool | None:
@@ -253,61 +238,59 @@ def _same_scalar(left: Scalar, right: Scalar) -> bool | None:
     return a.text == b.text if a.unique and b.unique else same_value(a, b)
 
 
+def _frame(form: Form) -> tuple[object, ...]:
+    """What equal answers share beside their parts."""
+    match form:
+        case Interval():
+            return Interval, form.closed_low, form.closed_high
+        case Matrix():
+            return (Matrix, *map(len, form.rows))
+        case Named():
+            return Named, form.names
+        case Relation():
+            return Relation, form.op
+    return (type(form),)
+
+
 def _same_shape(left: Form, right: Form) -> bool | None:
-    match left, right:
-        case (Row(a), Row(b)) | (Ratio(a), Ratio(b)):
-            return _all_equal(a, b)
-        case (Collection(a), Collection(b)) | (Union(a), Union(b)):
-            return _match(a, b)
-        case Named(), Named():
-            return _all_equal(left.items, right.items) if left.names == right.names else False
-        case Interval(), Interval():
-            if (left.closed_low, left.closed_high) != (right.closed_low, right.closed_high):
-                return False
-            return _all_equal((left.low, left.high), (right.low, right.high))
-        case Matrix(a), Matrix(b):
-            if [len(row) for row in a] != [len(row) for row in b]:
-                return False
-            return _all_equal([item for row in a for item in row], [i for row in b for i in row])
-        case Relation(op_a, a), Relation(op_b, b):
-            return same_value(a, b) if op_a == op_b else False
-    raise AssertionError(f"no rule for {left} and {right}")
+    if isinstance(left, Relation) and isinstance(right, Relation):
+        return same_value(left.value, right.value)
+    if isinstance(left, Collection | Union):
+        return _match(_parts(left), _parts(right))
+    return _all_equal(_parts(left), _parts(right))
 
 
 def _leaves_names_out(named: Named, bare: Form) -> bool | None:
     """Whether bare values are those of the names: in the order of the names, or as a set."""
-    match bare:
-        case Row(items):
-            return _all_equal(named.items, items)
-        case Collection(items):
-            return _match(named.items, items)
+    if isinstance(bare, Row | Collection):
+        same = _all_equal if isinstance(bare, Row) else _match
+        return same(named.items, bare.items)
     return compare(named.items[0], bare) if len(named.items) == 1 else False
 
 
 def _all_equal(left: Sequence[Form], right: Sequence[Form]) -> bool | None:
     if len(left) != len(right):
         return False
-    return _conjunction([compare(a, b) for a, b in zip(left, right, strict=True)])
+    return _all([compare(a, b) for a, b in zip(left, right, strict=True)])
 
 
 def _match(left: Sequence[Form], right: Sequence[Form]) -> bool | None:
     """Compare as sets: every element needs a partner on the other side."""
     table = [[compare(a, b) for b in right] for a in left]
     columns = [list(column) for column in zip(*table, strict=True)] or [[] for _ in right]
-    return _conjunction([_disjunction(line) for line in table + columns])
+    return _all([_any(line) for line in table + columns])
 
 
-def _conjunction(verdicts: Sequence[bool | None]) -> bool | None:
+# Logic with three values: `None` means that only math-verify can tell.
+
+
+def _all(verdicts: Sequence[bool | None]) -> bool | None:
     if False in verdicts:
         return False
     return None if None in verdicts else True
 
 
-def _disjunction(verdicts: Sequence[bool | None]) -> bool | None:
+def _any(verdicts: Sequence[bool | None]) -> bool | None:
     if True in verdicts:
         return True
     return None if None in verdicts else False
-
-
-def _listed(items: Sequence[Form]) -> str:
-    return ", ".join(item.text for item in items)
