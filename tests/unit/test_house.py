@@ -27,8 +27,6 @@ LARGER = {
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",
     "propose/requests.py:build_requests",
-    "share/card.py:dataset_card",
-    "share/card.py:model_card",
     "train/config_checks.py:_bad_combinations",
     "train/model_files.py:find_weights",
     "train/saving.py",

@@ -1,10 +1,12 @@
 """Pushing to a Hub on this machine: what arrives, what is asked for, what happens when it fails."""
 
+import functools
 import io
 import json
 import logging
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, constants
@@ -23,6 +25,13 @@ HOSTILE = [
     "\x1b]52;c;aGk=\x07\x1b[31mred\u202egnol How many?",
     "w" * 10_000,
 ]
+
+
+@pytest.fixture(autouse=True)
+def strict_templates(monkeypatch):
+    """A template's name that no card gives is an error here; huggingface_hub writes nothing for it."""
+    strict = functools.partial(jinja2.Template, undefined=jinja2.StrictUndefined)
+    monkeypatch.setattr(jinja2, "Template", strict)
 
 
 def make_run(folder: Path, *, facts: RunFacts | None = None, texts=tuple(HOSTILE)) -> Path:

@@ -1,52 +1,69 @@
-"""The cards of a model and of its self-written instructions: complete, true, harmless to read."""
+"""The cards of a model and of its self-written instructions: complete, true, harmless to read.
+
+The words stand in templates. What a run stored may be hostile, so every text of it becomes Markdown
+code before a template sees it; only names that were checked (`is_hub_id`) go in as they are.
+"""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from serl_trl.common.folder import Folder
-from serl_trl.common.markdown import code, table
+from serl_trl.common.markdown import code, fenced, table
 from serl_trl.common.secrets import redacted, secret_in
+from serl_trl.common.text import count_of
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
+from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import Run
-from serl_trl.share import card_parts as parts
-from serl_trl.share.dataset import COLUMNS, tally
+from serl_trl.share.dataset import COLUMNS, NUM_BINS, Tallies, tally
 from serl_trl.share.figures import draw_curves
+from serl_trl.share.measured import before_and_after, compared
 
 TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
 DATASET_TAGS = ("serl", "synthetic", "self-instruct")
 FIGURES = "figures"
+# The classes of the Hub, each with the number of rows at which the next one begins.
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_INSTRUCTION = "If 3 pens cost 6 coins, what do 5 pens cost?"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about: a run, its facts as far as they may leave, and where it goes.
+
+    `checkpoint` is the step of the weights when they are not the final ones; `run` ends there.
+    """
+
+    run: Run
+    facts: RunFacts
+    repo_id: str | None
+    checkpoint: int | None = None
 
 
 def write_model_card(
     folder: Path,
-    run: Run,
-    facts: RunFacts,
+    subject: Subject,
     *,
-    repo_id: str | None,
     measured: Mapping[str, Any] | None = None,
-    checkpoint: int | None = None,
     secrets: Collection[str] = (),
 ) -> list[str]:
-    """Write README.md and its figures to `folder`; `repo_id` is where it is going to lie.
+    """Write README.md and its figures to `folder`; return what `write_card_text` does.
 
     `measured` is a comparison with another model, as `serl eval --compare` writes it.
-    `checkpoint` is the step of the weights when they are not the final ones; `run` ends there.
-    Returns what `write_card_text` does.
     """
-    figures = draw_curves(run, folder / FIGURES)
-    text = model_card(
-        run,
-        facts,
-        repo_id=repo_id,
-        figures=figures,
-        measured=measured or {},
-        checkpoint=checkpoint,
-    )
-    return write_card_text(folder, text, secrets)
+    figures = draw_curves(subject.run, folder / FIGURES)
+    return write_card_text(folder, model_card(subject, figures, measured or {}), secrets)
 
 
 def write_card_text(folder: Path, text: str, secrets: Collection[str]) -> list[str]:
@@ -59,23 +76,11 @@ def write_card_text(folder: Path, text: str, secrets: Collection[str]) -> list[s
     return [f"{kind}, from the card README.md"] if kind else []
 
 
-def model_card(
-    run: Run,
-    facts: RunFacts,
-    *,
-    repo_id: str | None,
-    figures: Mapping[str, str],
-    measured: Mapping[str, Any],
-    checkpoint: int | None = None,
-) -> str:
-    """Return the card of the model; `figures` maps file names to what they show.
+def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[str, Any]) -> str:
+    """Return the card of the model; `figures` maps file names to what they show."""
+    from huggingface_hub import ModelCard, ModelCardData
 
-    `measured` and `checkpoint` are those of `write_model_card`.
-    """
-    from huggingface_hub import ModelCardData
-
-    tallies = tally(run.ledger)
-    name = repo_id or run.name
+    run, facts = subject.run, subject.facts
     data = ModelCardData(
         base_model=facts.base,
         library_name="peft" if facts.adapter else "transformers",
@@ -86,123 +91,111 @@ def model_card(
     )
     if facts.base:
         data["base_model_relation"] = "adapter" if facts.adapter else "finetune"
-    kind = "An adapter for" if facts.adapter else "A model trained from"
-    images = "\n\n".join(f"![{what}]({FIGURES}/{file})" for file, what in figures.items())
-    adapter_note = (
-        f"\n\nThe adapter was trained against the unmodified base {parts.base_text(facts)}; with "
-        "other base weights it is another model."
-        if facts.adapter
-        else ""
-    )
-    sections = {
-        "": f"""{kind} {parts.base_text(facts)} with SeRL ([arXiv 2505.20347]({parts.PAPER})). \
-{parts.method(run)} Made with [TRL](https://github.com/huggingface/trl).\
-{_cut_note("The weights are", checkpoint)}{adapter_note}""",
-        "Use": _usage(name, run, facts),
-        "Evaluation": parts.evaluation(run, facts, measured),
-        "What the vote cannot know, and other limits": parts.limits(run),
-        "Training": f"""\
-- Seed set: {parts.seeds_text(facts)}
-- Compute: {parts.compute(run, facts)}.
-- Started: {code(facts.started)}, run {code(facts.run_id)}.
-- Versions: {parts.versions(facts)}.
-
-{parts.recipe(facts)}""",
-        "From proposals to training": parts.funnel(tallies),
-        "Curves": images or "No curves were drawn for this card.",
-        "Contamination": parts.contamination(facts, tallies, run),
-        "Instructions that it wrote": parts.examples(
-            tallies.examples["accepted"], "It wrote none that passed the filters."
-        ),
-        "Licence": parts.license_text(facts),
-        "Citation": parts.CITATION,
+    probed = run.series("serl/probe/pass@1")
+    words = {
+        "given": run.config.get("prompt_source") == "given"
+        or run.config.get("use_selfplay") is False,
+        "votes": run.config.get("num_generations", "several"),
+        "label_reward": str(run.config.get("label_reward", "vote")),
+        "base_revision": facts.base_revision,
+        "messages": _messages(run),
+        "compared": compared(measured),
+        "measured": before_and_after(run.evaluation),
+        "probed": (probed[0], probed[-1]) if len(probed) > 1 else None,
+        "probe_samples": run.config.get("probe_samples", "several"),
+        "figures": figures,
     }
-    return _document(data.to_yaml(), name, sections)
+    words |= _common_words(subject, subject.repo_id or run.name)
+    return f"{ModelCard.from_template(data, template_str=_template('model_card'), **words)}\n"
 
 
-def dataset_card(
-    run: Run,
-    facts: RunFacts,
-    *,
-    repo_id: str | None,
-    counts: Mapping[str, int],
-    checkpoint: int | None = None,
-) -> str:
-    """Return the card of the self-written instructions; `counts` are the rows of each split.
+def dataset_card(subject: Subject, counts: Mapping[str, int]) -> str:
+    """Return the card of the self-written instructions; `counts` are the rows of each split."""
+    from huggingface_hub import DatasetCard, DatasetCardData
 
-    `checkpoint` is the step at which `run` was cut, if it was.
-    """
-    from huggingface_hub import DatasetCardData
-
-    tallies = tally(run.ledger)
-    name = repo_id or f"{run.name}-instructions"
+    rows = sum(counts.values())
     data = DatasetCardData(
         annotations_creators=["machine-generated"],
         language_creators=["machine-generated"],
-        language=parts.languages(run),
-        source_datasets=_on_hub(facts.seed_source),
+        language=_languages(subject.run),
+        source_datasets=_on_hub(subject.facts.seed_source),
         task_categories=["text-generation"],
-        size_categories=[_size_category(sum(counts.values()))],
+        size_categories=[next(name for bound, name in _SIZES if rows < bound)],
         tags=list(DATASET_TAGS),
     )
-    rows = [(code(split), f"{number:,}") for split, number in counts.items()]
-    sections = {
-        "": f"""Instructions that a language model ({parts.base_text(facts)}) wrote for itself \
-during self-play training by SeRL ([arXiv 2505.20347]({parts.PAPER})), each with its fate.\
-{_cut_note("They are", checkpoint)}
-
-{table(("split", "rows"), rows)}""",
-        "Warnings": f"""\
-- **No answer in here was checked by anyone.** `majority_answer` is the commonest answer of the same
-  model. It can be wrong, and the instruction can have no answer at all.
-- Everything is machine-written. It can be false, repetitive, unsafe or offensive, it can repeat
-  what the base model was trained on, and it was not searched for personal data.
-- The split `refused` holds what the filters kept out of training, each with its reason. It is
-  there to study filters; most of its texts can be withheld, see Contamination.
-- The texts were written from a seed set that is not part of this data set, and stay close to it.
-- Terms of the base model on the use of its outputs may apply. {parts.license_text(facts)}
-  No licence was chosen for this data set itself.
-
-To have something removed, open a discussion on this page.""",
-        "Read it": f"""\
-```python
-from datasets import load_dataset
-
-instructions = load_dataset("{address_of(name)}", split="accepted")
-kept = instructions.filter(lambda row: row["kept"])
-```""",
-        "Columns": table(
-            ("column", "meaning"), [(code(column), what) for column, what in COLUMNS.items()]
+    words = {
+        "splits": table(("split", "rows"), [(code(name), f"{n:,}") for name, n in counts.items()]),
+        "columns": table(
+            ("column", "meaning"), [(code(name), each.meaning) for name, each in COLUMNS.items()]
         ),
-        "Where it comes from": f"""\
-- Seed set: {parts.seeds_text(facts)}
-- Run {code(facts.run_id)}, started {code(facts.started)}; {parts.compute(run, facts)}.
-- Versions: {parts.versions(facts)}.
-
-{parts.recipe(facts)}""",
-        "From proposals to training": parts.funnel(tallies),
-        "Agreement": parts.agreement(tallies) + "\n\n" + parts.agreement_warning(run),
-        "Contamination": parts.contamination(facts, tallies, run)
-        + " Withheld (column `withheld`) are the texts of proposals that overlap or may copy a "
-        "seed, and of all that a filter refused before they were compared with the seeds by "
-        "ROUGE-L: nobody knows whether they are copies.",
-        "Examples": "Accepted:\n\n"
-        + parts.examples(tallies.examples["accepted"], "none")
-        + "\n\nRefused:\n\n"
-        + parts.examples(tallies.examples["refused"], "none"),
-        "Citation": parts.CITATION,
     }
-    return _document(data.to_yaml(), name, sections)
+    words |= _common_words(subject, subject.repo_id or f"{subject.run.name}-instructions")
+    return f"{DatasetCard.from_template(data, template_str=_template('dataset_card'), **words)}\n"
 
 
-def _document(metadata: str, name: str, sections: Mapping[str, str]) -> str:
-    texts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items()]
-    body = "\n\n".join(texts)
-    return f"---\n{metadata.strip()}\n---\n\n# {_heading(name)}\n\n{body}\n"
+def _template(name: str) -> str:
+    folder = files("serl_trl.share")
+    # In one text, since the Hub's library gives a template no place to include another from.
+    parts = (folder.joinpath(f"{each}.jinja").read_text("utf-8") for each in ("parts", name))
+    return "".join(parts)
 
 
-def _heading(name: str) -> str:
-    return code(name.split("/")[-1])
+def _common_words(subject: Subject, name: str) -> dict[str, Any]:
+    """Return what the templates say of both cards; texts are Markdown, the rest is numbers."""
+    run, facts = subject.run, subject.facts
+    tallies = tally(run.ledger)
+    options = [
+        (code(k), code(v if isinstance(v, str) else repr(v))) for k, v in facts.options.items()
+    ]
+    return {
+        "heading": code(name.split("/")[-1]),
+        "address": address_of(name),
+        "base": facts.base,
+        "checkpoint": subject.checkpoint,
+        "facts": {name: _as_code(value) for name, value in asdict(facts).items()},
+        "versions": ", ".join(f"{_word(k)} {code(v)}" for k, v in facts.versions.items()),
+        "options": table(("option", "value"), sorted(options)) if options else "",
+        "num_steps": run.num_steps,
+        "seconds": _most(run, "train_runtime"),
+        "tokens": _most(run, "num_tokens"),
+        "funnel": _funnel(tallies),
+        "agreement": _agreement(tallies),
+        "num_kept": tallies.num_kept,
+        "labels": labels_right(run),
+        "estimate": label_estimate(run),
+        "num_contaminated": tallies.refused["contamination"],
+        "num_seed_overlaps": run.ledger.num_seed_overlaps,
+        "accepted": _examples(tallies.examples["accepted"]),
+        "refused": _examples(tallies.examples["refused"]),
+        "count_of": count_of,
+    }
+
+
+def _as_code(value: Any) -> Any:
+    """Return `value` with every text in it as Markdown code; what is empty stays empty."""
+    if isinstance(value, dict):
+        return {code(str(key)): _as_code(each) for key, each in value.items()}
+    return code(value) if isinstance(value, str) and value else value
+
+
+def _word(text: str) -> str:
+    """Return a name, or as code what is none: it then says nothing to Markdown."""
+    return text if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,40}", text) else code(text)
+
+
+def _most(run: Run, metric: str) -> float:
+    return max((value for _, value in run.series(metric)), default=0.0)
+
+
+def _languages(run: Run) -> list[str] | None:
+    """Return the codes of the languages of the instructions, where a filter let only one pass."""
+    names = str(run.config.get("proposal_filters", "")).split(",")
+    english = names == ["default"] or "language" in [name.strip() for name in names]
+    return ["en"] if english else None
+
+
+def _on_hub(source: str | None) -> list[str] | None:
+    return [source] if source and "/" in source else None
 
 
 def address_of(name: str) -> str:
@@ -211,54 +204,41 @@ def address_of(name: str) -> str:
     return quotable if "/" in quotable else f"OWNER/{quotable}"
 
 
-def _cut_note(what: str, checkpoint: int | None) -> str:
-    if checkpoint is None:
-        return ""
-    return (
-        f"\n\n{what} those of the checkpoint after step {checkpoint:,}, not of the whole run; all "
-        "counts and figures below end there."
-    )
-
-
-def _on_hub(source: str | None) -> list[str] | None:
-    return [source] if source and "/" in source else None
-
-
-def _usage(name: str, run: Run, facts: RunFacts) -> str:
+def _messages(run: Run) -> str:
+    """Return the messages of a rollout as JSON: one line of ASCII, whatever the config holds."""
     named = {f.name: run.config[f.name] for f in fields(PromptStyle) if f.name in run.config}
-    asked = "If 3 pens cost 6 coins, what do 5 pens cost?"
-    messages = json.dumps(rollout_messages(asked, PromptStyle(**named)))
-    if not facts.adapter:
-        return f"""\
-```python
-from transformers import pipeline
-
-generator = pipeline("text-generation", model="{address_of(name)}")
-messages = {messages}
-print(generator(messages, return_full_text=False)[0]["generated_text"])
-```
-
-These are the messages of training, around another instruction."""
-    base = facts.base or "the folder of the base model"
-    revision = f', revision="{facts.base_revision}"' if facts.base and facts.base_revision else ""
-    return f"""\
-```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
-model = PeftModel.from_pretrained(base, "{address_of(name)}")
-messages = {messages}
-```
-
-These are the messages of training, around another instruction."""
+    return json.dumps(rollout_messages(_INSTRUCTION, PromptStyle(**named)))
 
 
-def _size_category(rows: int) -> str:
-    bounds: Sequence[tuple[int, str]] = (
-        (1_000, "n<1K"),
-        (10_000, "1K<n<10K"),
-        (100_000, "10K<n<100K"),
-        (1_000_000, "100K<n<1M"),
+def _funnel(tallies: Tallies) -> str:
+    """Return how proposals became groups to train on, and what was refused why."""
+    stages = {
+        "proposals written": tallies.num_proposals,
+        "accepted by the filters": tallies.num_accepted,
+        "answered by a group of completions": tallies.num_groups,
+        "groups with a majority inside the band": tallies.num_kept,
+    }
+    found = table(("stage", "number"), [(name, f"{n:,}") for name, n in stages.items()])
+    reasons = [
+        (code(reason), what, f"{number:,}")
+        for what, counts in (("proposal", tallies.refused), ("group", tallies.group_refused))
+        for reason, number in counts.most_common()
+    ]
+    return found + (
+        "\n\n" + table(("refused because", "what", "number"), reasons) if reasons else ""
     )
-    return next((name for bound, name in bounds if rows < bound), "1M<n<10M")
+
+
+def _agreement(tallies: Tallies) -> str:
+    """Return the histogram of majority ratios."""
+    most = max(tallies.ratios, default=0) or 1
+    rows = [
+        (f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}", f"{n:,}", "█" * round(20 * n / most))
+        for i, n in enumerate(tallies.ratios)
+    ]
+    return table(("majority ratio", "groups", ""), rows)
+
+
+def _examples(texts: Sequence[str]) -> str:
+    """Return the texts as blocks that they cannot leave."""
+    return "\n\n".join(map(fenced, texts))

@@ -6,9 +6,12 @@ The ledger is streamed: what is remembered is a few numbers per record, and the 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from serl_trl.common.folder import FolderError
 from serl_trl.common.records import ANY, RecordError, Shape, check_shape, optional
@@ -34,11 +37,6 @@ SAMPLING = (
     "max_completion_length",
     "num_generations",
 )
-# The columns that stay where a row holds a secret: numbers, and names that this package gave.
-_HARMLESS = frozenset(
-    ("id", "accepted", "similarity", "rolled_out", "kept", "majority_ratio", "num_completions")
-    + ("num_unparsable", "step", "voted_step", "policy_revision", "sampling")
-)
 _PROPOSAL = {
     "id": optional(int),
     "step": optional(int),
@@ -52,28 +50,22 @@ _GROUP = {
     "num_unparsable": optional((int, None)),
     "majority_ratio": optional((float, None)),
 }
-COLUMNS: Mapping[str, str] = {
-    "id": "number of the proposal in its run",
-    "instruction": "what the model wrote; null where it is withheld",
-    "accepted": "whether it passed all filters",
-    "reason": "the filter that refused it; null for accepted ones",
-    "withheld": "why the text is not here: it copies an evaluation problem or a seed, or was "
-    "refused before it was compared with them",
-    "similarity": "largest ROUGE-L F1 to anything known when it was judged, where it was computed",
-    "rolled_out": "whether it was answered by a group of completions",
-    "kept": "whether its group passed the vote and the difficulty band; null without a group",
-    "group_reason": "why its group did not",
-    "majority_answer": "the label: the commonest answer of the group, right or wrong",
-    "majority_ratio": "its share of all completions of the group, in [0, 1]",
-    "num_completions": "size of the group",
-    "num_unparsable": "completions of it without a vote",
-    "answers": "the answers with their votes, most votes first",
-    "shots": "ids of the examples it was written from: seed:N (not published) or proposal:N",
-    "step": "optimizer steps of the policy that wrote it",
-    "voted_step": "optimizer steps of the policy that answered it",
-    "policy_revision": "run id and step of the policy that wrote it",
-    "sampling": "the sampling values of both parts",
-}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the data set; one without a `type` holds several values in each row.
+
+    A `harmless` one stays where the texts of a row are withheld.
+    """
+
+    meaning: str
+    type: str = ""
+    harmless: bool = False
+
+
+_TABLE = yaml.safe_load(files("serl_trl.share").joinpath("columns.yaml").read_text("utf-8"))
+COLUMNS = {name: Column(**row) for name, row in _TABLE.items()}
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,7 @@ def without_secrets(
         counts[split] += 1
         if kind := next(filter(None, (secret_in(text, secrets) for text in _texts_in(row))), ""):
             found.append(f"{kind}, from row {counts[split]:,} of {split} ({row['id']})")
-            row = {name: value for name, value in row.items() if name in _HARMLESS}
+            row = {name: value for name, value in row.items() if COLUMNS[name].harmless}
             row |= {"withheld": f"holds {kind}", "answers": [], "shots": []}
         yield row
 
@@ -251,24 +243,16 @@ class _SplitWriter:
 def _schema() -> Any:
     import pyarrow as pa
 
-    whole = ("tokens", "top_k", "length", "num_generations")
-    numbers = {name: pa.int64() if name.endswith(whole) else pa.float64() for name in SAMPLING}
-    types = {
-        "instruction": pa.string(),
-        "accepted": pa.bool_(),
-        "similarity": pa.float64(),
-        "rolled_out": pa.bool_(),
-        "kept": pa.bool_(),
-        "majority_ratio": pa.float64(),
-        "num_completions": pa.int64(),
-        "num_unparsable": pa.int64(),
+    counts = ("tokens", "top_k", "length", "num_generations")
+    sampling = {name: pa.int64() if name.endswith(counts) else pa.float64() for name in SAMPLING}
+    several = {
         "answers": pa.list_(pa.struct({"answer": pa.string(), "votes": pa.int64()})),
         "shots": pa.list_(pa.string()),
-        "step": pa.int64(),
-        "voted_step": pa.int64(),
-        "sampling": pa.struct(numbers),
+        "sampling": pa.struct(sampling),
     }
-    return pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    types = {name: each.type for name, each in COLUMNS.items() if each.type}
+    types = {name: pa.type_for_alias(alias) for name, alias in types.items()} | several
+    return pa.schema([(name, types[name]) for name in COLUMNS])
 
 
 def _read(ledger: LedgerIndex, place: int, shape: Shape) -> dict[str, Any]:

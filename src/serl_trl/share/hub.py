@@ -20,7 +20,13 @@ from serl_trl.common.text import one_line
 from serl_trl.data.tables import is_hub_id
 from serl_trl.runs.facts import RunFacts, read_license
 from serl_trl.runs.reader import COMPARISON, Run, read_comparison, read_run
-from serl_trl.share.card import address_of, dataset_card, write_card_text, write_model_card
+from serl_trl.share.card import (
+    Subject,
+    address_of,
+    dataset_card,
+    write_card_text,
+    write_model_card,
+)
 from serl_trl.share.dataset import read_rows, without_secrets, write_dataset
 from serl_trl.share.facts import facts_of
 from serl_trl.share.release import (
@@ -90,15 +96,8 @@ def prepare_model(
         if evaluation is not None:
             stage_results(evaluation, where, target)
             measured = _comparison_in(evaluation)
-        withheld = write_model_card(
-            target,
-            run,
-            _with_license(facts),
-            repo_id=repo_id,
-            measured=measured,
-            checkpoint=where.checkpoint,
-            secrets=_secrets(),
-        )
+        subject = Subject(run, _with_license(facts), repo_id, where.checkpoint)
+        withheld = write_model_card(target, subject, measured=measured, secrets=_secrets())
         ready = _ready("model", folder, target, repo_id, private)
     return replace(ready, left=release.left, withheld=tuple(withheld), hold=held)
 
@@ -117,9 +116,7 @@ def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool =
     with _fresh(where, "dataset") as (target, held):
         rows = read_rows(run, run_id=facts.run_id)
         counts = write_dataset(target, without_secrets(rows, secrets, withheld))
-        card = dataset_card(
-            run, _with_license(facts), repo_id=repo_id, counts=counts, checkpoint=where.checkpoint
-        )
+        card = dataset_card(Subject(run, _with_license(facts), repo_id, where.checkpoint), counts)
         withheld += write_card_text(target, card, secrets)
         ready = _ready("dataset", folder, target, repo_id, private)
     return replace(ready, withheld=tuple(withheld), hold=held)
@@ -131,7 +128,7 @@ def write_card(folder: Path, *, repo_id: str | None) -> None:
     Raises `ReleaseError` when no run wrote the folder.
     """
     _, run, facts = _open(folder)
-    write_model_card(folder, run, facts, repo_id=repo_id, secrets=_secrets())
+    write_model_card(folder, Subject(run, facts, repo_id), secrets=_secrets())
 
 
 def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
