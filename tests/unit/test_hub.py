@@ -29,7 +29,7 @@ HOSTILE = [
 
 @pytest.fixture(autouse=True)
 def strict_templates(monkeypatch):
-    """A template's name that no card gives is an error here; huggingface_hub writes nothing for it."""
+    """A name of a template that no card gives is an error here, and nothing on the Hub."""
     strict = functools.partial(jinja2.Template, undefined=jinja2.StrictUndefined)
     monkeypatch.setattr(jinja2, "Template", strict)
 
