@@ -22,7 +22,7 @@ class ContaminationGuard:
     def __init__(
         self, evaluation_sets: Mapping[str, Sequence[str]], *, ngram: int, max_rouge_l: float
     ) -> None:
-        if evaluation_sets:
+        if evaluation_sets:  # the check loads a slow library, which nobody waits for without need
             check_scores(plain_tokens)
         self._ngram = ngram
         self._rouge = RougeLIndex(max_rouge_l)
@@ -59,6 +59,7 @@ class ContaminationGuard:
         for words in self._may_be_shared(text, whole.split()):
             if words in self._runs:
                 return _refuse(self._runs[words], shared=words)
+        # Nearly every proposal is novel, and `is_novel` is cheaper than `nearest`.
         if self._rouge.is_novel(text):
             return KEEP
         nearest = self._rouge.nearest(text)

@@ -68,6 +68,7 @@ class CosineIndex:
         if not texts:
             return
         new = self._vector(texts[0])[None] if len(texts) == 1 else self._unit(texts)
+        # In float32: half the memory, and cosines are compared to two digits.
         needed = len(self._texts) + len(texts)
         if needed > len(self._vectors):  # room doubles, so that adding one by one stays linear
             grown = np.zeros((max(64, 2 * needed), new.shape[1]), dtype=np.float32)
@@ -92,6 +93,7 @@ class CosineIndex:
         return self._last[1]
 
     def _unit(self, texts: Sequence[str]) -> np.ndarray:
+        # A text without words may get a vector of NaN or zeros; it is then like nothing.
         vectors = np.nan_to_num(np.asarray(self._encode(texts), dtype=np.float32))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths > 0, lengths, 1)

@@ -20,8 +20,9 @@ from serl_trl.filters.novelty import NoveltyRule
 
 TextFilter = Callable[[str], Verdict]
 
+# A longer text is refused for its length before any filter reads it: the filters are linear, but a
+# model that never stops writes megabytes.
 MAX_CHARS = 20_000
-"""A longer text is refused for its length before any filter reads it."""
 
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
 
@@ -47,11 +48,9 @@ _FILTERS: dict[str, Callable[..., Verdict]] = {
     )
 }
 
+# The paper's rules, and the token limit, without which a proposal may not fit the model.
 paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
-"""The paper's rules, and the token limit, without which a proposal may not fit the model."""
-
 default_filters = tuple(name for name in _FILTERS if not name.startswith("paper_"))
-"""Every filter that is not one of the paper's rules."""
 
 _ROLE = Role(
     option="proposal_filters",
@@ -151,6 +150,7 @@ class ProposalFilter:
         """
         if len(text) > MAX_CHARS:
             return Verdict(False, "length", {"num_chars": len(text)})
+        # Novelty last: it is the dearest, and its detail tells how near a refused text came.
         for check in (*self._checks, self.overlap):
             verdict = check(text)
             if not verdict.keep:

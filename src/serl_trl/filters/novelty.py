@@ -4,6 +4,7 @@ import array
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -19,12 +20,13 @@ from serl_trl.filters.embeddings import CosineIndex, Encoder
 Tokenize = Callable[[str], list[str]]
 
 # A token is one code point of the string whose LCS is taken: strings are what rapidfuzz reads
-# fastest. Two code points are set aside for tokens without a number, so that they match nothing.
-_UNSTORED, _UNKNOWN = chr(0), chr(1)
-_FIRST_NUMBER, _LAST_NUMBER = 2, 0x10FFFF
+# fastest. The first is set aside for tokens that no known text holds, so that they match nothing.
+_UNKNOWN, _NUM_CODES = chr(0), 0x10FFFF
 
 _SLACK = 1e-9  # bounds and scores round differently; far below the step between two scores
-_LIKELIEST = (32, 512)  # how many texts the first two rounds of a search score
+# How many texts the first two rounds of a search score. Few texts share most of their words with a
+# candidate, so that the third round, which takes all that may still win, finds hardly any.
+_LIKELIEST = (32, 512)
 
 # Other order, other length, repeated tokens, nothing in common: where two scorers would part.
 _PAIRS = (
@@ -68,6 +70,10 @@ def check_scores(tokenize: Tokenize) -> None:
             )
 
 
+def _code(number: int) -> str:
+    return chr(1 + number % _NUM_CODES)
+
+
 class RougeLIndex:
     """Known texts, and the largest ROUGE-L F1 of a new text against all of them, exactly.
 
@@ -76,7 +82,7 @@ class RougeLIndex:
     texts at once from an inverted index, bounds the score from above, and the longest common
     subsequence is taken in falling order of that bound until no bound reaches the best score.
 
-    Exact up to 1.1 million distinct tokens; a token first seen after that matches nothing.
+    Exact up to 1.1 million distinct tokens; from there on two tokens may share a code.
     """
 
     def __init__(self, max_rouge_l: float = 0.7, *, tokenize: Tokenize = plain_tokens) -> None:
@@ -86,7 +92,8 @@ class RougeLIndex:
         self._coded: list[str] = []
         self._lengths = array.array("I")
         self._numbers: dict[str, int] = {}
-        # _rows[number][k]: the known texts that hold the token more than k times, ascending.
+        # _rows[number][k]: the known texts that hold the token more than k times, ascending. Arrays
+        # of C integers: lists would take many times the memory.
         self._rows: list[list[array.array]] = []
 
     def __len__(self) -> int:
@@ -98,16 +105,11 @@ class RougeLIndex:
         seen: Counter[str] = Counter()
         coded = []
         for token in self._tokenize(text):
-            number = self._numbers.get(token)
-            if number is None:
-                number = len(self._rows) + _FIRST_NUMBER
-                if number > _LAST_NUMBER:
-                    coded.append(_UNSTORED)
-                    continue
-                self._numbers[token] = number
+            number = self._numbers.setdefault(token, len(self._rows))
+            if number == len(self._rows):
                 self._rows.append([])
-            coded.append(chr(number))
-            held = self._rows[number - _FIRST_NUMBER]
+            coded.append(_code(number))
+            held = self._rows[number]
             if seen[token] == len(held):
                 held.append(array.array("I"))
             held[seen[token]].append(row)
@@ -134,9 +136,10 @@ class RougeLIndex:
         `stop` ends the search at the first text that scores above `floor`.
         """
         tokens = self._tokenize(text)
-        query = "".join(chr(self._numbers.get(token, ord(_UNKNOWN))) for token in tokens)
+        numbers = [self._numbers.get(token) for token in tokens]
+        query = "".join(_UNKNOWN if number is None else _code(number) for number in numbers)
         lengths = np.frombuffer(self._lengths, dtype=np.uint32)
-        bounds = self._bounds(tokens, lengths)
+        bounds = self._bounds(numbers, lengths)
         best_score, best_row = 0.0, 0
         # The likeliest few first: their best score rules out nearly all of the rest.
         for size in (*_LIKELIEST, len(bounds)):
@@ -177,20 +180,20 @@ class RougeLIndex:
         nothing = np.zeros(len(rows))
         return np.divide(2 * precision * recall, total, out=nothing, where=total > 0)
 
-    def _bounds(self, tokens: Sequence[str], lengths: np.ndarray) -> np.ndarray:
+    def _bounds(self, numbers: Sequence[int | None], lengths: np.ndarray) -> np.ndarray:
         """Bound each known text's score: no common subsequence is longer than what is shared."""
         holding = []
-        for token, count in Counter(tokens).items():
-            number = self._numbers.get(token)
+        for number, count in Counter(numbers).items():
             if number is not None:
-                holding += self._rows[number - _FIRST_NUMBER][:count]
+                holding += self._rows[number][:count]
         if not holding:
             return np.zeros(len(lengths))
         views = [np.frombuffer(rows, dtype=np.uint32) for rows in holding]
         shared = np.bincount(np.concatenate(views), minlength=len(lengths))
-        return 2 * shared / (lengths + float(len(tokens)))
+        return 2 * shared / (lengths + float(len(numbers)))
 
 
+@dataclass(kw_only=True)
 class NoveltyRule:
     """Everything known, and whether a text is new beside it; each refusal has its own reason.
 
@@ -199,24 +202,18 @@ class NoveltyRule:
     "x + 3 = 7" and "x - 3 = 7" are one text to it. `None` (or a cap of 0) switches a rule off.
     """
 
-    def __init__(
-        self,
-        *,
-        kind: str,
-        max_rouge_l: float | None,
-        max_per_template: int | None,
-        encode: Encoder | None = None,
-        max_cosine: float = 1.0,
-    ) -> None:
-        if kind not in ("math", "plain"):
-            raise ValueError(f"novelty={kind} is unknown; choose one of math, plain.")
-        self._is_math = kind == "math"
+    kind: str
+    max_rouge_l: float | None
+    max_per_template: int | None
+    encode: Encoder | None = None
+    max_cosine: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("math", "plain"):
+            raise ValueError(f"novelty={self.kind} is unknown; choose one of math, plain.")
+        self._is_math = self.kind == "math"
         self._tokenize = math_tokens if self._is_math else plain_tokens
         check_scores(self._tokenize)
-        self._max_rouge_l = max_rouge_l
-        self._max_per_template = max_per_template if self._is_math else None
-        self._encode = encode
-        self._max_cosine = max_cosine
         self.clear()
 
     def clear(self) -> None:
@@ -225,7 +222,7 @@ class NoveltyRule:
         self._normal: set[bytes] = set()
         self._templates: Counter[bytes] = Counter()
         self._rouge = RougeLIndex(tokenize=self._tokenize)
-        self._cosine = CosineIndex(self._encode) if self._encode else None
+        self._cosine = CosineIndex(self.encode) if self.encode else None
 
     def add(self, texts: Sequence[str]) -> None:
         """Make `texts` known."""
@@ -249,12 +246,12 @@ class NoveltyRule:
         nearest = self._rouge.nearest(text)
         if nearest is not None:
             detail |= {"nearest": nearest.text, "rouge_l": nearest.score}
-            if self._max_rouge_l is not None and nearest.score > self._max_rouge_l:
+            if self.max_rouge_l is not None and nearest.score > self.max_rouge_l:
                 return Verdict(False, "rouge_l", detail)
         meant = self._cosine.nearest(text) if self._cosine is not None else None
         if meant is not None:
             detail |= {"nearest_meaning": meant[1], "cosine": meant[0]}
-            if meant[0] > self._max_cosine:
+            if meant[0] > self.max_cosine:
                 return Verdict(False, "embedding", detail)
         return Verdict(True, detail=detail or None)
 
@@ -270,6 +267,6 @@ class NoveltyRule:
         if digest(normal_form(text)) in self._normal:
             return Verdict(False, "normalised_duplicate")
         num_alike = self._templates[digest(template(text))]
-        if self._max_per_template and num_alike >= self._max_per_template:
+        if self.max_per_template and num_alike >= self.max_per_template:
             return Verdict(False, "template", {"num_same_template": num_alike})
         return None

@@ -12,6 +12,8 @@ from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.text import visible
 from serl_trl.propose.prompts import Messages
 
+# Of processor time. Jinja loads in a fraction of a second, and a chat takes far less than a
+# millisecond; the rest is for slow machines.
 LIMIT_S = 4.0
 _LIMIT_PER_CHAT_S = 0.005
 # For a process that does not even start; what it may compute is bounded in processor time.
@@ -32,7 +34,7 @@ def render_chats(
         kwargs = {**_special_tokens(tokenizer), **template_kwargs}
         job = {"template": template, "chats": list(chats), "kwargs": kwargs, "limit_s": limit}
         return _ask(json.dumps(job), limit)
-    except (_FailedError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         reason = visible(" ".join(str(error).split())).rstrip(".")
         raise SeRLConfigError(
             [
@@ -41,10 +43,6 @@ def render_chats(
                 "model."
             ]
         ) from None
-
-
-class _FailedError(Exception):
-    """Why the template gave no text."""
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, Any]:
@@ -56,8 +54,10 @@ def _special_tokens(tokenizer: Any) -> dict[str, Any]:
 
 
 def _ask(job: str, limit: float) -> list[str]:
+    """Return the texts that the worker writes; raises `ValueError` with its reason for none."""
     command = [sys.executable, "-m", "serl_trl.propose.template_worker"]
     places = os.pathsep.join(path for path in sys.path if path)
+    # No module of the working directory is loaded in place of a library's, and no GPU is touched.
     env = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(
@@ -72,7 +72,8 @@ def _ask(job: str, limit: float) -> list[str]:
         )
         answer = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        raise _FailedError(f"it does not end within {limit:.0f} s") from None
+        # The kernel ends a worker past its processor time, which then has written nothing.
+        raise ValueError(f"it does not end within {limit:.0f} s") from None
     if "texts" not in answer:
-        raise _FailedError(answer["error"])
+        raise ValueError(answer["error"])
     return answer["texts"]

@@ -33,6 +33,7 @@ class InstructionPool:
     def reset(self) -> None:
         """Drop the accepted proposals and how often they were shown: a new iteration begins."""
         self.accepted = []
+        # "pool:0" will be another text; the seeds stay, and so does how often they were shown.
         self._uses = Counter({k: n for k, n in self._uses.items() if k.startswith("seed:")})
 
     def draw_shots(
@@ -53,6 +54,7 @@ class InstructionPool:
             order.sort(key=lambda number: self._uses[f"seed:{number}"])
         most = min(num_pool_shots, num_shots, len(self.accepted))
         recent = rng.sample(range(len(self.accepted)), most)
+        # By text: equal seeds, or a proposal equal to a seed, are one example.
         drawn: dict[str, str] = {}
         for number in recent:
             drawn.setdefault(self.accepted[number], f"pool:{number}")
@@ -102,5 +104,6 @@ def _fingerprint(seeds: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for seed in seeds:
         data = seed.encode("utf-8", "surrogatepass")
+        # With its length, so that no two lists of texts join to the same bytes.
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 
 from serl_trl.sandbox.domain import SLOT, family_of, is_number_slot, work_out
@@ -16,12 +15,6 @@ _NUMBER = "[0-9]{1,4}"
 _WORD = "[A-Za-z]{1,24}"
 
 
-@dataclass(frozen=True)
-class _Reading:
-    kind: Kind
-    numbers: tuple[int, ...]
-
-
 def solve(text: str) -> str | None:
     """Return the exact answer of a problem in any phrasing of the domain, or None.
 
@@ -29,39 +22,31 @@ def solve(text: str) -> str | None:
     phrasing, when one word stands for two people, places or things, or when the result is no count:
     below zero, or a division that does not come out.
     """
-    answers = set()
-    for reading in _readings(text):
-        worked = work_out(reading.kind, reading.numbers)
-        answers.add(str(worked[-1][1]) if worked else None)
+    worked = [work_out(kind, numbers) for kind, numbers in _readings(text)]
+    answers = {str(steps[-1][1]) if steps else None for steps in worked}
     return answers.pop() if len(answers) == 1 else None
 
 
 def kind_of(text: str) -> str | None:
     """Return the kind of a problem, also of one without an answer, or None for any other text."""
-    kinds = {reading.kind.name for reading in _readings(text)}
+    kinds = {kind.name for kind, _ in _readings(text)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def num_phrasings(texts: Iterable[str]) -> int:
     """Count the phrasings of the domain that `texts` are written in; other texts count for none."""
-    read = (text.strip() for text in texts if len(text) <= MAX_CHARS)
-    return len(
-        {
-            number
-            for text in set(read)
-            for number, (_, pattern) in enumerate(_patterns())
-            if pattern.fullmatch(text)
-        }
-    )
+    read = {text.strip() for text in texts if len(text) <= MAX_CHARS}
+    return sum(any(map(pattern.fullmatch, read)) for _, pattern in _patterns())
 
 
-def _readings(text: str) -> list[_Reading]:
+def _readings(text: str) -> list[tuple[Kind, tuple[int, ...]]]:
+    """Return the kinds whose phrasing a text follows, each with the numbers in its slots."""
     if len(text) > MAX_CHARS:
         return []
     text = text.strip()
     matches = ((kind, pattern.fullmatch(text)) for kind, pattern in _patterns())
     return [
-        _Reading(kind, tuple(int(match[name]) for name in kind.ranges))
+        (kind, tuple(int(match[name]) for name in kind.ranges))
         for kind, match in matches
         if match and _is_coherent(match.groupdict())
     ]

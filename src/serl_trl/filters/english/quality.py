@@ -78,20 +78,18 @@ def check_one_question(text: str) -> Verdict:
     A question inside quotation marks is somebody's speech.
     """
     bare = QUOTED.sub(" ", text)
-    if bare.count("?") >= 2:
-        return Verdict(False, "several_questions", {"found": "??"})
-    if labels := _lettered(bare):
-        return Verdict(False, "several_questions", {"found": labels})
     parts = [] if CHOICE.search(bare) else _asking_parts(bare)
-    if len(parts) >= 2:
-        return Verdict(False, "several_questions", {"found": " ".join(parts)})
     orders = [found.group().strip(" .?!;\n") for found in _WORDS["strong sentence"].finditer(bare)]
-    if len(orders) >= 2:
-        return Verdict(False, "several_questions", {"found": " / ".join(orders[:5])})
-    return KEEP
+    found = (
+        ("??" if bare.count("?") > 1 else "")
+        or _lettered(bare)
+        or (" ".join(parts) if len(parts) > 1 else "")
+        or (" / ".join(orders[:5]) if len(orders) > 1 else "")
+    )
+    return Verdict(False, "several_questions", {"found": found}) if found else KEEP
 
 
-_MAX_CHOICE_WORDS = 12
+_MAX_CHOICE_WORDS = 12  # of a choice with its share of the stem; tasks are longer
 
 
 def _lettered(text: str) -> str:
@@ -127,7 +125,7 @@ def _asking_parts(text: str) -> list[str]:
     ]
 
 
-_MIN_UNREAD_WORDS = 3
+_MIN_UNREAD_WORDS = 3  # fewer words show no language
 
 
 def check_question(text: str) -> Verdict:
@@ -144,7 +142,9 @@ def check_question(text: str) -> Verdict:
 
 
 _SCRIPTS = ("LATIN", "GREEK")  # Greek letters are mathematics
-_MAX_FOREIGN_RATIO = 0.05
+_MAX_FOREIGN_RATIO = 0.05  # a name or a unit may be foreign
+# Of the words of public English problems 11 % at least are function words, and 40 % in the middle.
+# A text of fewer than seven words may have none.
 _MIN_WORDS_FOR_LANGUAGE = 7
 _MIN_FUNCTION_RATIO = 0.08
 

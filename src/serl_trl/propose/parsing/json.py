@@ -22,20 +22,11 @@ _WORDS = load_patterns(
 _QUOTED = re.compile(r'\\.|"', re.DOTALL)
 _SPLIT = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 _LABEL = re.compile(r"\(?[A-Ha-h][).:]")
-# Of several keys that may hold the instruction the first of these does.
-_BEST_KEYS = (
-    "instruction",
-    "problem",
-    "question",
-    "prompt",
-    "text",
-    "task",
-    "statement",
-    "content",
-)
+_BEST_KEYS = _WORDS["best key"].pattern.split("|")
+# Bounds for hostile records: nobody nests or names more, and each key costs a few patterns.
 _MAX_DEPTH = 8
 _MAX_KEYS = 50
-_MIN_WORDS = 4
+_MIN_WORDS = 4  # "Algebra" or "Sum of squares" is a topic, a problem has four words or more
 
 
 def json_start(text: str) -> int | None:

@@ -44,12 +44,15 @@ class Mark:
     indent: int = 0
     style: tuple[str, ...] = ()
     is_heading: bool = False
+    is_prefix: bool = False
+    """It is "Question:" or the like, which an input may follow."""
     emphasis: str = ""
     """Emphasis that the marker opened and the item closes."""
 
 
 def find_marks(text: str) -> list[Mark]:
     """Return the markers of the items in `text`, whatever they look like; none without a list."""
+    # The strongest first: letters and bullets more often part one item than count several.
     for find in (numbered, _latex_items, _prefixed, _lettered, _bullets):
         if marks := find(text):
             return marks
@@ -60,12 +63,11 @@ def numbered(text: str) -> list[Mark]:
     """Return the markers of the numbered list: one style, counting up, outside environments."""
     spans = _environments(text)
     starts = [start for start, _ in spans]
-    marks = [_mark(found) for found in _MARKS["numbered"].finditer(text) if _begins_item(found)]
-    # A row of a matrix or a line of a program may begin with a number.
+    found = [mark for mark in map(_mark, _MARKS["numbered"].finditer(text)) if mark is not None]
+    # A row of a matrix may begin with a number.
+    places = [bisect(starts, mark.start) - 1 for mark in found]
     marks = [
-        mark
-        for mark in marks
-        if not (at := bisect(starts, mark.start)) or spans[at - 1][1] <= mark.start
+        mark for mark, at in zip(found, places, strict=True) if at < 0 or spans[at][1] <= mark.start
     ]
     if not marks:
         return []
@@ -80,19 +82,14 @@ def numbered(text: str) -> list[Mark]:
     return chain
 
 
-def _word(found: re.Match[str]) -> str:
-    return (found["word"] or "").strip(" .#[【(（").lower()
-
-
-def _begins_item(found: re.Match[str]) -> bool:
-    """Tell a marker from a number that is only the beginning of a line of text."""
-    word, bracket, is_counted = _word(found), found["bracket"], found["counter"] is not None
-    delimiter = (found["delimiter"] or "").strip()
+def _mark(found: re.Match[str]) -> Mark | None:
+    """Read one marker; `None` for a number that is only the beginning of a line of text."""
+    word, bracket = (found["word"] or "").strip(" .#[【(（").lower(), found["bracket"]
+    delimiter, is_counted = (found["delimiter"] or "").strip(), found["counter"] is not None
     open_, close = found["open"] or "", found["inner"] or found["close"] or ""
     rest = found.string[found.end() : found.end() + 1]
-    looks = (delimiter, word, is_counted, bracket == "#", found["heading"], close)
     refusals = (
-        not any(looks),  # "10 apples"
+        not (delimiter or word or is_counted or bracket == "#" or found["heading"] or close),
         found["spaced"] and not word,  # "10 : 5"
         word[:1] == "第" and not is_counted,
         bracket in tuple("([（【") and not delimiter.startswith(tuple(")]）】")),
@@ -101,24 +98,20 @@ def _begins_item(found: re.Match[str]) -> bool:
         not delimiter and not is_counted and rest not in ("", " ", "\n", "*", "_"),
         close == "}" and not open_.startswith("\\"),
     )
-    return not any(refusals)
-
-
-def _mark(found: re.Match[str]) -> Mark:
-    word, bracket, is_counted = _word(found), found["bracket"], found["counter"] is not None
-    open_, close = found["open"] or "", found["inner"] or found["close"] or ""
+    if any(refusals):
+        return None
     emphasis = open_ if open_ and close not in (open_, "}") else ""
     end, after = found.end(), found["after"] or ""
     if close and not open_:  # the item itself begins with emphasis
         end, after = found.start("inner" if found["inner"] else "close"), ""
     kind = "word" if word or is_counted else ""
-    delimiter = "" if kind or bracket else (found["delimiter"] or "").strip() or after
+    shown = "" if kind or bracket else (delimiter or after)
     return Mark(
         start=found.start(),
         end=end,
         number=_value(found["number"]),
         indent=len(found["indent"]),
-        style=(kind, bracket, delimiter[:1].translate(_DOTS)),
+        style=(kind, bracket, shown[:1].translate(_DOTS)),
         is_heading=bool(found["heading"] or (emphasis and word)),
         emphasis=emphasis,
     )
@@ -134,7 +127,7 @@ def _value(number: str) -> int:
 
 
 _NESTED_INDENT = 3  # blanks; one or two are a model's slips
-_MAX_SKIP = 5
+_MAX_SKIP = 5  # numbers that a model leaves out; a year or a price skips more
 _MAX_LINE = 200  # of the line before a mark, so that many marks behind one long line stay cheap
 
 
@@ -214,17 +207,11 @@ class _Count:
 
 
 def _solved(marks: list[Mark], text: str) -> list[bool]:
-    """Tell of the text before each mark, back to the one before, whether it opens a solution.
-
-    The last value is that of the text behind the last mark.
-    """
+    """Tell of the text before each mark, and behind the last, whether it opens a solution."""
     lines = [found.start() for found in WORDS["solution"].finditer(text) if begins_solution(found)]
-    starts = [0, *(mark.end for mark in marks)]
-    ends = [*(mark.start for mark in marks), len(text)]
-    return [
-        bisect_left(lines, start) < bisect_left(lines, end)
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    edges = [0, *(edge for mark in marks for edge in (mark.start, mark.end)), len(text)]
+    places = [bisect_left(lines, edge) for edge in edges]
+    return [first < end for first, end in zip(places[::2], places[1::2], strict=True)]
 
 
 def _latex_items(text: str) -> list[Mark]:
@@ -244,9 +231,10 @@ def _prefixed(text: str) -> list[Mark]:
     """Return the lines that begin with "Question:", if it is not the last line of one problem."""
     found = list(PREFIX.finditer(text))
     before = text[: found[0].start()].strip() if found else ""
+    # "... Question: how many?" is how a word problem may end.
     if len(found) == 1 and before and not before.endswith(":") and not is_chat(before):
         return []
-    return [Mark(*prefix.span()) for prefix in found]
+    return [Mark(*prefix.span(), is_prefix=True) for prefix in found]
 
 
 def _bullets(text: str) -> list[Mark]:
@@ -261,6 +249,7 @@ def _lettered(text: str) -> list[Mark]:
     found = list(_MARKS["lettered"].finditer(text))
     labels = tuple((label["letter"] or label["sign"]).lower() for label in found)
     counts = len(found) > 1 and any(labels == count[: len(labels)] for count in _COUNTS)
+    # Behind text that is no greeting, letters are the parts of that text.
     if not counts or without_preamble(text[: found[0].start()].split("\n")):
         return []
     return _asking(found, text)

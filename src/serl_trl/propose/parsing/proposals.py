@@ -27,7 +27,7 @@ from serl_trl.propose.parsing.lines import (
     without_preamble,
     without_title,
 )
-from serl_trl.propose.parsing.lists import PREFIX, find_marks, numbered, without_list_ends
+from serl_trl.propose.parsing.lists import PREFIX, Mark, find_marks, numbered, without_list_ends
 from serl_trl.propose.parsing.tags import enclosed_items, without_tags, without_thoughts
 
 # Terminal escapes: CSI and OSC sequences, then what is left of their introducers.
@@ -54,13 +54,12 @@ def parse_proposals(text: str, *, truncated: bool = False) -> list[str]:
     direction marks and terminal escapes are stripped.
     """
     text = without_thoughts(_clean(text))
+    # Records first: numbers and dashes inside their strings look like lists.
     items = _records(text) or _listed(text, truncated=truncated)
     items = [" ".join(item.split()) for item in items]
-    return [item for item in items if any(map(str.isalnum, item)) and not _is_astray(item)]
-
-
-def _is_astray(item: str) -> bool:
-    return _ONLY_MARKERS.fullmatch(item) is not None
+    return [
+        item for item in items if any(map(str.isalnum, item)) and not _ONLY_MARKERS.fullmatch(item)
+    ]
 
 
 def _clean(text: str) -> str:
@@ -107,21 +106,19 @@ def _listed(text: str, *, truncated: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What stands between two list markers; `marked` is false before the first."""
+    """What stands behind one list marker, up to the next; no marker before the first."""
 
     text: str
-    marked: bool
-    is_heading: bool = False
-    is_headed: bool = False
-    """Its marker was "Question:" or the like."""
+    mark: Mark | None = None
 
 
 def _pieces(text: str) -> list[_Piece]:
     """Cut `text` at its tags or list markers, whatever they look like."""
     enclosed = enclosed_items(text)
     marks = find_marks(text)
+    # Tags around single words of a numbered list enclose no items.
     if enclosed and len(enclosed) >= len(marks):
-        return [_Piece(_without_marker(item), marked=True) for item in enclosed]
+        return [_Piece(_without_marker(item), Mark(0, 0)) for item in enclosed]
     bare = without_tags(text)
     if bare != text:
         text, marks = bare, find_marks(bare)
@@ -129,18 +126,13 @@ def _pieces(text: str) -> list[_Piece]:
         return _unmarked(text)
     ends = [mark.start for mark in marks[1:]] + [len(text)]
     pieces = [
-        _Piece(
-            mark.emphasis + text[mark.end : end].lstrip(" "),
-            marked=True,
-            is_heading=mark.is_heading,
-            is_headed=PREFIX.match(text, mark.start) is not None,
-        )
+        _Piece(mark.emphasis + text[mark.end : end].lstrip(" "), mark)
         for mark, end in zip(marks, ends, strict=True)
     ]
     opening = text[: marks[0].start]
     asked = any(ASKS.search(piece.text) for piece in pieces)
     if opening.strip() and (MAY_ASK.search(opening.strip()) or not asked):
-        pieces.insert(0, _Piece(opening, marked=False))
+        pieces.insert(0, _Piece(opening))
     return pieces
 
 
@@ -155,25 +147,26 @@ def _unmarked(text: str) -> list[_Piece]:
     ends = all(line.rstrip().endswith((".", "?", "$", ")", "!")) for line in lines)
     ends = ends or text.count("?") >= len(lines) - 1
     if len(lines) > 1 and ends and all(map(MAY_ASK.search, lines)):
-        return [_Piece(line, marked=False) for line in lines]
-    return [_Piece(text, marked=False)] if text.strip() else []
+        return [_Piece(line) for line in lines]
+    return [_Piece(text)] if text.strip() else []
 
 
 def _instruction(piece: _Piece) -> str | None:
     """Return the instruction in a piece; `None` for words to the reader."""
-    text = piece.text
-    prefix = PREFIX.match(text.lstrip()) if piece.marked else None
+    text, mark = piece.text, piece.mark
+    prefix = PREFIX.match(text.lstrip()) if mark else None
     if prefix:
         text = text.lstrip()[prefix.end() :]
     lines = without_list_ends(text).split("\n")
-    if piece.marked and not prefix:
-        lines = without_title(lines, is_headed=piece.is_heading)
+    if mark and not prefix:
+        lines = without_title(lines, is_headed=mark.is_heading)
     else:
         lines = without_preamble(lines)
-    kept = _until_something_else(lines, has_input=piece.is_headed or prefix is not None)
-    item = "\n".join(kept).strip()
+    # Only "Instruction: ..." has an input of its own; elsewhere "Input:" heads an example.
+    has_input = prefix is not None or (mark is not None and mark.is_prefix)
+    item = "\n".join(_until_something_else(lines, has_input=has_input)).strip()
     speaks = WORDS["closing"].match(item) is not None or introduces(item)
-    if not piece.marked:
+    if mark is None:
         speaks = speaks or item.endswith(":") or WORDS["greeting"].match(item) is not None
     return None if speaks else item
 
