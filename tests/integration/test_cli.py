@@ -12,13 +12,14 @@ import yaml
 from trl import ModelConfig
 
 import serl_trl
-from serl_trl.cli import build
-from serl_trl.cli import entry as cli
-from serl_trl.cli.build import load_inputs, resume_from, set_aside, special_tokens_of
-from serl_trl.cli.commands.plan import PlanOptions
+from serl_trl import sandbox
+from serl_trl.cli.build import resume_from, set_aside
+from serl_trl.cli.command_options import PlanOptions
 from serl_trl.cli.entry import main
+from serl_trl.cli.inputs import load_inputs
 from serl_trl.cli.parser import Arguments, SeRLConfigError, SeRLParser
 from serl_trl.cli.usage import COMMANDS
+from serl_trl.common.tokens import special_tokens_of
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.options import RunArguments
@@ -53,7 +54,7 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 def config(name: str = "run.yaml", **values) -> str:
     """Write the sandbox's config with SMALL and `values` to a file; None takes a key out."""
-    content = {**yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text()), **SMALL, **values}
+    content = {**yaml.safe_load(sandbox.CONFIG_PATH.read_text()), **SMALL, **values}
     content = {key: value for key, value in content.items() if value is not None}
     Path(name).write_text(yaml.safe_dump(content), encoding="utf-8")
     return name
@@ -514,7 +515,7 @@ def test_demo_takes_the_sandbox_config_and_flags_over_it(monkeypatch):
         seen.append(args)
         raise SeRLConfigError(["enough"])
 
-    monkeypatch.setattr(build, "load_inputs", stop)
+    monkeypatch.setattr("serl_trl.cli.commands.train.load_inputs", stop)
 
     assert main(["demo", "--seed", "7", "--max_steps", "3", "--output_dir", "there"]) == 2
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.cli.build import _test_set_warning, load_inputs
+from serl_trl.cli.inputs import load_inputs
+from serl_trl.cli.inputs import test_set_warning as say_test_set
 from serl_trl.cli.parser import RunArguments, SeRLConfigError, SeRLParser
 from serl_trl.common.files import read_lines
 from serl_trl.loop.label_trust import check_label
@@ -128,7 +129,7 @@ def test_solutions_without_a_readable_box_are_passed_over_as_far_as_allowed(tmp_
 )
 def test_a_probe_set_that_is_a_benchmark_is_warned_of(probe, split, config, warned):
     run = RunArguments(probe_set=probe, probe_split=split, probe_config=config)
-    assert bool(_test_set_warning(run)) == warned
+    assert bool(say_test_set(run)) == warned
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -136,7 +137,7 @@ def test_no_preset_probes_on_a_benchmark_or_on_its_seeds(path):
     values = yaml.safe_load(path.read_text())
     names = ("probe_set", "probe_split", "probe_config", "probe_answer_column")
     run = RunArguments(**{name: values[name] for name in names if name in values})
-    assert not _test_set_warning(run)
+    assert not say_test_set(run)
     if "probe_set" in values and path.stem != "sandbox_cpu":
         assert values["probe_set"] == values["seed_set"]
         assert (values["seed_split"], run.probe_split[:10]) == ("train[:500]", "train[500:")

@@ -23,9 +23,7 @@ from trl import GRPOConfig
 
 from serl_trl import sandbox, trainer_from_config
 from serl_trl.cli import entry as cli
-from serl_trl.cli.commands.eval import EvalOptions
-from serl_trl.cli.commands.plan import PlanOptions
-from serl_trl.cli.commands.serve import ServeOptions
+from serl_trl.cli.command_options import EvalOptions, PlanOptions, ProposeOptions, ServeOptions
 from serl_trl.cli.parser import SeRLParser
 from serl_trl.cli.usage import COMMANDS
 from serl_trl.measure.benchmarks import BENCHMARKS
@@ -50,7 +48,7 @@ SMALL = {
     "max_completion_length": 48,
     "probe_steps": 0,
 }
-OPTIONS = {"propose": cli.ProposeOptions, "plan": PlanOptions, "serve": ServeOptions}
+OPTIONS = {"propose": ProposeOptions, "plan": PlanOptions, "serve": ServeOptions}
 OPTIONS["eval"] = EvalOptions
 
 

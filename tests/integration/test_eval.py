@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serl_trl import sandbox
-from serl_trl.cli import build
+from serl_trl.cli.build import build_trainer
 from serl_trl.cli.entry import main
+from serl_trl.cli.inputs import load_inputs
 from serl_trl.cli.parser import SeRLParser
 from serl_trl.measure.session import evaluate_benchmarks, fingerprint_of, read_evaluation
 from serl_trl.train.template_roles import COMPLETION_TEMPLATE
@@ -95,7 +96,7 @@ def test_an_interrupted_evaluation_ends_as_if_it_had_not_been(whole, kept_lines)
 
 def test_what_is_done_is_not_done_again(whole, monkeypatch):
     asked: list[int] = []
-    real = build.build_trainer
+    real = build_trainer
 
     def spying(args, inputs):
         trainer = real(args, inputs)
@@ -105,7 +106,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
         )
         return trainer
 
-    monkeypatch.setattr(build, "build_trainer", spying)
+    monkeypatch.setattr("serl_trl.cli.commands.eval.build_trainer", spying)
     FOLDER.mkdir(parents=True)
     lines = (whole / "eval" / "sandbox.jsonl").read_bytes().splitlines(keepends=True)
     (FOLDER / "sandbox.jsonl").write_bytes(b"".join(lines[:9]))
@@ -191,7 +192,7 @@ def test_an_adapter_is_measured_over_its_base_and_merged_into_nothing(tiny_model
     args = SeRLParser().parse(
         ["--model_name_or_path", adapter, "--seed_set", "sandbox", "--output_dir", "run", *CPU]
     )
-    model = build.build_trainer(args, build.load_inputs(args)).model
+    model = build_trainer(args, load_inputs(args)).model
     saved = load_file(Path(adapter) / "adapter_model.safetensors")
     held = get_peft_model_state_dict(model)
     assert saved.keys() == held.keys()
@@ -245,7 +246,9 @@ def test_completion_style_shows_the_plain_text(tiny_model, tmp_path):
 
 
 def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, monkeypatch, capsys):
-    monkeypatch.setattr(build, "build_trainer", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "serl_trl.cli.commands.eval.build_trainer", lambda *_: pytest.fail("a model was loaded")
+    )
     bad = [*GSM8K, {"question": "How many?", "answer": ""}]
     flags = ["eval", tiny_model, *TINY, "--benchmark_files", "gsm8k=" + rows("g.jsonl", bad)]
     assert main([*flags, "--benchmarks", "gsm8k"]) == 2
@@ -376,43 +379,10 @@ def test_a_summary_of_another_kind_is_refused(whole, capsys, text):
     assert "changed" in problems(capsys)
 
 
-def test_the_command_of_lm_eval_is_printed_and_nothing_is_run(capsys):
-    flags = ["--benchmarks", "math_500,gsm8k,svamp", "--via", "lm-eval", "--output_dir", "here"]
-    assert main(["eval", "Qwen/Qwen2.5-0.5B-Instruct", *flags]) == 0
-    printed = capsys.readouterr()
-    (line,) = printed.out.splitlines()
-    assert line.startswith("lm_eval --model hf --model_args pretrained=Qwen/Qwen2.5-0.5B-Instruct,")
-    assert "--tasks minerva_math500,gsm8k --num_fewshot 0 " in line
-    # Without it lm-eval would cut every answer off after 256 tokens.
-    assert "--gen_kwargs do_sample=False,temperature=0,max_gen_toks=1024 " in line
-    assert "--apply_chat_template" in line
-    assert "svamp" in printed.err
-    assert not Path("here").exists()
-    # lm-eval's mmlu_stem compares likelihoods, its aime24 is another data set: neither confirms.
-    for name in ("svamp", "mmlu_stem", "medqa", "aime"):
-        assert main(["eval", "Qwen/Qwen2.5-0.5B", "--benchmarks", name, "--via", "lm-eval"]) == 2
-        assert f"benchmarks={name}: lm-eval measures none of them" in problems(capsys)
-
-
-def test_the_command_of_lm_eval_names_the_adapter_and_what_it_cannot_pass_on(
-    tiny_model, adapter, capsys
-):
-    flags = ["--benchmarks", "gsm8k", "--via", "lm-eval", "--max_completion_length", "512"]
-    flags += ["--load_in_4bit", "true", "--use_peft", "true"]
-    flags += ["--chat_template_kwargs", '{"enable_thinking": false, "mood": "calm"}']
-    assert main(["eval", adapter, *flags]) == 0
-    printed = capsys.readouterr()
-    assert f" pretrained={tiny_model},peft={adapter},dtype=" in printed.out
-    assert ",enable_thinking=False " in printed.out
-    assert "max_gen_toks=512 " in printed.out
-    assert "chat_template_kwargs not passed on: mood" in printed.err
-    assert "no 4-bit" in printed.err
-
-
 def test_a_trainer_measures_itself_and_its_step_is_part_of_the_settings(tmp_path):
     flags = ["--config", str(sandbox.CONFIG_PATH), "--output_dir", str(tmp_path / "run")]
     args = SeRLParser().parse([*flags, "--disable_tqdm", "true"])
-    trainer = build.build_trainer(args, build.load_inputs(args))
+    trainer = build_trainer(args, load_inputs(args))
     options = {"output_dir": tmp_path / "eval", "num_samples": 2, "chunk_size": 50}
     first = evaluate_benchmarks(trainer, ["sandbox"], **options)["sandbox"]
     assert len(first.problems) == 200
@@ -456,13 +426,11 @@ def test_two_processes_write_one_whole_evaluation(tmp_path):
     assert summary["settings"]["num_processes"] == 2
 
 
-@pytest.mark.parametrize("given", [{"via": "lm-eval"}, {"compare": ["a", "b"]}])
-def test_what_is_only_read_from_the_command_line_is_refused_in_a_file(tmp_path, given, capsys):
+def test_what_is_only_read_from_the_command_line_is_refused_in_a_file(tmp_path, capsys):
     file = tmp_path / "run.yaml"
-    file.write_text(json.dumps({"num_samples": 2, **given}))
+    file.write_text(json.dumps({"num_samples": 2, "compare": ["a", "b"]}))
     argv = ["eval", "sandbox", "--benchmarks", "sandbox", "--config", str(file)]
 
     assert main(argv) == 2
 
-    (name,) = given
-    assert f"give it as --{name}." in capsys.readouterr().err
+    assert "give it as --compare." in capsys.readouterr().err

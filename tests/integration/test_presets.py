@@ -10,8 +10,9 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
-from serl_trl.cli.build import build_trainer, load_inputs
+from serl_trl.cli.build import build_trainer
 from serl_trl.cli.entry import main
+from serl_trl.cli.inputs import load_inputs
 from serl_trl.cli.parser import SeRLParser
 from serl_trl.common.files import read_lines
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from transformers import AutoModelForCausalLM
 
+from serl_trl import sandbox
 from serl_trl.cli import entry as cli
 from serl_trl.cli.commands import push_dataset
 from serl_trl.common.files import read_lines
@@ -114,7 +115,7 @@ def test_the_data_set_reads_back_with_all_columns_and_counts(trained, fake_hub, 
 def test_a_push_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
+    content = yaml.safe_load(sandbox.CONFIG_PATH.read_text())
     more = {"output_dir": "runs/x", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
     Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
 
@@ -136,7 +137,7 @@ def test_a_finished_run_makes_up_for_the_push_that_failed_and_then_changes_nothi
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
+    content = yaml.safe_load(sandbox.CONFIG_PATH.read_text())
     more = {"output_dir": "mine", "probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
     Path("run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
     command = ["train", "--config", "run.yaml", "--resume", "auto"]
@@ -195,7 +196,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_no_process_waits_for_a_push_which_may_outlast_ddp_timeout(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(SLOW_PUSH)
-    content = yaml.safe_load(cli.sandbox.CONFIG_PATH.read_text())
+    content = yaml.safe_load(sandbox.CONFIG_PATH.read_text())
     more = {"probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
     more |= {"output_dir": str(tmp_path / "mine"), "use_band": False, "prompt_source": "given"}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))

@@ -4,13 +4,13 @@ One line for an option: its first sentence. `--help_all` prints argparse's page,
 options stand whole, before those of TRL and transformers.
 """
 
-import importlib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any
 
+from serl_trl.cli.command_options import OWN_OPTIONS
 from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -60,12 +60,6 @@ _TRL = (
 )
 """Options of TRL and transformers that nearly every run sets."""
 
-_OWN: Mapping[str, tuple[str, str]] = {
-    "propose": ("serl_trl.cli.entry", "ProposeOptions"),
-    "plan": ("serl_trl.cli.commands.plan", "PlanOptions"),
-    "serve": ("serl_trl.cli.commands.serve", "ServeOptions"),
-    "eval": ("serl_trl.cli.commands.eval", "EvalOptions"),
-}
 # What a command reads of a run's options, where that is not all: titles, or names.
 _TITLES: Mapping[str, tuple[str, ...]] = {
     "propose": (_RUN, "The proposer", "The filters", "Prompt texts"),
@@ -84,17 +78,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def own_options(command: str) -> Any:
-    """Return the dataclass of what `command` takes beside the options of a run, or `None`."""
-    if command not in _OWN:
-        return None
-    module, name = _OWN[command]
-    return getattr(importlib.import_module(module), name)
-
-
 def takes_run_options(command: str) -> bool:
     """Return whether `command` reads the options of a run, from a file and from flags."""
-    return command in ("train", "check", "demo", *_OWN)
+    return command in ("train", "check", "demo", *OWN_OPTIONS)
 
 
 def run_sections() -> dict[str, list[Field[Any]]]:
@@ -108,7 +94,7 @@ def run_sections() -> dict[str, list[Field[Any]]]:
 
 def short_help(command: str) -> str:
     """Return the page of a command that takes the options of a run: its own options first."""
-    own, about = own_options(command), COMMANDS[command]
+    own, about = OWN_OPTIONS.get(command), COMMANDS[command]
     sections = _sections_of(command)
     first = "MODEL --benchmarks NAME,NAME" if command == "eval" else "--config FILE"
     lines = [

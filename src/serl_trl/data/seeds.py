@@ -5,6 +5,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +296,7 @@ def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
     Gold answers that cannot be read are left out, and named in `warnings`. Raises `SeedSetError`
     naming them when they are more than `MAX_UNREAD_RATIO` of all.
     """
-    golds = [None if gold is None else read_gold(gold, kind) for gold in seed_set.answers]
-    unread = [
-        f"{place}: the answer {str(gold)[:80]!r} is none of kind {kind.name}."
-        for place, gold, read in zip(seed_set.places, seed_set.answers, golds, strict=True)
-        if gold is not None and read is None
-    ]
+    golds, unread = _read_answers(seed_set, kind)
     num_golds = sum(gold is not None for gold in seed_set.answers)
     if len(unread) > MAX_UNREAD_RATIO * num_golds:
         raise SeedSetError(
@@ -309,7 +305,43 @@ def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
             f"of these answers, correct them, or rename the column:\n{examples(unread)}"
         )
     passed = [f"took no gold answer from {line}" for line in unread]
-    return replace(seed_set, answers=tuple(golds), warnings=(*seed_set.warnings, *passed))
+    return replace(seed_set, answers=golds, warnings=(*seed_set.warnings, *passed))
+
+
+def only_read_golds(probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int) -> SeedSet:
+    """Return the rows whose answers can be read, with final answers in the place of solutions.
+
+    Other rows are passed over as bad rows are. Raises `SeedSetError` when they are more than
+    `max_bad_rows`, or all.
+    """
+    golds, bad = _read_answers(probe_set, kind)
+    whole = [gold is not None for gold in golds]
+    if len(bad) > max_bad_rows or not any(whole):
+        raise SeedSetError(
+            f"{probe_set.source} has {count_of(len(bad), 'answer')} that cannot be read, allowed "
+            f"are max_bad_rows={max_bad_rows}; correct them, or name another "
+            f"probe_answer_column:\n{examples(bad)}"
+        )
+    passed = (f"passed over {each}" for each in bad)
+    return replace(
+        probe_set,
+        instructions=tuple(compress(probe_set.instructions, whole)),
+        answers=tuple(compress(golds, whole)),
+        places=tuple(compress(probe_set.places, whole)),
+        warnings=(*probe_set.warnings, *passed),
+    )
+
+
+def _read_answers(seed_set: SeedSet, kind: AnswerKind) -> tuple[tuple[str | None, ...], list[str]]:
+    """Return the final answers, `None` for those that cannot be read, and these with their rows."""
+    rows = list(zip(seed_set.places, seed_set.answers, strict=True))
+    golds = tuple(None if gold is None else read_gold(gold, kind) for _, gold in rows)
+    unread = [
+        f"{place}: the answer {gold[:80]!r} is none of kind {kind.name}."
+        for (place, gold), read in zip(rows, golds, strict=True)
+        if gold is not None and read is None
+    ]
+    return golds, unread
 
 
 def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:

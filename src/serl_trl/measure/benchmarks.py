@@ -48,7 +48,6 @@ class Benchmark:
     revision: str = "main"
     kind: str = "math"
     task_id: str | None = None
-    lm_eval: str | None = None
 
     def read(self, row: Mapping[str, Any]) -> Problem | None:
         """Return the problem that a row of the source is, or `None` where it is passed over."""

@@ -4,9 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_local_safetensors_metadata
-from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
-
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -96,6 +93,9 @@ def shape_of_config(config: Any, folder: Path | None = None) -> ModelShape:
 
 def _stored_parameters(config: Any, folder: Path | None) -> int | None:
     """Count what lies in a folder; not where it is packed (quantised) or more than one decoder."""
+    from huggingface_hub import get_local_safetensors_metadata
+    from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+
     text_only = config is config.get_text_config()
     if folder is None or not text_only or getattr(config, "quantization_config", None) is not None:
         return None

@@ -5,25 +5,29 @@ import gc
 import hashlib
 import json
 import re
-import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from serl_trl import sandbox
+from serl_trl.cli.build import build_trainer, set_aside
 from serl_trl.cli.checks import SANDBOX, is_local_path
+from serl_trl.cli.command_options import EvalOptions
 from serl_trl.cli.config_file import ConfigFile, read_config_file
-from serl_trl.cli.parser import Arguments, SeRLConfigError, SeRLParser
-from serl_trl.common.console import OK, report_problems, say, write_json
+from serl_trl.cli.inputs import Inputs, load_inputs
+from serl_trl.cli.model import find_source, model_path
+from serl_trl.cli.parser import Arguments, SeRLParser
+from serl_trl.common.console import OK, say, write_json
+from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.folder import Folder
-from serl_trl.common.options import option
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import count_of, examples, list_names, visible
 from serl_trl.data.tables import SeedSetError
@@ -39,7 +43,6 @@ from serl_trl.measure.comparison import (
 )
 from serl_trl.measure.figures import Measurement
 from serl_trl.measure.session import (
-    CHUNK_SIZE,
     SUMMARY,
     Evaluated,
     check_folder,
@@ -50,9 +53,6 @@ from serl_trl.measure.session import (
 )
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.runs.reader import COMPARISON
-
-if TYPE_CHECKING:
-    from serl_trl.cli.build import Inputs
 
 OUTPUT = Path("runs") / "eval"
 
@@ -76,38 +76,12 @@ _FORCED = {
 }
 
 
-@dataclass
-class EvalOptions:
-    """What `serl eval` takes beside the options of a run."""
-
-    benchmarks: str | None = option(
-        None, "Names with commas between them; docs/evaluation.md lists them."
-    )
-    benchmark_files: list[str] | None = option(
-        None, "name=FILE: read a benchmark from a file in place of the Hub."
-    )
-    num_samples: int = option(16, "Completions per problem, beside a greedy one; at least 1.")
-    k: list[int] | None = option(None, "Further k of pass@k and maj@k, in [1, num_samples].")
-    max_problems: int | None = option(None, "Measure only the first so many problems of each.")
-    chunk_size: int = option(
-        CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
-    )
-    compare: list[str] | None = option(
-        None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
-    )
-    via: str | None = option(
-        None,
-        "Print the command by which this tool measures about the same, and exit.",
-        choices=["lm-eval"],
-    )
-
-
 @dataclass(frozen=True)
 class Prepared:
     """An evaluation whose input was read and found good; the model is not loaded."""
 
     args: Arguments
-    inputs: "Inputs"
+    inputs: Inputs
     sets: tuple[ProblemSet, ...]
     folder: Path
     model: dict[str, Any]
@@ -120,8 +94,6 @@ def run(argv: Sequence[str], out: Console) -> int:
     first = _first_look(argv)
     if first.compare is not None:
         return _compare(argv, first, out)
-    if first.via is not None:
-        return _print_command(argv, first, out)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         prepared = _prepare(argv, first, scratch)
@@ -153,17 +125,14 @@ def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     Raises `SeRLConfigError` when the file of options names what is only read here.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("config", "output_dir", "benchmarks", "via", "model_name_or_path"):
+    for name in ("config", "output_dir", "benchmarks", "model_name_or_path"):
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
     parser.add_argument("--compare", nargs="*")
     first = parser.parse_known_args(list(argv))[0]
     file = read_config_file(first.config) if first.config else ConfigFile("")
-    if problems := [
-        f"{name} ({file.place_of(name)}) is not read from a file; give it as --{name}."
-        for name in ("compare", "via")
-        if name in file.values
-    ]:
-        raise SeRLConfigError(problems)
+    if "compare" in file.values:
+        place = file.place_of("compare")
+        raise SeRLConfigError([f"compare ({place}) is not read from a file; give it as --compare."])
     return first
 
 
@@ -224,8 +193,6 @@ def _prepare(
 
     Raises `SeRLConfigError` with all problems.
     """
-    from serl_trl.cli.build import load_inputs
-
     try:
         args = _parse(argv, first, scratch, model=model)
     except SeRLConfigError as error:
@@ -307,7 +274,7 @@ def _settings(prepared: Prepared) -> dict[str, dict[str, Any]]:
     }
 
 
-def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> list[str]:
+def _too_long(problem_set: ProblemSet, args: Arguments, inputs: Inputs) -> list[str]:
     """Name the problems that leave no room for a completion in the model's context."""
     if inputs.context is None:
         return []
@@ -330,9 +297,7 @@ def _too_long(problem_set: ProblemSet, args: Arguments, inputs: "Inputs") -> lis
 
 def _identity(args: Arguments) -> dict[str, Any]:
     """Say which weights are measured; of a folder also which files, by size and time."""
-    from serl_trl.cli.build import adapter_config, model_path
-
-    model, adapter = args.model, adapter_config(args)
+    model, adapter = args.model, find_source(args).adapter
     identity = {
         "name": model.model_name_or_path,
         "revision": model.model_revision,
@@ -359,10 +324,6 @@ def _stamp(path: str) -> str | None:
 
 def _evaluate(prepared: Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
     """Load the model, measure, write; `last` also ends the process group."""
-    from accelerate import PartialState
-
-    from serl_trl.cli.build import build_trainer, set_aside
-
     for problem_set in prepared.sets:
         for warning in problem_set.warnings:
             out.print(Text(visible(warning), "yellow"))
@@ -408,48 +369,27 @@ def _table(measured: dict[str, Measurement]) -> Table:
 
 
 def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
-    sides = first.compare or []
+    sides = first.compare
     if len(sides) != 2:
-        return report_problems(
-            "eval", [f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."]
+        raise SeRLConfigError(
+            [f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."]
         )
-    folders = [_folder_of(side) for side in sides]
-    problems: list[str] = []
-    prepared: list[Prepared] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        args = None
-        if None not in folders:
-            args = _parse(argv, first, scratch, model=SANDBOX, here=False)
-        for side, folder in zip(sides, folders, strict=True):
-            if folder is None:
-                try:
-                    prepared.append(_prepare(argv, first, scratch, model=side))
-                except SeRLConfigError as error:
-                    problems += [text for text in error.problems if text not in problems]
-        if problems:
-            return report_problems("eval", problems)
-        found = iter(prepared)
-        for number, folder in enumerate(folders):
-            if folder is None:
-                each = next(found)
-                args, folders[number] = each.args, each.folder
-                _evaluate(each, out, last=each is prepared[-1])
+    args, (base, trained) = _measured(argv, first, out)
     if not is_main_process():
         return OK
-    assert args is not None, "parsed for the folders, or for a model"
-    base, trained = (folder for folder in folders if folder is not None)
-    target = Path(first.output_dir).expanduser() if first.output_dir else trained
     ks = args.extra.k or ()
     try:
-        found = [_only(folder, read_evaluation(folder, ks=ks), args) for folder in (base, trained)]
-        comparisons = compare(*found)
+        comparisons = compare(
+            *(_only(side, read_evaluation(side, ks=ks), args) for side in (base, trained))
+        )
     except ValueError as error:
-        return report_problems("eval", str(error).split("\n"))
+        raise SeRLConfigError(str(error).split("\n")) from error
+    target = Path(first.output_dir).expanduser() if first.output_dir else trained
     target.mkdir(parents=True, exist_ok=True)
-    record = as_record(sides[0], sides[1], comparisons)
+    record = as_record(*sides, comparisons)
     files = Folder(target)
     files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
-    files.write("comparison.md", as_markdown(sides[0], sides[1], comparisons))
+    files.write("comparison.md", as_markdown(*sides, comparisons))
     published = write_hub_results(trained)
     out.print(_comparison_table(comparisons))
     say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
@@ -457,6 +397,40 @@ def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> in
         say(out, f"for the model's page on the Hub: {path}")
     write_json(args.run.json, record)
     return OK
+
+
+def _measured(
+    argv: Sequence[str], first: argparse.Namespace, out: Console
+) -> tuple[Arguments, list[Path]]:
+    """Return the folders of both sides, of which those that are models are evaluated first."""
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared: dict[str, Prepared] = {}
+        problems: list[str] = []
+        for side in first.compare:
+            if _holds_evaluation(side):
+                continue
+            try:
+                prepared[side] = _prepare(argv, first, scratch, model=side)
+            except SeRLConfigError as error:
+                problems += error.problems
+        if problems:
+            raise SeRLConfigError(list(dict.fromkeys(problems)))
+        for number, each in enumerate(prepared.values(), start=1):
+            _evaluate(each, out, last=number == len(prepared))
+        args = (
+            next(iter(prepared.values())).args
+            if prepared
+            else _parse(argv, first, scratch, model=SANDBOX, here=False)
+        )
+    return args, [
+        prepared[side].folder if side in prepared else Path(side).expanduser()
+        for side in first.compare
+    ]
+
+
+def _holds_evaluation(side: str) -> bool:
+    """Return whether `side` names a folder of `serl eval`; otherwise it is a model."""
+    return (Path(side).expanduser() / SUMMARY).is_file()
 
 
 def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[str, Evaluated]:
@@ -473,91 +447,16 @@ def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[
     return {name: held[name] for name in names}
 
 
-def _folder_of(side: str) -> Path | None:
-    """Return the evaluation folder that `side` names, or `None`: it is a model."""
-    folder = Path(side).expanduser()
-    return folder if (folder / SUMMARY).is_file() else None
-
-
 def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
     table = Table("benchmark", "figure", "base", "trained", "difference, 95 % paired", "w/l/t")
     for each in comparisons:
         name = each.benchmark
         for row in each.differences:
-            table.add_row(
-                name,
-                label(row.figure),
-                f"{row.base:.3f}",
-                f"{row.trained:.3f}",
-                Text(shown(row.difference)),
-                f"{row.wins}/{row.losses}/{row.ties}",
-            )
+            sides = (f"{row.base:.3f}", f"{row.trained:.3f}", Text(shown(row.difference)))
+            table.add_row(name, label(row.figure), *sides, f"{row.wins}/{row.losses}/{row.ties}")
             name = ""
         for answer, found in (("greedy", each.greedy), ("majority", each.majority)):
             if found:
-                table.add_row(
-                    "",
-                    f"McNemar, {answer}",
-                    f"only {found.only_base}",
-                    f"only {found.only_trained}",
-                    f"p = {found.p_value:.3g}",
-                    "",
-                )
+                only = (f"only {found.only_base}", f"only {found.only_trained}")
+                table.add_row("", f"McNemar, {answer}", *only, f"p = {found.p_value:.3g}", "")
     return table
-
-
-# Another tool.
-
-
-def _print_command(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
-    """Print the lm-eval command that measures about the same by other code."""
-    from serl_trl.cli.build import adapter_config, model_path
-
-    with tempfile.TemporaryDirectory() as scratch:
-        args = _parse(argv, first, scratch, here=False)
-    names = _names(args)
-    problems = check_benchmarks(names, {})
-    if not problems and not any(BENCHMARKS[name].lm_eval for name in names):
-        known = [name for name, each in BENCHMARKS.items() if each.lm_eval]
-        problems.append(
-            f"benchmarks={visible(','.join(names))}: lm-eval measures none of them; it knows "
-            f"{', '.join(known)}."
-        )
-    if problems:
-        return report_problems("eval", problems)
-    tasks = [task for name in names if (task := BENCHMARKS[name].lm_eval)]
-    model, path, adapter = args.model, model_path(args), adapter_config(args)
-    revision = adapter.revision if adapter else model.model_revision
-    model_args = {"pretrained": adapter.base_model_name_or_path if adapter else path}
-    if adapter and args.config.use_vllm:
-        model_args |= {"lora_local_path": path, "max_lora_rank": getattr(adapter, "r", 16)}
-    elif adapter:
-        model_args["peft"] = path
-    model_args["dtype"] = model.dtype or "auto"
-    if revision not in (None, "main"):
-        model_args["revision"] = revision
-    unsaid = [f"lm-eval has no task like {name}" for name in names if not BENCHMARKS[name].lm_eval]
-    if model.load_in_4bit or model.load_in_8bit:
-        unsaid.append("with transformers 5 lm-eval loads no 4-bit or 8-bit weights: expect a gap")
-    if args.config.prompt_style == "chat":
-        kwargs = args.config.chat_template_kwargs or {}
-        assert not isinstance(kwargs, str), "the config reads JSON"
-        if "enable_thinking" in kwargs:
-            model_args["enable_thinking"] = kwargs["enable_thinking"]
-        if others := kwargs.keys() - {"enable_thinking"}:
-            unsaid.append(f"chat_template_kwargs not passed on: {list_names(others)}")
-    command = ["lm_eval", "--model", "vllm" if args.config.use_vllm else "hf"]
-    command += ["--model_args", ",".join(f"{name}={value}" for name, value in model_args.items())]
-    # Its own default cuts an answer off after 256 tokens, and shows some tasks worked examples.
-    most = args.config.max_completion_length
-    command += ["--tasks", ",".join(tasks), "--num_fewshot", "0"]
-    command += ["--gen_kwargs", f"do_sample=False,temperature=0,max_gen_toks={most}"]
-    command += ["--batch_size", "auto", "--seed", str(args.config.seed)]
-    if args.config.prompt_style == "chat":
-        command.append("--apply_chat_template")
-    folder = first.output_dir or str(default_folder(str(args.model.model_name_or_path)))
-    command += ["--output_path", str(Path(folder) / "lm-eval"), "--log_samples"]
-    say(out, visible(shlex.join(command)))
-    for text in unsaid:
-        say(Console(stderr=True), text)
-    return OK

@@ -1,21 +1,20 @@
 """`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from serl_trl.cli.checks import SANDBOX, batch_problems, is_local_path, model_location
-from serl_trl.cli.parser import SeRLConfigError, SeRLParser
+from serl_trl.cli.command_options import PlanOptions
+from serl_trl.cli.parser import SeRLParser
 from serl_trl.common.console import OK, say, write_json
-from serl_trl.common.options import option
+from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
 from serl_trl.plan.estimate import (
     GIB,
-    GPUS,
     TIGHT,
     Layout,
     count_steps,
@@ -28,30 +27,6 @@ from serl_trl.plan.estimate import (
     trained_parameters,
 )
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
-
-
-@dataclass
-class PlanOptions:
-    """What `serl plan` takes beside the options of a run."""
-
-    gpu: str | None = option(
-        None,
-        f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
-        "GPU that is found.",
-    )
-    num_gpus: int | None = option(
-        None, "GPUs that train, at least 1; by default those of accelerate_config."
-    )
-    accelerate_config: str | None = option(
-        None, "File for accelerate launch, such as one in configs/."
-    )
-    tokens_per_s: float | None = option(None, "Tokens that all GPUs together sample in a second.")
-    update_tokens_per_s: float | None = option(
-        None, "Tokens that all GPUs together train on in a second, both passes."
-    )
-    kept_ratio: float = option(
-        0.5, "Share of groups that the band keeps, in (0, 1]; a run logs its own."
-    )
 
 
 def run(argv: Sequence[str], out: Console) -> int:

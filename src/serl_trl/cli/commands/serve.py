@@ -5,7 +5,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,33 +12,15 @@ from rich.console import Console
 from rich.text import Text
 
 from serl_trl.cli.checks import model_location
-from serl_trl.cli.parser import SeRLConfigError, SeRLParser
+from serl_trl.cli.command_options import ServeOptions
+from serl_trl.cli.parser import SeRLParser
 from serl_trl.common.console import OK, say, write_json
-from serl_trl.common.options import option
+from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.text import visible
 from serl_trl.train.needs import vllm_problem
 
-LOOPBACK = "127.0.0.1"
 # The server's endpoints for weights, which a trainer needs, exist in this mode only.
 VARIABLE = "VLLM_SERVER_DEV_MODE"
-
-
-@dataclass
-class ServeOptions:
-    """What `serl serve` takes beside the options of a run."""
-
-    host: str = option(
-        LOOPBACK,
-        "Address to listen on. The server takes weights from whoever reaches it: any "
-        "other than the loopback belongs into a private network.",
-    )
-    port: int | None = option(
-        None, "Port in [1, 65535]; by default the one the config's run asks for."
-    )
-    gpu_memory_utilization: float = option(
-        0.9, "Share of each GPU's memory the server takes, in (0, 1]."
-    )
-    dry_run: bool = option(False, "Print the command, start nothing.")
 
 
 def run(argv: Sequence[str], out: Console) -> int:

@@ -1,0 +1,91 @@
+"""What single commands take beside the options of a run; light, for their help pages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from serl_trl.common.options import option
+from serl_trl.measure.session import CHUNK_SIZE
+from serl_trl.plan.estimate import GPUS
+
+
+@dataclass
+class ProposeOptions:
+    """What `serl propose` takes beside the options of a run."""
+
+    num: int = option(20, "How many proposals.", aliases=["-n"])
+    output: str | None = option(None, "Write one JSON object per proposal to this file.")
+
+
+@dataclass
+class PlanOptions:
+    """What `serl plan` takes beside the options of a run."""
+
+    gpu: str | None = option(
+        None,
+        f"Size of each GPU such as 24gb, or one of {', '.join(GPUS)}; by default the "
+        "GPU that is found.",
+    )
+    num_gpus: int | None = option(
+        None, "GPUs that train, at least 1; by default those of accelerate_config."
+    )
+    accelerate_config: str | None = option(
+        None, "File for accelerate launch, such as one in configs/."
+    )
+    tokens_per_s: float | None = option(None, "Tokens that all GPUs together sample in a second.")
+    update_tokens_per_s: float | None = option(
+        None, "Tokens that all GPUs together train on in a second, both passes."
+    )
+    kept_ratio: float = option(
+        0.5, "Share of groups that the band keeps, in (0, 1]; a run logs its own."
+    )
+
+
+@dataclass
+class ServeOptions:
+    """What `serl serve` takes beside the options of a run."""
+
+    host: str = option(
+        "127.0.0.1",
+        "Address to listen on. The server takes weights from whoever reaches it: any "
+        "other than the loopback belongs into a private network.",
+    )
+    port: int | None = option(
+        None, "Port in [1, 65535]; by default the one the config's run asks for."
+    )
+    gpu_memory_utilization: float = option(
+        0.9, "Share of each GPU's memory the server takes, in (0, 1]."
+    )
+    dry_run: bool = option(False, "Print the command, start nothing.")
+
+
+@dataclass
+class EvalOptions:
+    """What `serl eval` takes beside the options of a run."""
+
+    benchmarks: str | None = option(
+        None, "Names with commas between them; docs/evaluation.md lists them."
+    )
+    benchmark_files: list[str] | None = option(
+        None, "name=FILE: read a benchmark from a file in place of the Hub."
+    )
+    num_samples: int = option(16, "Completions per problem, beside a greedy one; at least 1.")
+    k: list[int] | None = option(None, "Further k of pass@k and maj@k, in [1, num_samples].")
+    max_problems: int | None = option(None, "Measure only the first so many problems of each.")
+    chunk_size: int = option(
+        CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
+    )
+    compare: list[str] | None = option(
+        None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
+    )
+
+
+OWN_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "propose": ProposeOptions,
+        "plan": PlanOptions,
+        "serve": ServeOptions,
+        "eval": EvalOptions,
+    }
+)
