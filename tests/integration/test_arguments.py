@@ -398,7 +398,7 @@ def test_several_gpus_need_a_launcher(monkeypatch):
     monkeypatch.setattr("transformers.utils.is_torch_bf16_gpu_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
 
-    (problem,) = find_run_problems({**BASE, "use_cpu": False}, given=())
+    (problem,) = map(str, find_run_problems({**BASE, "use_cpu": False}, given=()))
 
     assert problem.startswith("4 GPUs are visible to one process; start one process for each with")
     assert "accelerate launch --num_processes 4 train.py" in problem
@@ -408,10 +408,10 @@ def test_several_gpus_need_a_launcher(monkeypatch):
     ("version", "fits"), [("0.21.9", 0), ("0.22.0", 1), ("0.31.2", 1), ("0.33.0", 0)]
 )
 def test_the_version_of_vllm_is_checked(monkeypatch, version, fits):
-    monkeypatch.setattr("serl_trl.train.needs.missing_extra", lambda *_: "")
+    monkeypatch.setattr("serl_trl.train.needs.missing_package", lambda *_: "")
     monkeypatch.setattr("importlib.metadata.version", lambda _: version)
 
-    problems = find_run_problems({**BASE, "use_vllm": True}, given=())
+    problems = [*map(str, find_run_problems({**BASE, "use_vllm": True}, given=()))]
 
     assert (
         problems == []

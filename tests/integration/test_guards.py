@@ -222,5 +222,5 @@ def test_a_run_ends_as_planned_when_its_rollouts_are_spent(tmp_path):
 
 
 def test_a_bound_below_one_group_is_refused():
-    (problem,) = find_problems({"max_rollouts": 7, "num_generations": 8})
+    (problem,) = map(str, find_problems({"max_rollouts": 7, "num_generations": 8}))
     assert "max_rollouts=7" in problem

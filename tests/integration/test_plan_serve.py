@@ -116,8 +116,8 @@ def test_what_needs_the_hub_is_named():
     ("flags", "values", "message"),
     [
         (["--gpu", "big"], {}, "gpu=big is unknown; give a size such as 24gb"),
-        (["--num_gpus", "0"], {}, "num_gpus=0 must be positive"),
-        (["--kept_ratio", "0"], {}, "kept_ratio=0 must lie in (0, 1]"),
+        (["--num_gpus", "0"], {}, "num_gpus=0 must be at least 1"),
+        (["--kept_ratio", "0"], {}, "kept_ratio=0 must be at least 0.001 and at most 1"),
         (["--accelerate_config", "x.yaml"], {}, "accelerate_config=x.yaml cannot be read"),
         (["--num_gpus", "3"], {"gradient_accumulation_steps": 1, "num_generations": 32},
          "16 x gradient_accumulation_steps=1 x 3 process(es) = 48 rollouts"),
@@ -203,8 +203,11 @@ def test_without_vllm_the_extra_is_named(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--port", "0"], "port=0 must lie in [1, 65535]"),
-        (["--gpu_memory_utilization", "1.5"], "gpu_memory_utilization=1.5 must lie in (0, 1]"),
+        (["--port", "0"], "port=0 must be at least 1 and at most 65535"),
+        (
+            ["--gpu_memory_utilization", "1.5"],
+            "gpu_memory_utilization=1.5 must be at least 0.01 and at most 1",
+        ),
     ],
 )
 def test_numbers_of_the_server_are_checked(flags, message, capsys):

@@ -22,7 +22,15 @@ FORBIDDEN = (
 MAY_LOAD = (
     *("_version", "common", "answers", "propose", "sandbox", "data", "measure", "runs"),
     *("train.checkpoint", "train.config", "train.config_checks", "train.model_files"),
-    *("train.needs", "train.options", "train.template_roles", "labels", "plan", "cli"),
+    *(
+        "train.needs",
+        "train.options",
+        "train.ranges",
+        "train.template_roles",
+        "labels",
+        "plan",
+        "cli",
+    ),
 )
 
 

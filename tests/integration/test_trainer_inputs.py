@@ -76,8 +76,8 @@ NO_MODEL = "no/such-model"
 )
 def test_what_cannot_be_used_is_named_before_the_weights(tmp_path, monkeypatch, arguments, message):
     monkeypatch.setattr(
-        "serl_trl.train.needs.missing_extra",
-        lambda package, extra: f"{package} is not installed; run: pip install {extra}",
+        "serl_trl.train.needs.missing_package",
+        lambda modules, install: f"{modules[0]} is not installed; run: pip install {install}",
     )
     seeds = arguments.pop("seeds") if "seeds" in arguments else seed_set()
     with pytest.raises(ValueError, match=message) as caught:

@@ -262,7 +262,8 @@ def test_a_package_that_fails_on_import_is_named(harm):
 
 
 def test_python_s_own_modules_are_no_plug_ins(harm):
-    found = list(package_problems(["os", "os.path", "my_own", "a b", "__import__('os')"]))
+    given = ["os", "os.path", "my_own", "a b", "__import__('os')"]
+    found = [str(problem) for problem in package_problems(given)]
     assert [problem.split(" ")[0] for problem in found[:2]] == ["plugins=os", "plugins=os.path"]
     assert len(found) == 4
     with pytest.raises(ValueError, match="standard library"):

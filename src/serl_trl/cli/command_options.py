@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf as INF
 from types import MappingProxyType
 from typing import Any
 
@@ -28,17 +29,31 @@ class PlanOptions:
         "GPU that is found.",
     )
     num_gpus: int | None = option(
-        None, "GPUs that train, at least 1; by default those of accelerate_config."
+        None,
+        "GPUs that train; by default those of accelerate_config.",
+        bounds=(1, INF),
+        usual="leave it out where unknown",
     )
     accelerate_config: str | None = option(
         None, "File for accelerate launch, such as one in configs/."
     )
-    tokens_per_s: float | None = option(None, "Tokens that all GPUs together sample in a second.")
+    tokens_per_s: float | None = option(
+        None,
+        "Tokens that all GPUs together sample in a second.",
+        bounds=(1e-3, INF),
+        usual="leave it out where unknown",
+    )
     update_tokens_per_s: float | None = option(
-        None, "Tokens that all GPUs together train on in a second, both passes."
+        None,
+        "Tokens that all GPUs together train on in a second, both passes.",
+        bounds=(1e-3, INF),
+        usual="leave it out where unknown",
     )
     kept_ratio: float = option(
-        0.5, "Share of groups that the band keeps, in (0, 1]; a run logs its own."
+        0.5,
+        "Share of groups that the band keeps; a run logs its own.",
+        bounds=(1e-3, 1),
+        usual="0.5 is usual",
     )
 
 
@@ -52,10 +67,16 @@ class ServeOptions:
         "other than the loopback belongs into a private network.",
     )
     port: int | None = option(
-        None, "Port in [1, 65535]; by default the one the config's run asks for."
+        None,
+        "Port of the server; by default the one the config's run asks for.",
+        bounds=(1, 65535),
+        usual="8000 is usual",
     )
     gpu_memory_utilization: float = option(
-        0.9, "Share of each GPU's memory the server takes, in (0, 1]."
+        0.9,
+        "Share of each GPU's memory the server takes.",
+        bounds=(0.01, 1),
+        usual="0.9 is usual",
     )
     dry_run: bool = option(False, "Print the command, start nothing.")
 

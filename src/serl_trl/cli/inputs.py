@@ -126,8 +126,8 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     over and named in `skipped`. Without `to_train` the model is only going to write. Raises
     `SeRLConfigError` with all problems.
     """
-    found, run = _Findings(looking), args.run
-    kind, reward_funcs = _find_named(args, found)
+    found, named, run = _Findings(looking), _Findings(looking), args.run
+    kind, reward_funcs = _find_named(args, named)
     source = found.attempt(lambda: find_source(args))
     tokenizer, context, notes = (
         _look_at_model(source, args, found, to_train=to_train) if source else (None, None, None)
@@ -141,6 +141,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
         _load_evaluation_sets(run, found),
         notes=tuple(notes or ()),
     )
+    found.problems += named.problems
     if args.config.push_to_hub:
         found.problems += _login_problems()
     found.problems += _tokenizer_problems(inputs, args) + _seed_problems(inputs, args)
@@ -148,7 +149,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     longest = None if notes is None else found.attempt(lambda: _measure_longest(inputs, args))
     if found.problems:
         raise SeRLConfigError(list(dict.fromkeys(found.problems)))
-    return replace(inputs, longest=longest, skipped=tuple(found.skipped))
+    return replace(inputs, longest=longest, skipped=(*named.skipped, *found.skipped))
 
 
 # What is named by dotted path.

@@ -1,16 +1,13 @@
 """Options of a run: flags beat the YAML file, which beats the preset, which beats the defaults."""
 
 import argparse
+import copy
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    NoReturn,
-    get_type_hints,
-)
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 from trl import ModelConfig, TrlParser
 
@@ -18,8 +15,8 @@ from serl_trl.cli.checks import (
     LATEST,
     find_config_problems,
     find_machine_problems,
+    find_problems_elsewhere,
     find_run_problems,
-    find_start_problems,
 )
 from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.trust import only_by_flag
@@ -33,9 +30,12 @@ from serl_trl.common.option_values import (
     read_json,
     read_words,
 )
+from serl_trl.common.options import bounds_of
+from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.common.startup import defer_heavy_imports
 from serl_trl.common.text import near_matches, one_line, visible
+from serl_trl.train.config_checks import out_of_range
 from serl_trl.train.options import PRESETS, RunArguments
 
 if TYPE_CHECKING:
@@ -123,9 +123,10 @@ class SeRLParser(TrlParser):
         variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError` with all
         problems.
         """
-        check = find_run_problems if here else _find_problems_elsewhere
+        check = find_run_problems if here else find_problems_elsewhere
         given, env = self._read(argv, check, default_config=default_config, nulls=nulls)
-        machine = () if here else tuple(find_machine_problems(self._with_defaults(given)))
+        lacking = () if here else find_machine_problems(self._with_defaults(given))
+        machine = tuple(map(str, lacking))
         os.environ.update(env)
         on_cpu = {"use_cpu": True, "bf16": False, "fp16": False} if machine else {}
         return self._build({**given, **on_cpu}, machine)
@@ -140,58 +141,53 @@ class SeRLParser(TrlParser):
     def _read(
         self,
         argv: Sequence[str],
-        check: Callable[..., list[str]],
+        check: Callable[..., list[Problem]],
         *,
         default_config: str | None = None,
         nulls: Collection[str] = (),
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """Return the values that were given, and the file's `env` block."""
-        path = default_config
-        try:
-            flags, problems = self._read_flags(argv)
-            path = flags.pop("config", default_config)
-        except SeRLConfigError as error:
-            # The flags do not even split into names and values; the file is looked at all the same.
-            flags, problems = None, list(error.problems)
-            if match := re.search(r"(?:^|\0)--config[=\0]([^\0]+)", "\0".join(argv)):
-                path = match[1]
+        given = _Given()
+        flags, whole = self._split(argv, given)
+        path = flags.pop("config", default_config)
         file = read_config_file(path) if path else ConfigFile("")
-        problems += file.problems
-        given: dict[str, Any] = {}
-        origins: dict[str, str] = {}
-        spoilt = self._take_file(file, given, origins, problems)
-        if flags is None or (file.problems and not file.values):
-            raise SeRLConfigError(problems)
+        given.problems += file.problems
+        self._take_file(file, given)
+        if not whole or (file.problems and not file.values):
+            raise SeRLConfigError(given.problems)
         for name, value in flags.items():
-            try:
-                given[name], origins[name] = self._read_flag(name, value), f"--{name}"
-            except TypeError as error:
-                problems.append(f"{name}: {error}.")
-                spoilt.add(name)
+            given.take(name, partial(self._read_flag, name, value), f"--{name}")
         for name in nulls:
-            if name not in self._options:
-                problems.append(self._unknown_name(name, f"'{name}'", "option", self._options))
-                continue
-            try:
-                given[name] = convert(None, self._options[name].hint)
-                origins[name] = f"{name}=None"
-            except TypeError as error:
-                problems.append(f"{name}: {error}.")
-        self._take_preset(given, origins)
-        problems += _take_resume(given, origins)
-        problems += self._check(given, origins, spoilt, check)
-        if problems:
-            raise SeRLConfigError(problems)
-        return given, file.env
+            if name in self._options:
+                given.take(name, partial(convert, None, self._options[name].hint), f"{name}=None")
+            else:
+                given.problems.append(_unknown(name, f"'{name}'", "option", self._options))
+        for name, value in PRESETS.get(given.values.get("preset"), {}).items():
+            if name not in given.values:
+                given.take(name, partial(copy.copy, value), f"preset {given.values['preset']}")
+        given.join_resume()
+        given.problems += self._check(given, check)
+        if given.problems:
+            raise SeRLConfigError(given.problems)
+        return given.values, file.env
 
     def _with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {name: option.default for name, option in self._options.items()} | dict(given)
 
-    def _read_flags(self, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    def _split(self, argv: Sequence[str], given: "_Given") -> tuple[dict[str, Any], bool]:
+        """Return the words of each flag; not whole where they do not split into names and values.
+
+        The file is looked at all the same then, so that its problems are named too.
+        """
         unset = argparse.Namespace(**{action.dest: _UNSET for action in self._actions})
-        parsed, unknown = self.parse_known_args(list(argv), unset)
-        flags = {name: value for name, value in vars(parsed).items() if value is not _UNSET}
-        return flags, list(self._unknown_flags(unknown))
+        try:
+            parsed, unknown = self.parse_known_args(list(argv), unset)
+        except SeRLConfigError as error:
+            given.problems += error.problems
+            match = re.search(r"(?:^|\0)--config[=\0]([^\0]+)", "\0".join(argv))
+            return ({"config": match[1]} if match else {}), False
+        given.problems += self._unknown_flags(unknown)
+        return {name: words for name, words in vars(parsed).items() if words is not _UNSET}, True
 
     def _read_flag(self, name: str, value: Any) -> Any:
         if isinstance(value, bool):
@@ -199,83 +195,49 @@ class SeRLParser(TrlParser):
         words = [value] if isinstance(value, str) else value
         return read_words(words, self._options[name].hint, name=name)
 
-    def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[str]:
+    def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[Problem]:
         follows_flag = False
         for text in unknown:
             if text.startswith("-"):
                 name = text.split("=")[0].lstrip("-").replace("-", "_")
-                yield self._unknown_name(name, f"'--{name}'", "flag", [*self._options, "config"])
+                yield _unknown(name, f"'--{name}'", "flag", [*self._options, "config"])
                 follows_flag = "=" not in text
             elif not follows_flag:
-                yield f"unexpected argument {visible(text)!r}; options are written --name value."
+                rule = f"unexpected argument {visible(text)!r}"
+                yield Problem("", rule=rule, way_out="options are written --name value")
 
-    def _unknown_name(self, name: str, shown: str, noun: str, known: Iterable[str]) -> str:
-        if name in REMOVED:
-            return f"{noun} {shown} was removed: {REMOVED[name]}."
-        if is_secret(name):
-            return (
-                f"{noun} {visible(shown)} looks like a secret, and options are saved with the run; "
-                "set it as a variable in the shell instead."
-            )
-        return f"unknown {noun} {visible(shown)}.{near_matches(name, known)}"
-
-    def _take_file(
-        self,
-        file: ConfigFile,
-        given: dict[str, Any],
-        origins: dict[str, str],
-        problems: list[str],
-    ) -> set[str]:
-        """Take the file's values over; return the names of those that have the wrong type."""
-        spoilt = set()
+    def _take_file(self, file: ConfigFile, given: "_Given") -> None:
         for name, value in file.values.items():
-            place = file.place_of(name)
-            option = self._options.get(name)
+            place, option = file.place_of(name), self._options.get(name)
             if option is None:
-                shown = f"{name!r} at {place}"
-                problems.append(self._unknown_name(name, shown, "key", self._options))
+                unknown = _unknown(name, f"{name!r} at {place}", "key", self._options)
+                given.problems.append(unknown)
                 continue
             if name != "hub_token" and secret_in(str(value)):
-                spoilt.add(name)  # the file's problems name it already, with its line
-            try:
-                given[name] = convert(value, option.hint, name=name)
-                origins[name] = place
-            except TypeError as error:
-                problems.append(f"{name}: {error} ({place}).")
-                spoilt.add(name)
-        return spoilt
+                given.spoilt.add(name)  # the file's problems name it already, with its line
+            read = partial(convert, value, option.hint, name=name)
+            given.take(name, read, place, shown=f" ({place})")
 
-    def _take_preset(self, given: dict[str, Any], origins: dict[str, str]) -> None:
-        preset = given.get("preset")
-        for name, value in PRESETS.get(preset, {}).items():
-            if name not in given:
-                given[name], origins[name] = value, f"preset {preset}"
-
-    def _check(
-        self,
-        given: dict[str, Any],
-        origins: Mapping[str, str],
-        spoilt: set[str],
-        check: Callable[..., list[str]],
-    ) -> Iterator[str]:
-        values = self._with_defaults(given)
-        for name, value in given.items():
+    def _check(self, given: "_Given", check: Callable[..., list[Problem]]) -> Iterator[Problem]:
+        values = self._with_defaults(given.values)
+        problems = []
+        for name, value in given.values.items():
             option = self._options[name]
             try:
-                given[name] = values[name] = read_json(value, option.hint)
+                given.values[name] = values[name] = read_json(value, option.hint)
             except ValueError as error:
-                yield _located(f"{name}={visible(value)} is no JSON: {one_line(error)}.", origins)
-                spoilt.add(name)
+                problems.append(Problem(name, value, f"is no JSON: {one_line(error)}"))
             if option.choices and value is not None and value not in option.choices:
-                known = [str(choice) for choice in option.choices]
-                yield _located(_unknown_choice(name, value, known), origins)
-                spoilt.add(name)
-        yield from (_located(problem, origins) for problem in only_by_flag(given, origins))
-        for name in spoilt:
+                problems.append(unknown_choice(name, value, option.choices))
+        given.spoilt |= {problem.option for problem in problems}
+        for name in given.spoilt:
             values[name] = self._options[name].default
-        for problem in check(values, given=given.keys()):
-            if problem.split("=")[0].split(" ")[0] not in spoilt:
-                yield _located(_with_hint(problem), origins)
+        problems += only_by_flag(given.values, given.origins)
+        if self._extra:
+            problems += out_of_range(values, bounds_of(self._extra))
+        found = check(values, given=given.values.keys())
+        problems += [problem for problem in found if problem.option not in given.spoilt]
+        return map(given.located, problems)
 
     def _build(self, given: Mapping[str, Any], machine: tuple[str, ...] = ()) -> Arguments:
         built = []
@@ -290,9 +252,53 @@ class SeRLParser(TrlParser):
         return Arguments(*built, machine=machine)
 
 
-def _find_problems_elsewhere(values: Mapping[str, Any], *, given: Iterable[str]) -> list[str]:
-    config_problems = find_config_problems(values, given=tuple(given))
-    return [*config_problems, *find_start_problems(values)]
+@dataclass
+class _Given:
+    """What flags, file and preset say, and where; `spoilt` are the names whose value is unusable.
+
+    What is wrong with an unusable value is said once, and checks see the default in its place.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    spoilt: set[str] = field(default_factory=set)
+    problems: list[Problem | str] = field(default_factory=list)
+
+    def take(self, name: str, read: Callable[[], Any], origin: str, shown: str = "") -> None:
+        """Take the value that `read` returns, which raises `TypeError` for one of another type."""
+        try:
+            self.values[name], self.origins[name] = read(), origin
+        except TypeError as error:
+            self.problems.append(Problem(name, rule=f": {error}{shown}"))
+            self.spoilt.add(name)
+
+    def join_resume(self) -> None:
+        """Give both spellings of resuming one name and one meaning."""
+        short, long = "resume", "resume_from_checkpoint"
+        if short in self.values and long in self.values:
+            rule = f"and {long} say the same thing twice"
+            self.problems.append(self.located(Problem(short, None, rule, "give resume alone")))
+        if short in self.values:
+            self.values[long], self.origins[long] = self.values.pop(short), self.origins[short]
+        if long in self.values:
+            self.origins[short] = self.origins[long]
+            self.values[long] = _read_resume(self.values[long])
+
+    def located(self, problem: Problem) -> Problem:
+        """Add where the values come from that `problem` names."""
+        names = dict.fromkeys((problem.option, *problem.others))
+        places = [self.origins[name] for name in names if name in self.origins]
+        return replace(problem, place=", ".join(places))
+
+
+def _unknown(name: str, shown: str, noun: str, known: Iterable[str]) -> Problem:
+    if name in REMOVED:
+        return Problem("", rule=f"{noun} {shown} was removed: {REMOVED[name]}")
+    if is_secret(name):
+        rule = f"{noun} {visible(shown)} looks like a secret, and options are saved with the run"
+        return Problem("", rule=rule, way_out="set it as a variable in the shell instead")
+    hint = near_matches(name, known).strip()
+    return Problem("", rule=f"unknown {noun} {visible(shown)}", way_out=hint)
 
 
 @dataclass(frozen=True)
@@ -349,44 +355,12 @@ def _defer_checks(action: argparse.Action) -> None:
     action.type = None
 
 
-def _take_resume(given: dict[str, Any], origins: dict[str, str]) -> Iterator[str]:
-    """Give both spellings of resuming one name and one meaning."""
-    if "resume" in given and "resume_from_checkpoint" in given:
-        yield "resume and resume_from_checkpoint say the same thing twice; give resume alone."
-    if "resume" in given:
-        given["resume_from_checkpoint"] = given.pop("resume")
-        origins["resume_from_checkpoint"] = origins["resume"]
-    if "resume_from_checkpoint" in given:
-        origins["resume"] = origins["resume_from_checkpoint"]
-        given["resume_from_checkpoint"] = _read_resume(given["resume_from_checkpoint"])
-
-
 def _read_resume(value: Any) -> str | None:
     if isinstance(value, bool):
         return LATEST if value else None
     if value is None or value.lower() in ("", "false", "no", "none", "null"):
         return None
     return LATEST if value.lower() in ("true", "yes") else value
-
-
-def _unknown_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    text = visible(str(value))
-    return f"{name}={text} is unknown; choose one of {', '.join(known)}." + near_matches(
-        text, known
-    )
-
-
-def _with_hint(problem: str) -> str:
-    """Add what an unknown choice probably meant."""
-    match = re.fullmatch(r"\w+=(.+?) is unknown; choose one of (.+)\.", problem)
-    return problem + near_matches(match[1], match[2].split(", ")) if match else problem
-
-
-def _located(problem: str, origins: Mapping[str, str]) -> str:
-    """Add where the values come from that `problem` names as `name=value`."""
-    names = dict.fromkeys(re.findall(r"\b(\w+)=", problem))
-    places = [origins[name] for name in names if name in origins]
-    return f"{problem} ({', '.join(places)})" if places else problem
 
 
 REMOVED: dict[str, str] = {

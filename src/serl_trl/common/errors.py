@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
+from serl_trl.common.problem import Problem
 from serl_trl.common.secrets import redacted
 
 
 class SeRLConfigError(ValueError):
     """Bad input to a run; `problems` holds one text for each thing that is wrong."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(redacted(problem) for problem in problems)
+    def __init__(self, problems: Sequence[str | Problem]) -> None:
+        self.problems = tuple(redacted(str(problem)) for problem in problems)
         super().__init__("\n".join(self.problems))
 
 

@@ -18,6 +18,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from serl_trl.common.problem import Problem
 from serl_trl.common.text import list_names, near_matches, one_line, visible
 
 GROUP = "serl_trl.plugins"
@@ -136,13 +137,15 @@ def split_list(text: str) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
-def package_problems(plugins: Collection[str]) -> Iterator[str]:
+def package_problems(plugins: Collection[str]) -> Iterator[Problem]:
     """Yield why a package cannot be a plug-in: it has no such name, or belongs to Python."""
     for package in plugins:
         if not _PATH.fullmatch(package):
-            yield f"plugins={shown(package)} must be the name of a package, such as my_package."
+            rule = "must be the name of a package, such as my_package"
+            yield Problem("plugins", shown(package), rule)
         elif _is_standard(package):
-            yield f"plugins={package} belongs to Python itself; name a package of your own."
+            rule, way_out = "belongs to Python itself", "name a package of your own"
+            yield Problem("plugins", package, rule, way_out)
 
 
 def installed_plugins() -> frozenset[str]:

@@ -32,7 +32,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
     def __post_init__(self) -> None:
         problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
         if problems:
-            raise ValueError(redacted("\n".join(problems)))
+            raise ValueError(redacted("\n".join(map(str, problems))))
         if self.use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             # On the CPU transformers sets up the processes without ddp_timeout, and a hung one
             # would be waited for half an hour.

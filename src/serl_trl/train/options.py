@@ -4,9 +4,10 @@ Separate from `SeRLConfig` so that `--help` can list them without the seconds th
 """
 
 from dataclasses import dataclass
+from math import inf as INF
 from typing import Any
 
-from serl_trl.common.options import option
+from serl_trl.common.options import PAPER, option
 from serl_trl.propose.prompts import PromptStyle
 
 _STYLE = PromptStyle()
@@ -68,27 +69,45 @@ class SelfPlayOptions:
 
     # TRL's own options, with other defaults.
     per_device_train_batch_size: int = option(
-        16, "Rollouts in one forward and backward pass of one process."
+        16,
+        "Rollouts in one forward and backward pass of one process.",
+        bounds=(1, INF),
+        usual="it counts rollouts",
     )
     gradient_accumulation_steps: int = option(
         16,
         "Passes per optimizer step. With the default batch size, one process and 16 votes a step "
         "trains on 16 prompts x 16 completions. Source: SeRL.",
+        bounds=(1, INF),
+        usual="1 updates after every pass",
     )
     num_generations: int = option(
-        16, "Completions (votes) per prompt, at least 2. Source: SeRL uses 16."
+        16,
+        "Completions (votes) per prompt.",
+        bounds=(2, 4096),
+        usual="a vote needs at least two completions; the paper uses 16",
     )
     max_completion_length: int = option(
-        1024, "Longest completion in tokens; a longer one is cut off and has no vote. Source: SeRL."
+        1024,
+        "Longest completion in tokens; a longer one is cut off and has no vote.",
+        bounds=(1, INF),
+        usual="it counts tokens; the paper uses 1024",
     )
     beta: float = option(
         1e-3,
-        "Weight of the KL term to the reference model; 0 loads no reference. Departs from TRL's 0.",
+        "Weight of the KL term to the reference model. Departs from TRL's 0.",
+        bounds=(0, INF),
+        usual="0 switches the KL term off and loads no reference",
     )
     epsilon_high: float | None = option(
-        0.28, "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476."
+        0.28,
+        "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476.",
+        bounds=(1e-6, 10),
+        usual="DAPO uses 0.28",
     )
-    logging_steps: float = option(1, "Log every this many optimizer steps.")
+    logging_steps: float = option(
+        1, "Log every this many optimizer steps.", bounds=(1e-9, INF), usual="1 logs every step"
+    )
     logging_nan_inf_filter: bool = option(
         False,
         "True would log an invented loss for one that is not finite; see max_nonfinite_steps.",
@@ -135,20 +154,30 @@ class SelfPlayOptions:
     )
 
     # The proposer.
-    num_requests: int = option(4, "Few-shot requests in one round, at least 1. Source: SeRL.")
-    num_shots: int = option(8, "Examples shown in a request, at least 1. Source: SeRL.")
+    num_requests: int = option(4, "Few-shot requests in one round.", bounds=(1, 4096), usual=PAPER)
+    num_shots: int = option(8, "Examples shown in a request.", bounds=(1, 256), usual=PAPER)
     num_pool_shots: int = option(
-        2, "How many of the shots may be accepted proposals, in [0, num_shots]. Source: SeRL."
+        2,
+        "How many of the shots may be accepted proposals; at most num_shots.",
+        bounds=(0, 256),
+        usual=PAPER,
     )
     prefer_least_used_seeds: bool = option(
         False, "Draw the seeds that were shown least often first, instead of uniformly."
     )
-    proposer_temperature: float = option(0.8, "Sampling temperature of proposals. Source: SeRL.")
-    proposer_top_p: float = option(0.95, "Nucleus of proposals, in (0, 1]. Source: SeRL.")
-    proposer_presence_penalty: float = option(
-        2.0, "Presence penalty of proposals, in [-2, 2]; vLLM only. Source: SeRL."
+    proposer_temperature: float = option(
+        0.8, "Sampling temperature of proposals.", bounds=(0.001, 10), usual=PAPER
     )
-    proposer_max_tokens: int = option(1024, "Longest answer to a request, in tokens. Source: SeRL.")
+    proposer_top_p: float = option(0.95, "Nucleus of proposals.", bounds=(0.001, 1), usual=PAPER)
+    proposer_presence_penalty: float = option(
+        2.0, "Presence penalty of proposals; vLLM only.", bounds=(-2, 2), usual=PAPER
+    )
+    proposer_max_tokens: int = option(
+        1024,
+        "Longest answer to a request, in tokens.",
+        bounds=(8, INF),
+        usual=PAPER,
+    )
     proposer_stop: list[str] | None = option(
         None, "Texts at which the answer to a request ends, such as its 21st number; vLLM only."
     )
@@ -157,13 +186,19 @@ class SelfPlayOptions:
     proposal_filters: str = option(
         "default", "default, paper, or a comma-separated list of filter names and dotted paths."
     )
-    min_words: int = option(4, "Fewest words of an instruction. Source: SeRL.")
-    max_words: int = option(150, "Most words of an instruction. Source: SeRL.")
+    min_words: int = option(4, "Fewest words of an instruction.", bounds=(1, INF), usual=PAPER)
+    max_words: int = option(150, "Most words of an instruction.", bounds=(1, INF), usual=PAPER)
     max_instruction_tokens: int = option(
-        512, "Most tokens of an instruction, for seeds (an error) and proposals (refused)."
+        512,
+        "Most tokens of an instruction, for seeds (an error) and proposals (refused).",
+        bounds=(4, INF),
+        usual="512 leaves room for the completion",
     )
     max_rouge_l: float = option(
-        0.7, "Refuse proposals above this ROUGE-L F1 to anything known, in (0, 1]. Source: SeRL."
+        0.7,
+        "Refuse proposals above this ROUGE-L F1 to anything known.",
+        bounds=(1e-6, 1),
+        usual=PAPER,
     )
     novelty: str = option(
         "math",
@@ -177,7 +212,10 @@ class SelfPlayOptions:
         choices=NOVELTY_SCOPES,
     )
     max_per_template: int = option(
-        3, "Most accepted instructions that are alike but for their numbers; 0 sets no cap."
+        3,
+        "Most accepted instructions that are alike but for their numbers.",
+        bounds=(0, INF),
+        usual="0 sets no cap",
     )
 
     embedding_model: str | None = option(
@@ -186,48 +224,77 @@ class SelfPlayOptions:
         "in meaning to a known instruction are then refused. None: off.",
     )
     max_cosine: float = option(
-        0.92, "Refuse proposals above this cosine to anything known, in (0, 1]; needs the model."
+        0.92,
+        "Refuse proposals above this cosine to anything known; needs the model.",
+        bounds=(1e-6, 1),
+        usual="0.85 to 0.95 is usual",
     )
     contamination_ngram: int = option(
-        13, "Refuse proposals that share this many tokens in a row with an evaluation problem."
+        13,
+        "Refuse proposals that share this many tokens in a row with an evaluation problem.",
+        bounds=(4, 1000),
+        usual="13 is usual",
     )
     max_contamination_rouge_l: float = option(
         0.7,
         "Refuse proposals above this ROUGE-L F1 to a problem of the probe set or of another named "
-        "evaluation set, in (0, 1]; 1 leaves it to n-grams and copies.",
+        "evaluation set.",
+        bounds=(1e-6, 1),
+        usual="1 leaves it to n-grams and copies",
     )
 
     # The vote, the band, the refill.
     use_band: bool = option(True, "Keep only groups inside the difficulty band.")
     difficulty_low: float = option(
-        0.2, "Lower end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
+        0.2,
+        "Lower end of the kept majority ratios, included.",
+        bounds=(0, 1),
+        usual=PAPER,
     )
     difficulty_high: float = option(
-        0.8, "Upper end of the kept majority ratios, included, in [0, 1]. Source: SeRL."
+        0.8,
+        "Upper end of the kept majority ratios, included.",
+        bounds=(0, 1),
+        usual=PAPER,
     )
     max_staleness: int = option(
         0,
-        "Optimizer steps for which a kept group that found no place may wait; 0 drops it. Above 0 "
+        "Optimizer steps for which a kept group that found no place may wait. Above 0 "
         "the log-probs of the sampling policy are stored and used in the ratio.",
+        bounds=(0, 1000),
+        usual="0 drops kept groups that found no place",
     )
     max_refill_rounds: int = option(
-        16, "Most propose-and-roll-out rounds for one generation batch, at least 1."
+        16,
+        "Most propose-and-roll-out rounds for one generation batch.",
+        bounds=(1, 100000),
+        usual="a refill needs at least one round",
     )
     max_refill_rollouts: int = option(
-        8, "Most prompts rolled out for one generation batch, as a multiple of its prompts."
+        8,
+        "Most prompts rolled out for one generation batch, as a multiple of its prompts.",
+        bounds=(1, 10000),
+        usual="it multiplies the prompts of a batch",
     )
     max_refill_s: float = option(
         3600.0,
         "Most seconds for one generation batch. A decision by the clock is written to the ledger.",
+        bounds=(1, INF),
+        usual="set it far above the usual refill",
     )
     max_empty_refills: int = option(
-        5, "Refills in a row that find no group at all before the run stops with a diagnosis."
+        5,
+        "Refills in a row that find no group at all before the run stops with a diagnosis.",
+        bounds=(1, 10000),
+        usual="the run stops after so many",
     )
 
     max_rollouts: int = option(
         0,
         "Most completions sampled for groups in the whole run, whose last step is the one made of "
-        "them; 0 sets no bound. The learning-rate schedule still follows max_steps.",
+        "them. The learning-rate schedule still follows max_steps.",
+        bounds=(0, INF),
+        usual="0 sets no bound",
     )
 
     # The update.
@@ -242,22 +309,34 @@ class SelfPlayOptions:
         0.05,
         "With vLLM: warn when the log-probs of engine and trainer differ by more than this, in "
         "nats per token, mean over a generation batch. Rounding in bfloat16 explains about 0.01.",
+        bounds=(0, INF),
+        usual="0 warns always",
     )
     max_logprob_gap: float = option(
-        0.3, "With vLLM: stop the run before it learns from a batch with a larger gap than this."
+        0.3,
+        "With vLLM: stop the run before it learns from a batch with a larger gap than this.",
+        bounds=(1e-9, INF),
+        usual="engines that are in step stay far below 0.1",
     )
 
     max_nonfinite_steps: int = option(
         3,
         "Steps with a NaN or infinite loss or gradient that are skipped, their batch written to "
         "_serl/nonfinite, before the next one stops the run. Counted from the last start.",
+        bounds=(0, 1000),
+        usual="0 stops at the first",
     )
 
     # Iterations.
     instructions_per_iteration: int = option(
-        2000, "Instructions trained on in one iteration. Source: SeRL."
+        2000,
+        "Instructions trained on in one iteration.",
+        bounds=(1, INF),
+        usual=PAPER,
     )
-    num_selfplay_iterations: int = option(1, "Iterations in the run. Source: SeRL uses 3.")
+    num_selfplay_iterations: int = option(
+        1, "Iterations in the run.", bounds=(1, 1000), usual="the paper uses 3"
+    )
     reset_optimizer: bool = option(True, "Start an iteration with a fresh optimizer.")
     reset_schedule: bool = option(True, "Start an iteration with a fresh learning-rate schedule.")
     reset_reference: bool = option(True, "Start an iteration with its policy as KL reference.")
@@ -294,20 +373,29 @@ class SelfPlayOptions:
 
     # Watching.
     probe_steps: int = option(
-        0, "Measure the probe set every this many steps; 0 measures nothing during training."
+        0,
+        "Measure the probe set every this many steps.",
+        bounds=(0, INF),
+        usual="0 measures nothing during training",
     )
     probe_samples: int | None = option(
         None,
         "Completions per problem of the probe set; not set: num_generations. With another number "
         "the label accuracy of kept groups is not estimated.",
+        bounds=(1, 4096),
+        usual="4 is enough to watch pass@1",
     )
     sample_steps: int = option(
         0,
-        "Show some proposals with their fate and one group with its votes every this many steps; 0 "
-        "never does.",
+        "Show some proposals with their fate and one group with its votes every this many steps.",
+        bounds=(0, INF),
+        usual="0 shows none",
     )
     show_steps: int = option(
-        0, "Print the run's table every this many steps; 0 follows logging_steps."
+        0,
+        "Print the run's table every this many steps.",
+        bounds=(0, INF),
+        usual="0 follows logging_steps",
     )
 
 
@@ -333,7 +421,12 @@ class RunArguments:
     answer_column: str | None = option(
         None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
     )
-    max_bad_rows: int = option(0, "How many unusable rows of a seed or probe set to pass over.")
+    max_bad_rows: int = option(
+        0,
+        "How many unusable rows of a seed or probe set to pass over.",
+        bounds=(0, INF),
+        usual="0 accepts none",
+    )
     probe_set: str | None = option(
         None,
         "Problems with answers to measure during training: as seed_set, with an answer column.",

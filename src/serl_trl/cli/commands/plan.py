@@ -32,8 +32,6 @@ from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 def run(argv: Sequence[str], out: Console) -> int:
     """Estimate the run that `argv` and its config describe, and print the estimate."""
     values = SeRLParser(prog="serl plan", extra=PlanOptions).read_values(argv)
-    if problems := _option_problems(values):
-        raise SeRLConfigError(problems)
     layout = _find_layout(values)
     if problems := list(batch_problems(values, processes=layout.num_gpus)):
         raise SeRLConfigError(problems)
@@ -138,22 +136,6 @@ def verdict(peak: float, gpu: float | None) -> str:
     return "tight" if peak > TIGHT * gpu else "yes"
 
 
-def _option_problems(values: Mapping[str, Any]) -> list[str]:
-    problems = []
-    for name in ("num_gpus", "tokens_per_s", "update_tokens_per_s"):
-        value = values[name]
-        if value is not None and not (value >= 1 if name == "num_gpus" else value > 0):
-            problems.append(f"{name}={value:g} must be positive; leave it out where unknown.")
-    if not 0 < values["kept_ratio"] <= 1:
-        problems.append(f"kept_ratio={values['kept_ratio']:g} must lie in (0, 1]; 0.5 is usual.")
-    if values["gpu"] is not None:
-        try:
-            gpu_bytes(values["gpu"])
-        except ValueError as error:
-            problems.append(str(error))
-    return problems
-
-
 def _find_layout(values: Mapping[str, Any]) -> Layout:
     config = _read_launch(values["accelerate_config"])
     if config is None:
@@ -182,7 +164,10 @@ def _read_launch(path: str | None) -> Any:
 
 def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
     if values["gpu"] is not None:
-        return gpu_bytes(values["gpu"]), values["gpu"]
+        try:
+            return gpu_bytes(values["gpu"]), values["gpu"]
+        except ValueError as error:
+            raise SeRLConfigError([str(error)]) from error
     import torch
 
     if not torch.cuda.is_available():

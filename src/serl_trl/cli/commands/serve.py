@@ -26,11 +26,8 @@ VARIABLE = "VLLM_SERVER_DEV_MODE"
 def run(argv: Sequence[str], out: Console) -> int:
     """Replace this process by the server; with `dry_run`, print its command."""
     values = SeRLParser(prog="serl serve", extra=ServeOptions).read_values(argv)
-    problems = _option_problems(values)
     if not values["dry_run"] and (problem := vllm_problem()):
-        problems.append(f"the server cannot start: {problem}.")
-    if problems:
-        raise SeRLConfigError(problems)
+        raise SeRLConfigError([f"the server cannot start: {problem}."])
     for warning in (host_warning(values["host"]), _use_warning(values)):
         if warning:
             out.print(Text(warning, "yellow"), soft_wrap=True)
@@ -91,13 +88,3 @@ def _use_warning(values: Mapping[str, Any]) -> str:
 def _port(values: Mapping[str, Any]) -> int:
     asked = values["vllm_server_base_url"]
     return values["port"] or (urlsplit(asked).port if asked else None) or values["vllm_server_port"]
-
-
-def _option_problems(values: Mapping[str, Any]) -> list[str]:
-    problems = []
-    if values["port"] is not None and not 1 <= values["port"] <= 65535:
-        problems.append(f"port={values['port']} must lie in [1, 65535]; 8000 is usual.")
-    share = values["gpu_memory_utilization"]
-    if not 0 < share <= 1:
-        problems.append(f"gpu_memory_utilization={share:g} must lie in (0, 1]; 0.9 is usual.")
-    return problems
