@@ -1,7 +1,7 @@
-"""The charts of a report, as SVG that stands inside the page and takes its colours.
+"""Charts, drawn by matplotlib without a display: SVG for a report, PNG for a card.
 
-matplotlib draws them without a display, and lays out legends and labels. Colours are CSS variables,
-so that one picture reads on light, dark and paper. No text becomes markup.
+The SVG stands inside the page and takes its colours, which are CSS variables, so that one picture
+reads on light, dark and paper. No text becomes markup.
 """
 
 import io
@@ -60,6 +60,10 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.labelcolor": _SOFT,
     "ytick.major.size": 0,
 }
+# A picture by itself stands on white, in the colours of Okabe and Ito.
+_PLAIN = {key: "#444" for key, value in _SETTINGS.items() if value in (_INK, _SOFT)}
+_PLAIN |= {key: "#bbb" for key, value in _SETTINGS.items() if value == _GRID}
+_PICTURE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _PERCENT = PercentFormatter(1.0, decimals=0)
 
 
@@ -99,19 +103,8 @@ def line_chart(
     """
     figure, axes = _over_steps(percent=percent, unit=unit)
     for line in lines:
-        if not line.points:
-            continue
-        steps, values = zip(*_thinned(line.points), strict=True)
-        axes.plot(
-            steps,
-            values,
-            label=_clean(line.label),
-            color=_SERIES[line.colour % NUM_COLOURS],
-            linestyle="--" if line.dashed else "-",
-            # A dot for each step where there are few: one step alone draws no line.
-            marker="o" if len(steps) <= 12 else None,
-            markersize=3.2,
-        )
+        if line.points:
+            _plot(axes, line, _SERIES[line.colour % NUM_COLOURS])
     _mark_bounds(axes, bounds)
     if percent:
         axes.set_ylim(-0.02, 1.02)
@@ -198,6 +191,34 @@ def interval_chart(marks: Sequence[Mark], *, description: str) -> str:
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(_PERCENT)
     return _svg(figure, description)
+
+
+def line_picture(lines: Sequence[Line]) -> bytes:
+    """Draw lines over the steps as a PNG; the same lines give the same bytes."""
+    with matplotlib.rc_context(_SETTINGS | _PLAIN):
+        figure, axes = _over_steps()
+        figure.set_size_inches(6, 3)
+        for number, line in enumerate(lines):
+            _plot(axes, line, _PICTURE_COLOURS[number])
+        _add_legend(figure)
+        content = io.BytesIO()
+        # Neither a date nor a version goes into it.
+        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()
+
+
+def _plot(axes: Axes, line: Line, colour: str) -> None:
+    steps, values = zip(*_thinned(line.points), strict=True)
+    axes.plot(
+        steps,
+        values,
+        label=_clean(line.label),
+        color=colour,
+        linestyle="--" if line.dashed else "-",
+        # A dot for each step where there are few: one step alone draws no line.
+        marker="o" if len(steps) <= 12 else None,
+        markersize=3.2,
+    )
 
 
 def _over_steps(*, percent: bool = False, unit: str = "") -> tuple[Figure, Axes]:

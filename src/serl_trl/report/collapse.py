@@ -21,10 +21,6 @@ from serl_trl.report.figures import (
 from serl_trl.report.warnings import HIGH_COMMONEST, MIN_COMMONEST_GROUPS
 from serl_trl.runs.reader import Run, number_in
 
-HIGH_AGREEMENT = 0.9
-LOW_ENTROPY = 0.25
-LOW_LENGTH = 0.5
-HIGH_TEMPLATE = 0.25
 LABEL_DROP = 0.05
 AGREEMENT_RISE = 0.02
 UNKNOWN = "\u2013"
@@ -49,44 +45,45 @@ class Sign:
 
 @dataclass(frozen=True)
 class Curve:
-    """A sign that one metric shows by its two ends; `shows` takes both."""
+    """A sign that the end of one metric shows, by reaching `limit` or by falling far.
+
+    With `of_first` it shows below that share of the first value, else at or above the limit.
+    """
 
     name: str
     metric: str
     write: Callable[[float], str]
-    shows: Callable[[float, float], bool]
-    rule: str
+    what: str
+    limit: float
+    of_first: bool = False
 
 
 AGREEMENT = Curve(
-    "All completions agree",
-    "serl/majority_ratio",
-    percent,
-    lambda first, last: last >= HIGH_AGREEMENT,
-    f"Majority ratio of all groups. {_FIFTHS} Shows at {100 * HIGH_AGREEMENT:.0f} % or more.",
+    "All completions agree", "serl/majority_ratio", percent, "Majority ratio of all groups", 0.9
 )
 CURVES = (
     Curve(
         "Entropy falls to nothing",
         "entropy",
         "{:.3f}".format,
-        lambda first, last: last < LOW_ENTROPY * first,
-        f"Entropy, nats per token. {_FIFTHS} Shows below {100 * LOW_ENTROPY:.0f} % of the first.",
+        "Entropy, nats per token",
+        0.25,
+        of_first=True,
     ),
     Curve(
         "Completions shrink",
         "completions/mean_length",
         "{:.1f}".format,
-        lambda first, last: last < LOW_LENGTH * first,
-        f"Tokens of a completion. {_FIFTHS} Shows below {100 * LOW_LENGTH:.0f} % of the first.",
+        "Tokens of a completion",
+        0.5,
+        of_first=True,
     ),
     Curve(
         "Proposals are all alike",
         "serl/top_template_ratio",
         percent,
-        lambda first, last: last >= HIGH_TEMPLATE,
-        "Share of the commonest template (text without its numbers) among the last 256 accepted. "
-        f"{_FIFTHS} Shows at {100 * HIGH_TEMPLATE:.0f} % or more.",
+        "Share of the commonest template (text without its numbers) among the last 256 accepted",
+        0.25,
     ),
 )
 
@@ -131,10 +128,15 @@ def _one_answer(run: Run) -> Sign:
 
 
 def _by_curve(run: Run, curve: Curve) -> Sign:
+    limit = f"{100 * curve.limit:.0f} %"
+    shows_at = f"below {limit} of the first" if curve.of_first else f"at {limit} or more"
+    rule = f"{curve.what}. {_FIFTHS} Shows {shows_at}."
     ends = first_and_last(run.series(curve.metric))
     if ends is None:
-        return Sign(curve.name, UNKNOWN, UNKNOWN, None, curve.rule)
-    return Sign(curve.name, *map(curve.write, ends), curve.shows(*ends), curve.rule)
+        return Sign(curve.name, UNKNOWN, UNKNOWN, None, rule)
+    first, last = ends
+    shows = last < curve.limit * first if curve.of_first else last >= curve.limit
+    return Sign(curve.name, curve.write(first), curve.write(last), shows, rule)
 
 
 def _worse_labels(run: Run, name: str, which: str, rights: Sequence[int]) -> Sign:

@@ -92,7 +92,7 @@ def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[s
     if facts.base:
         data["base_model_relation"] = "adapter" if facts.adapter else "finetune"
     probed = run.series("serl/probe/pass@1")
-    words = {
+    words: dict[str, Any] = {
         "given": run.config.get("prompt_source") == "given"
         or run.config.get("use_selfplay") is False,
         "votes": run.config.get("num_generations", "several"),
@@ -123,7 +123,7 @@ def dataset_card(subject: Subject, counts: Mapping[str, int]) -> str:
         size_categories=[next(name for bound, name in _SIZES if rows < bound)],
         tags=list(DATASET_TAGS),
     )
-    words = {
+    words: dict[str, Any] = {
         "splits": table(("split", "rows"), [(code(name), f"{n:,}") for name, n in counts.items()]),
         "columns": table(
             ("column", "meaning"), [(code(name), each.meaning) for name, each in COLUMNS.items()]

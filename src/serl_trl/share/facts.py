@@ -8,26 +8,22 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from serl_trl.common.records import ANY, fits
+from serl_trl.common.records import ANY, Shape, fits
 from serl_trl.common.secrets import is_secret
 from serl_trl.data.tables import is_hub_id
 from serl_trl.runs.facts import RunFacts, recipe
 from serl_trl.train.options import SelfPlayOptions
 
-_SHAPES = {
-    **dict.fromkeys(("run_id", "started", "architecture", "seed_sha256", "device"), str),
-    **dict.fromkeys(("base", "base_revision", "base_license", "seed_source"), (str, None)),
-    **dict.fromkeys(("num_parameters", "num_seeds", "num_gold_seeds", "num_probe_problems"), int),
-    "num_processes": int,
-    "adapter": bool,
-    "all_options": bool,
-    "evaluation_sets": {ANY: int},
-    "options": dict,
-    "versions": {ANY: str},
+# The shape of each fact follows from its type, so that a new one is listed in `RunFacts` alone.
+_SHAPE_OF: dict[Any, Shape] = {
+    str | None: (str, None),
+    dict[str, int]: {ANY: int},
+    dict[str, str]: {ANY: str},
+    dict[str, Any]: dict,
 }
-
+_SHAPES = {name: _SHAPE_OF.get(kind, kind) for name, kind in get_type_hints(RunFacts).items()}
 
 # What these texts look like where a run wrote them; they stand in code, links and metadata.
 _FORMS = {
@@ -37,14 +33,11 @@ _FORMS = {
     "seed_source": re.compile(r"sandbox[ \w-]{0,40}|[\w.-]{1,96}/[\w.-]{1,96}"),
 }
 
-
 _OPTION_SOURCES = (
     ("transformers", "training_args.py"),
     ("trl", "trainer/base_config.py"),
     ("trl", "trainer/grpo_config.py"),
 )
-
-
 _FIELD = re.compile(r"^    ([a-z]\w*): .+(?: = |\()", re.MULTILINE)
 
 

@@ -56,20 +56,20 @@ class NotPushedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Upload:
-    """A folder that is ready to go (`kind` model or dataset), and where to.
+    """A folder that is ready to go, and where to; `command` sends it later.
 
     `files` are the names in it, `left` what of the run's own folder stays behind, `withheld` the
-    rows and texts that hold a secret, each with what kind. The folder is this push's own, and no
-    other removes it while `hold` is held. `message` is the commit's, in place of our own.
+    rows and texts that hold a secret, each with what kind. No other push removes the folder while
+    `hold` is held. `message` is the commit's, in place of our own.
     """
 
     kind: Kind
     folder: Path
     repo_id: str
     private: bool
-    files: tuple[str, ...]
-    left: tuple[str, ...]
     command: str
+    files: tuple[str, ...]
+    left: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     hold: Hold | None = None
     message: str | None = None
@@ -98,8 +98,11 @@ def prepare_model(
             measured = _comparison_in(evaluation)
         subject = Subject(run, _with_license(facts), repo_id, where.checkpoint)
         withheld = write_model_card(target, subject, measured=measured, secrets=_secrets())
-        ready = _ready("model", folder, target, repo_id, private)
-    return replace(ready, left=release.left, withheld=tuple(withheld), hold=held)
+        files = _checked(target)
+    command = later(folder, "push", repo_id, private=private)
+    return Upload(
+        "model", target, repo_id, private, command, files, release.left, tuple(withheld), held
+    )
 
 
 def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool = True) -> Upload:
@@ -111,15 +114,15 @@ def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool =
     repo_id = repo_id or f"{_repo_of(where, run)}-instructions"
     if not len(run.ledger.proposals):
         raise ReleaseError(f"the ledger of {folder} holds no proposal; there is nothing to push.")
-    secrets = _secrets()
-    withheld: list[str] = []
+    secrets, withheld = _secrets(), []
     with _fresh(where, "dataset") as (target, held):
         rows = read_rows(run, run_id=facts.run_id)
         counts = write_dataset(target, without_secrets(rows, secrets, withheld))
         card = dataset_card(Subject(run, _with_license(facts), repo_id, where.checkpoint), counts)
         withheld += write_card_text(target, card, secrets)
-        ready = _ready("dataset", folder, target, repo_id, private)
-    return replace(ready, withheld=tuple(withheld), hold=held)
+        files = _checked(target)
+    command = later(folder, "push-dataset", repo_id, private=private)
+    return Upload("dataset", target, repo_id, private, command, files, (), tuple(withheld), held)
 
 
 def write_card(folder: Path, *, repo_id: str | None) -> None:
@@ -137,24 +140,16 @@ def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
     An existing public repository is not written to when `ready.private`. The folder is removed once
     it arrived. Raises `NotPushedError`.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
             address = _send(ready)
-        except OfflineModeIsEnabled as error:
-            raise NotPushedError("HF_HUB_OFFLINE is set") from error
-        except HfHubHTTPError as error:
-            reason, status = _without_request(error), error.response.status_code
-            if status not in _PASSING or attempt == ATTEMPTS:
+        # A ValueError is a bad name or bad metadata, which is found before anything is sent.
+        except (HTTPError, OSError, RuntimeError, ValueError) as error:
+            reason = _reason(error)
+            if attempt == ATTEMPTS or not _may_pass(error):
                 raise NotPushedError(reason) from error
-        except (HTTPError, OSError, RuntimeError) as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            if attempt == ATTEMPTS or isinstance(error, NotPushedError):
-                raise NotPushedError(reason) from error
-        except ValueError as error:
-            # Bad names and bad metadata, which huggingface_hub finds before anything is sent.
-            raise NotPushedError(one_line(error)) from error
         else:
             shutil.rmtree(ready.folder)
             return address
@@ -168,6 +163,28 @@ def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
         )
         wait(seconds)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    if isinstance(error, HfHubHTTPError):
+        # The first line is what the Hub said; the rest names the request.
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return " ".join(said.split()).rstrip(".")
+    told = isinstance(error, ValueError | NotPushedError)
+    return one_line(error) if told else f"{type(error).__name__}: {one_line(error)}"
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether another try may succeed."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in _PASSING
+    return not isinstance(error, OfflineModeIsEnabled | NotPushedError | ValueError)
 
 
 def push_model(
@@ -282,11 +299,10 @@ def _secrets() -> set[str]:
     return known_secrets(get_token())
 
 
-def _ready(kind: Kind, folder: Path, target: Path, repo_id: str, private: bool) -> Upload:
-    check_secrets(target, _secrets())
-    command = {"model": "push", "dataset": "push-dataset"}[kind]
-    again = later(folder, command, repo_id, private=private)
-    return Upload(kind, target, repo_id, private, tuple(list_files(target)), (), again)
+def _checked(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files in `folder` when none of them holds a secret."""
+    check_secrets(folder, _secrets())
+    return tuple(list_files(folder))
 
 
 def _with_license(facts: RunFacts) -> RunFacts:
@@ -332,9 +348,3 @@ def _name_owner(ready: Upload, repo_id: str) -> None:
     text = card.read_text(encoding="utf-8")
     text = text.replace(f'"{address_of(ready.repo_id)}"', f'"{address_of(repo_id)}"')
     Folder(ready.folder).write(card.name, text)
-
-
-def _without_request(error: Exception) -> str:
-    """Return the first line of what the Hub said; the rest names the request."""
-    text = str(error).strip().splitlines()
-    return " ".join(text[0].split()).rstrip(".") if text else type(error).__name__

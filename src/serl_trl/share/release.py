@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,8 @@ from serl_trl.measure.comparison import RESULTS_FOLDER
 from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
-ALLOWED = (
-    FULL_WEIGHTS,
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-    ADAPTER_WEIGHTS,
-    "adapter_config.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "chat_template.jinja",
-)
+ALLOWED = files("serl_trl.share").joinpath("published.txt").read_text("utf-8").split()
+"""The files of a model that may be published, as patterns."""
 MADE_ANEW = ("README.md", "figures")
 """Parts of an upload that do not come from the run's folder."""
 
@@ -108,16 +92,16 @@ def stage_model(run: RunFolder, target: Path, facts: RunFacts) -> Release:
     written without it. Raises `ReleaseError` when the weights are missing or not all there.
     """
     _check_weights(run.folder)
-    files, left = [], []
+    copied, left = [], []
     source = Folder(run.folder)
     for path in source.entries():
         # A link may lead anywhere; what is not sent is not looked at either.
         if _is_allowed(path.name) and source.has(path.name, shared=_is_weights(path.name)):
             _copy(source, path.name, Folder(target), facts)
-            files.append(path.name)
+            copied.append(path.name)
         elif path.name not in MADE_ANEW:
             left.append(path.name + ("/" if path.is_dir() else ""))
-    return Release(tuple(files), tuple(left))
+    return Release(tuple(copied), tuple(left))
 
 
 def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
@@ -206,10 +190,10 @@ def _is_allowed(name: str) -> bool:
 
 
 def _check_weights(folder: Path) -> None:
-    files, index = Folder(folder), "model.safetensors.index.json"
-    if files.has(index):
+    inside, index = Folder(folder), "model.safetensors.index.json"
+    if inside.has(index):
         try:
-            content = files.read_json(index, {"weight_map": {ANY: str}}, max_bytes=_MAX_SETTINGS)
+            content = inside.read_json(index, {"weight_map": {ANY: str}}, max_bytes=_MAX_SETTINGS)
         except FolderError:
             problem = f"{index} in {folder} is damaged; save the model again."
             raise ReleaseError(problem) from None
@@ -219,7 +203,7 @@ def _check_weights(folder: Path) -> None:
                 f"{folder} lacks {len(missing)} of {len(shards)} weight files, first {missing[0]}; "
                 "save the model again."
             )
-    elif not any(files.has(name, shared=True) for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
+    elif not any(inside.has(name, shared=True) for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
         checkpoints = [p for p in folder.glob("checkpoint-*") if _step_of(p) is not None]
         newest = max(checkpoints, key=lambda path: _step_of(path) or 0, default=None)
         hint = f"its newest checkpoint can be pushed: {newest}" if newest else "train it first"
