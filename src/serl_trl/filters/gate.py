@@ -163,14 +163,14 @@ class ProposalFilter:
         self._novelty.add([text])
 
     def forget_pending(self, still_waiting: Sequence[str] = ()) -> None:
-        """In scope "seeds_and_pending", know the seeds and `still_waiting` alone; else nothing."""
+        """In scope "seeds_and_pending", forget all but the seeds and `still_waiting`."""
         if self._scope == "seeds_and_pending" and self._admitted:
             self.reset_to(self._seeds)
             for text in still_waiting:
                 self.admit(text)
 
     def reset_to(self, seeds: Sequence[str]) -> None:
-        """Know `seeds` and nothing else: the start of a run, or of an iteration."""
+        """Know `seeds` alone: the start of a run, or of an iteration."""
         self._seeds = list(seeds)
         self._admitted: list[str] = []
         self._novelty.clear()

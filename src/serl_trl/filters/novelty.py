@@ -47,9 +47,9 @@ class Nearest(NamedTuple):
 def check_scores(tokenize: Tokenize) -> None:
     """Compare the index with `rouge_score`'s own scorer on a few pairs; `tokenize` feeds both.
 
-    The paper's rule is what `rouge_score` computes. That scorer takes milliseconds for a pair and
-    the index microseconds, by libraries of its own: should a release of them round or count in
-    another way, runs would refuse other proposals and nothing would show it.
+    The paper's rule is what `rouge_score` computes. That scorer takes milliseconds for a pair; the
+    index takes microseconds, through other libraries. Without this check a release of them that
+    rounds or counts differently would change which proposals are refused, unnoticed.
 
     Raises `AssertionError`, with the versions, when a score differs in any bit.
     """
@@ -126,12 +126,12 @@ class RougeLIndex:
         return self._search(text, floor=0.0) if self._texts else None
 
     def is_novel(self, text: str) -> bool:
-        """Tell whether no known text scores above `max_rouge_l`; stops at the first that does."""
+        """Tell whether all known texts score at most `max_rouge_l`; stops at the first above it."""
         found = self._search(text, floor=self.max_rouge_l, stop=True) if self._texts else None
         return found is None or found.score <= self.max_rouge_l
 
     def _search(self, text: str, *, floor: float, stop: bool = False) -> Nearest:
-        """Find the best known text; one that scores below `floor` may be missed.
+        """Find the best known text; a text that scores below `floor` may be missed.
 
         `stop` ends the search at the first text that scores above `floor`.
         """

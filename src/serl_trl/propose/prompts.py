@@ -8,9 +8,9 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """The texts around an instruction. `{domain}` is replaced in each; nothing else is interpreted.
+    """The texts around an instruction, in each of which `{domain}` is replaced.
 
-    Plain replacement, not `str.format`: answer formats are full of braces (`\\boxed{}`).
+    `str.format` would read the braces of answer formats (`\\boxed{}`) as fields.
     """
 
     domain: str = "mathematics"

@@ -59,7 +59,7 @@ class _Generation(Extension):
 
 
 class _Mapping:
-    """What a template makes mappings with, and nothing of the class."""
+    """The function `dict` without the class, which would open the way to Python's insides."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -69,7 +69,7 @@ class _Mapping:
 
 
 class _Namespace(Namespace):
-    """Jinja's, without names that Python keeps for itself."""
+    """Jinja's namespace, without the names with an underscore that Python uses itself."""
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ def _readings(text: str) -> list[tuple[Kind, tuple[int, ...]]]:
 
 
 def _is_coherent(groups: dict[str, str]) -> bool:
-    """Check that different slots of a family hold different words, and none that means a number.
+    """Tell whether slots of a family hold different words, and no slot a word for a number.
 
     Only a verb may occur twice: two people can both have found something.
     """

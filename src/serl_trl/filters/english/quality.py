@@ -93,7 +93,7 @@ _MAX_CHOICE_WORDS = 12  # of a choice with its share of the stem; tasks are long
 
 
 def _lettered(text: str) -> str:
-    """Return the labels of a lettered list that is no list of choices; nothing without one.
+    """Return the labels of a lettered list other than choices; nothing without such a list.
 
     Choices stand behind a question, or before it. A list under no question is a list of tasks when
     two of its parts ask, and of statements when three ask nothing.

@@ -1,8 +1,9 @@
 """The instructions in records that a proposer wrote instead of a list: JSON, Python or nearly so.
 
 The reader forgives what models do: single quotes, bare keys, commas too many or too few, a value
-that was cut off. It never enters itself, so that no depth is too deep, and reads every sign once.
-The signs and keys are in `json.yaml`.
+that was cut off. Python's own reader refuses all of these, and a whole answer would be lost. This
+one is a loop with a stack, so that no depth is too deep, and it reads every sign once. The signs
+and keys are in `json.yaml`.
 """
 
 import json
@@ -58,7 +59,7 @@ class _Bare:
 
 
 def _read(source: str) -> list[Any]:
-    """Return the values at the start of `source`, up to what can be none."""
+    """Return the values at the start of `source`, up to the first sign outside of JSON."""
     root: list[Any] = []
     open_: list[Any] = [root]
     place = 0
@@ -107,7 +108,7 @@ def _words_of(key: str) -> list[str]:
 
 
 def _is_aside(key: str) -> bool:
-    """Tell whether a key names what is no part of an instruction: "question_type", "hint_text"."""
+    """Tell whether a key names something beside the instruction: "question_type", "hint_text"."""
     words = _words_of(key)
     ends = words[-1:] + [word for word in words[:1] if len(word) > 1]
     return any(map(_WORDS["aside key"].fullmatch, ends))
@@ -137,7 +138,7 @@ def _texts_in(value: object, depth: int) -> Iterator[str]:
 
 
 def _own_texts(record: dict[str, Any]) -> list[str]:
-    """Return the instructions that are values of a record itself: numbered ones, or the one."""
+    """Return the instructions among a record's own texts: those with numbers as keys, or one."""
     first = islice(record.items(), _MAX_KEYS)
     texts = {key: text for key, text in first if isinstance(text, str) and text.strip()}
     counted = [key for key in texts if _WORDS["counted key"].fullmatch(key) and not _is_aside(key)]

@@ -71,7 +71,8 @@ def numbered(text: str) -> list[Mark]:
     ]
     if not marks:
         return []
-    # The request counts "9."; a list that goes on so is the list, whatever is nested before it.
+    # The request ends in an open number such as "9."; numbers that continue it in that style are
+    # the list, whatever list is nested before them.
     plain = [mark for mark in marks if mark.style == ("", "", ".")]
     style = plain[0].style if plain and plain[0].number > 1 else marks[0].style
     marks = [mark for mark in marks if mark.style == style]
@@ -93,7 +94,7 @@ def _mark(found: re.Match[str]) -> Mark | None:
         found["spaced"] and not word,  # "10 : 5"
         word[:1] == "第" and not is_counted,
         bracket in tuple("([（【") and not delimiter.startswith(tuple(")]）】")),
-        # "1.5 m", "3-4" and "10:30" go on with a digit; "10.Ann" is a marker.
+        # "1.5 m", "3-4" and "10:30" have a digit next; "10.Ann" is a marker.
         delimiter in ("", ".", ")", ":", "-", "–", "—") and rest.isdigit(),
         not delimiter and not is_counted and rest not in ("", " ", "\n", "*", "_"),
         close == "}" and not open_.startswith("\\"),
@@ -140,9 +141,10 @@ def _counting_up(marks: list[Mark], text: str) -> list[Mark]:
 class _Count:
     """Walks through markers in order and tells which of them count the items of the list.
 
-    A repeated number, a few skipped ones and a fresh start at 1 are a model's slips. A fresh start
-    behind a colon is a list inside the item, if the outer count goes on behind it; one behind a
-    line that opens a solution counts its steps.
+    Models slip: they repeat a number, skip a few, or start again at 1, and the items are still
+    items. But a fresh start may also be a list inside an item (behind a colon, when the outer count
+    continues later) or the steps of a solution (behind a line that opens one). Without this walk,
+    steps would become proposals, or a slip would end the list.
     """
 
     def __init__(self, marks: list[Mark], text: str) -> None:
@@ -150,7 +152,7 @@ class _Count:
         self.solved = _solved(marks, text)
         self.last_of = {mark.number: place for place, mark in enumerate(marks)}
         self.last: Mark | None = None
-        self.inner = 0  # what the list inside the item, or the solution, has counted to
+        self.inner = 0  # the last number of a list inside the item, or of a solution's steps
         self.apart = self.was_apart = False  # whether a blank line precedes this and the last mark
         self.line = ""  # the last line with text before the mark
 
@@ -177,7 +179,7 @@ class _Count:
         self.was_apart, self.apart = self.apart, before.count("\n", len(bare)) > 1
 
     def _inner_count(self, place: int, *, goes_on: bool) -> int:
-        """Return what an inner list has counted to with this mark; 0 for a mark of no such list."""
+        """Return the number that an inner list reaches with this mark; 0 if the mark is outside."""
         number = self.marks[place].number
         restarts = number == 1 and not is_chat(self.line)
         is_solved, is_solved_behind = self.solved[place : place + 2]
@@ -207,7 +209,7 @@ class _Count:
 
 
 def _solved(marks: list[Mark], text: str) -> list[bool]:
-    """Tell of the text before each mark, and behind the last, whether it opens a solution."""
+    """Return whether a solution begins before each mark, and whether one begins behind the last."""
     lines = [found.start() for found in WORDS["solution"].finditer(text) if begins_solution(found)]
     edges = [0, *(edge for mark in marks for edge in (mark.start, mark.end)), len(text)]
     places = [bisect_left(lines, edge) for edge in edges]
@@ -228,7 +230,7 @@ def _latex_items(text: str) -> list[Mark]:
 
 
 def _prefixed(text: str) -> list[Mark]:
-    """Return the lines that begin with "Question:", if it is not the last line of one problem."""
+    """Return the lines that begin with "Question:", unless one such line ends a single problem."""
     found = list(PREFIX.finditer(text))
     before = text[: found[0].start()].strip() if found else ""
     # "... Question: how many?" is how a word problem may end.
@@ -238,31 +240,31 @@ def _prefixed(text: str) -> list[Mark]:
 
 
 def _bullets(text: str) -> list[Mark]:
-    """Return the bullets when they are the items: each asks something, at one level."""
+    """Return the outermost bullets if each of them asks something."""
     found = list(_MARKS["bullet"].finditer(text))
     outer = min((len(bullet["indent"]) for bullet in found), default=0)
     return _asking([bullet for bullet in found if len(bullet["indent"]) <= outer + 1], text)
 
 
 def _lettered(text: str) -> list[Mark]:
-    """Return letters and Roman numbers that count the items: the parts of one item follow it."""
+    """Return letters, Roman or circled numbers, if they count items and not the parts of one."""
     found = list(_MARKS["lettered"].finditer(text))
     labels = tuple((label["letter"] or label["sign"]).lower() for label in found)
     counts = len(found) > 1 and any(labels == count[: len(labels)] for count in _COUNTS)
-    # Behind text that is no greeting, letters are the parts of that text.
+    # Letters behind an instruction are its parts; items have at most a greeting before them.
     if not counts or without_preamble(text[: found[0].start()].split("\n")):
         return []
     return _asking(found, text)
 
 
 def _asking(found: list[re.Match[str]], text: str) -> list[Mark]:
-    """Return the marks when each has something to ask behind it."""
+    """Return the marks if the text behind each of them may ask something."""
     asks = (MAY_ASK.search(text, mark.end(), end) for mark, end in with_ends(found, len(text)))
     return [Mark(*mark.span()) for mark in found] if all(asks) else []
 
 
 def _environments(text: str) -> list[tuple[int, int]]:
-    """Return where closed LaTeX environments begin and end, lists of items left out."""
+    """Return where closed LaTeX environments other than lists begin and end."""
     spans = []
     open_: list[tuple[str, int]] = []
     for found in _MARKS["block"].finditer(text):

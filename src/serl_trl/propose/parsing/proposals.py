@@ -1,12 +1,11 @@
 """The instructions in what a proposer wrote: numbered lists as real models print them.
 
-One way for every text: clean it, leave out thoughts, cut it where its strongest markers stand
-(records, tags, numbers, headings, letters, bullets, lines), and drop from each piece what is not
-the instruction: titles, solutions, words to the reader.
+Every text takes the same way: clean it, leave out thoughts, cut it at its strongest markers
+(records, tags, numbers, LaTeX items, "Question:", letters, bullets, lines), and drop from each
+piece what is not the instruction: titles, solutions, words to the reader.
 
-The parser only parses. It changes nothing else but white space and Unicode composition; what it
-finds may still be refused by the filters. It never raises, and its time is linear in the length of
-the text.
+Apart from that the parser changes only white space and Unicode composition. It judges nothing:
+filters may refuse what it finds. It never raises, and its time is linear in the length of the text.
 """
 
 import re
@@ -39,19 +38,19 @@ _ESCAPE = re.compile(
 _NEWLINE = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _BLANKS = re.compile(r"^(?P<indent>[^\S\n]+)|[^\S\n]+", re.MULTILINE)
 _MAX_INDENT = 32
-# A list that went astray: numbers and nothing that they count.
+# A list that went astray holds only numbers.
 _ONLY_MARKERS = re.compile(r"[\d\s.,;:()\[\]#*_|、．]*")
 
 
 def parse_proposals(text: str, *, truncated: bool = False) -> list[str]:
     """Return the instructions that `text`, the answer to a request, lists, in their order.
 
-    The request had left a number open: what comes before the first number is the first item, unless
-    it ends in a colon, greets, or asks nothing where the others ask. `truncated` says that the
-    token limit cut the text off; its last item is then dropped. Lettered parts and an input stay
-    inside their item; a line that begins with "Answer:" or the like, in any of many languages, ends
-    it. White space runs become one space and text is brought to Unicode NFC; control characters,
-    direction marks and terminal escapes are stripped.
+    The request ends in an open number. The text before the first number is therefore the first
+    item, unless it ends in a colon, greets, or asks nothing where the others ask. `truncated` says
+    that the token limit cut the text off; its last item is then dropped. Lettered parts and an
+    input stay inside their item; a line that begins with "Answer:" or the like, in any of many
+    languages, ends it. Runs of white space become one space, the text becomes Unicode NFC, and
+    control characters, direction marks and terminal escapes are stripped.
     """
     text = without_thoughts(_clean(text))
     # Records first: numbers and dashes inside their strings look like lists.
@@ -84,7 +83,7 @@ def _shortened(blanks: re.Match[str]) -> str:
 
 
 def _records(text: str) -> list[str]:
-    """Return the items of records; none when they are data in an item, or ask nothing."""
+    """Return the items of records, unless the records are data in an item, or ask nothing."""
     start = json_start(text)
     if start is None or numbered(text[:start]):
         return []
@@ -95,7 +94,7 @@ def _records(text: str) -> list[str]:
 def _listed(text: str, *, truncated: bool) -> list[str]:
     """Return the items of a list, or of a text without one."""
     if rest := WORDS["afterwards"].search(text):
-        # What the limit cut off is the answer key, no item.
+        # The token limit cut the answer key off, and every item is whole.
         text, truncated = text[: rest.start()], False
     lines = WORDS["marked part"].sub("", text).split("\n")
     text = "\n".join("" if WORDS["frame"].match(line) else line for line in lines)
@@ -106,7 +105,7 @@ def _listed(text: str, *, truncated: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What stands behind one list marker, up to the next; no marker before the first."""
+    """The text from one list marker to the next; before the first there is no marker."""
 
     text: str
     mark: Mark | None = None
@@ -142,7 +141,7 @@ def _without_marker(item: str) -> str:
 
 
 def _unmarked(text: str) -> list[_Piece]:
-    """Cut a text without markers: an item a line if each line is a whole question, else one."""
+    """Cut a text without markers: into its lines if each is a whole question, else not at all."""
     lines = [line for line in text.split("\n") if line.strip() and not is_chat(line)]
     ends = all(line.rstrip().endswith((".", "?", "$", ")", "!")) for line in lines)
     ends = ends or text.count("?") >= len(lines) - 1
