@@ -31,86 +31,87 @@ class Unit:
 
     def fits(self, other: "Unit") -> bool:
         """Whether two numbers with these units may be one: nothing contradicts."""
+        # 20 degrees may be 20 degrees Celsius.
+        alike = ({self.measure, other.measure}) in ({"°", "°C"}, {"°", "°F"})
+        measures_fit = alike or self.measure == other.measure
         return (
             self.sense == other.sense
-            and _fit(self.measure, other.measure)
-            and (not self.side or not other.side or self.side == other.side)
+            and (measures_fit or not self.measure or not other.measure)
+            and (self.side == other.side or not self.side or not other.side)
         )
 
 
 NO_UNIT = Unit()
 
 
-def _fit(left: str, right: str) -> bool:
-    degrees = {left, right}
-    # 20 degrees may be 20 degrees Celsius.
-    return not left or not right or left == right or degrees in ({"°", "°C"}, {"°", "°F"})
-
-
-def sense_of(word: str) -> str | None:
-    """How a word changes the meaning of a number; `None` for other words."""
-    return SENSES.get(word.lower())
-
-
-class UnitReader:
+class UnitWords:
     """Collects the words behind a number, one by one."""
 
     def __init__(self, before: Unit) -> None:
-        self.before = before
-        self.measures: list[tuple[str, int]] = []
-        self.side, self.senses, self.nouns = before.side, before.sense.split(), []
-        self.sign, self.next_power = 1, 1
+        self._before = before
+        self._measures: list[tuple[str, int]] = []
+        self._side, self._senses = before.side, before.sense.split()
+        self._nouns: list[str] = []
+        self._sign, self._next_power = 1, 1
 
-    def word(self, word: str) -> bool:
+    def add(self, word: str) -> bool:
         """Take a word; whether it is a unit or changes the meaning."""
         lower = word.lower()
-        if (power := POWERS.get(lower)) is not None:
+        if lower in POWERS:
             if lower in ("squared", "cubed"):
-                self.power(power)
+                self.power(POWERS[lower])
             else:
-                self.next_power = power
+                self._next_power = POWERS[lower]
             return True
-        if word[:2] in POWERS:
-            self.next_power, word = POWERS[word[:2]], word[2:]
-            lower = word
-        if word in COMPASS and (self.measures or self.before.measure):
-            self.senses.append(COMPASS[word])
-        elif (sense := SENSES.get(lower)) is not None:
-            self.senses.append(sense)
-        elif (side := SIDES.get(lower)) is not None:
-            self.side = side
-        elif (measure := measure_of(word)) is not None:
-            for place, part in enumerate(measure.split("/")):
-                self.measures.append((part, (-self.sign if place else self.sign) * self.next_power))
-            self.next_power = 1
+        if word[:2] in POWERS:  # Chinese writes the power and the unit as one word
+            self._next_power, lower = POWERS[word[:2]], word[2:]
+            word = lower
+        if word in COMPASS and (self._measures or self._before.measure):
+            self._senses.append(COMPASS[word])
+        elif lower in SENSES:
+            self._senses.append(SENSES[lower])
+        elif lower in SIDES:
+            self._side = SIDES[lower]
         else:
-            self.nouns.append(_singular(lower))
-            return False
+            return self._add_measure(word)
         return True
 
     def divide(self) -> None:
         """What follows stands below the line: per hour."""
-        self.sign = -1
+        self._sign = -1
 
     def power(self, exponent: int) -> None:
         """The last unit has an exponent."""
-        if self.measures:
-            name, power = self.measures[-1]
-            self.measures[-1] = (name, power * exponent)
+        if self._measures:
+            name, power = self._measures[-1]
+            self._measures[-1] = (name, power * exponent)
 
     def unit(self) -> Unit:
         """Everything taken so far."""
         powers: dict[str, int] = {}
-        for name, power in self.measures:
+        for name, power in self._measures:
             powers[name] = powers.get(name, 0) + power
         if len(powers) > 1 and {"°C", "°F"} & powers.keys():
             powers.pop("°", None)
         parts = [name if p == 1 else f"{name}^{p}" for name, p in sorted(powers.items()) if p]
-        measure = " ".join(parts) or self.before.measure
-        if self.before.measure == "°" and measure in ("C", "F"):
+        measure = " ".join(parts) or self._before.measure
+        if self._before.measure == "°" and measure in ("C", "F"):
             measure = f"°{measure}"
-        senses = " ".join(sorted(set(self.senses)))
-        return Unit(measure, self.side, senses, " ".join(self.nouns))
+        senses = " ".join(sorted(set(self._senses)))
+        return Unit(measure, self._side, senses, " ".join(self._nouns))
+
+    def _add_measure(self, word: str) -> bool:
+        measure = measure_of(word)
+        if measure is None:
+            word = word.lower()
+            plural = word.endswith("s") and len(word) > 3
+            self._nouns.append(word[:-1] if plural else word)
+            return False
+        for place, part in enumerate(measure.split("/")):
+            sign = -self._sign if place else self._sign
+            self._measures.append((part, sign * self._next_power))
+        self._next_power = 1
+        return True
 
 
 def measure_of(word: str) -> str | None:
@@ -120,7 +121,3 @@ def measure_of(word: str) -> str | None:
         if form in MEASURES and (form == word or len(form) > 1):
             return MEASURES[form]
     return None
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if word.endswith("s") and len(word) > 3 else word

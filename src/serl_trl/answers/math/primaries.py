@@ -1,50 +1,48 @@
-"""The smallest parts of expressions: numbers, names, functions, brackets, matrices."""
+"""The smallest parts of expressions: numbers, names, brackets, matrices.
 
-import re
+The reader of an answer is one object in four layers, because each layer reads parts by the ones
+above it: `Primaries`, `Factors`, `Expressions` and the parser in `grammar.py`. A token that begins
+a primary is a row of `readers`, so that another command is another row.
+"""
+
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
-from serl_trl.answers.math import algebra, functions
+from serl_trl.answers.math import algebra, functions, numbers
 from serl_trl.answers.math.algebra import Value, number
 from serl_trl.answers.math.cursor import Cursor
 from serl_trl.answers.math.forms import Collection, Form, Interval, Matrix, Row, Scalar, collect
 from serl_trl.answers.math.lexer import Token
 from serl_trl.answers.math.ranges import INFINITY
 from serl_trl.answers.math.values import Unsettled
-from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK, TRIGONOMETRIC
+from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK
 
+# Deeper than answers are, and far from Python's own limit.
 _MAX_DEPTH = 24
+_MAX_SUBSCRIPT = 6
+_SIGNS = ("+", "-", "\\pm", "\\mp")
 _REALS = Row((Scalar(-INFINITY), Scalar(INFINITY)))
-_INVERSES = {"\\sin": "\\arcsin", "\\cos": "\\arccos", "\\tan": "\\arctan"}
-_EXACT: dict[str, Callable[[Value], Value]] = {
-    "\\sin": functions.sine,
-    "\\cos": functions.cosine,
-    "\\tan": functions.tangent,
-    "\\cot": lambda value: functions.cosine(value) / functions.sine(value),
-    "\\sec": lambda value: number(1) / functions.cosine(value),
-    "\\csc": lambda value: number(1) / functions.sine(value),
-    "\\arcsin": lambda value: functions.inverse("\\arcsin", value),
-    "\\arccos": lambda value: functions.inverse("\\arccos", value),
-    "\\arctan": lambda value: functions.inverse("\\arctan", value),
-    "\\exp": lambda value: functions.power(algebra.EULER, value),
-    "\\ln": functions.logarithm,
-    "\\log": functions.logarithm,
-    "\\lg": lambda value: functions.logarithm(value, number(10)),
+_CONSTANTS: dict[str, Form] = {
+    "\\pi": Scalar(algebra.PI),
+    "\\infty": Scalar(INFINITY),
+    "\\emptyset": Collection(()),
+    "\\R": _REALS,
 }
-FUNCTIONS = TRIGONOMETRIC | _EXACT.keys() | {"\\sinh", "\\cosh", "\\tanh"}
-_MATRICES = {f"{kind}matrix" for kind in ("", "p", "b", "B", "small")} | {"array"}
+_LETTERS = {"e": algebra.EULER, "i": algebra.UNIT_I}
+_MATRICES = [f"\\begin{{{kind}matrix}}" for kind in ("", "p", "b", "B", "small")]
 
 
 class Primaries(Cursor, ABC):
     """What stands between operators; `sign` says which reading of a plus-minus sign this is."""
 
-    def __init__(self, tokens: list[Token], *, sign: int) -> None:
+    readers: ClassVar[dict[str, Callable[[Any, str], Form]]]
+
+    def __init__(self, tokens: Sequence[Token], *, sign: int) -> None:
         super().__init__(tokens)
         self.sign = sign
         self.depth = 0
         self.open_bars = 0
-        self.in_angle = False
         self.separators: list[str] = []
 
     @abstractmethod
@@ -52,175 +50,34 @@ class Primaries(Cursor, ABC):
         """Terms joined by plus and minus."""
 
     @abstractmethod
-    def factor(self) -> Form:
-        """A primary with what may follow it."""
-
-    @abstractmethod
     def listed(self, *closers: str) -> tuple[Form, ...]:
         """Items up to one of the closing tokens."""
-
-    @abstractmethod
-    def braces(self) -> Form:
-        """A set in braces, the first of which is read."""
-
-    @abstractmethod
-    def starts_factor(self, token: Token) -> bool:
-        """Whether a token begins another factor."""
 
     def signs(self) -> int:
         """Skip plus and minus signs, and multiply them."""
         sign = 1
-        while self.peek().text in ("+", "-", "\\pm", "\\mp"):
-            sign *= {"+": 1, "-": -1, "\\pm": self.sign, "\\mp": -self.sign}[self.next().text]
+        while self.peek().text in _SIGNS:
+            sign *= dict(zip(_SIGNS, (1, -1, self.sign, -self.sign), strict=True))[self.next().text]
         return sign
-
-    def exponent(self) -> Value:
-        """What stands behind a power sign."""
-        sign = self.signs()
-        if self.peek().text in ("{", "("):
-            return value_of(self.primary()) * number(sign)
-        if self.peek().type == "word":
-            raise Unsettled("a word in an exponent")
-        return value_of(self.primary(lone=True)) * number(sign)
 
     def primary(self, *, lone: bool = False) -> Form:
         """The smallest expression; `lone` reads one token only, as LaTeX does after `\\frac`."""
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unsettled("nested too deeply")
-        form = self.open_primary(lone)
-        self.depth -= 1
-        return form
-
-    def open_primary(self, lone: bool) -> Form:
-        """The smallest expression, one level deeper."""
         token = self.next()
         if token.type == "number":
-            return Scalar(self.mixed(token, lone))
-        if token.type == "repeating":
-            return Scalar(number(_repeating(token.text)))
-        if token.type == "symbol" or (token.type == "word" and len(token.text) == 1):
-            return Scalar(self.symbol(token.text))
-        match token.text:
-            case "(" | "[":
-                return self.brackets(token.text)
-            case "\\langle":
-                return Row(self.listed("\\rangle"))
-            case "\\{":
-                return self.braces()
-            case "{":
-                items = self.listed("}", "\\over", "\\choose")
-                closed = self.tokens[self.position - 1].text
-                if closed != "}":
-                    above, below = value_of(items[0]), value_of(self.listed("}")[0])
-                    return Scalar(
-                        above / below if closed == "\\over" else functions.binomial(above, below)
-                    )
-                return items[0] if len(items) == 1 else collect(items)
-            case "|":
-                self.open_bars += 1
-                inner = value_of(self.expression())
-                self.expect("|")
-                self.open_bars -= 1
-                return Scalar(functions.absolute(inner))
-            case "\\lfloor" | "\\lceil":
-                inner = value_of(self.expression())
-                self.expect("\\r" + token.text[2:])
-                return Scalar(functions.round_down(inner, up=token.text == "\\lceil"))
-        if token.type == "command":
-            return self.command(token.text)
-        raise Unsettled(f"{token.text!r} starts no expression")
-
-    def command(self, name: str) -> Form:
-        """What a command begins."""
-        if name in GREEK:
-            return Scalar(self.symbol(name))
-        if name in FUNCTIONS:
-            return Scalar(self.function(name))
-        if name in FONTS | ACCENTS:
-            return Scalar(self.dressed(name))
-        if name in ("\\gcd", "\\lcm", "\\max", "\\min"):
-            self.expect("(", "\\{")
-            values = [value_of(item) for item in self.listed(")", "\\}")]
-            return Scalar(functions.among(name, values))
-        match name:
-            case "\\frac":
-                above, below = self.argument(), self.argument()
-                return Scalar(above / below)
-            case "\\binom":
-                above, below = self.argument(), self.argument()
-                return Scalar(functions.binomial(above, below))
-            case "\\sqrt":
-                return Scalar(self.root())
-            case "\\pi":
-                return Scalar(algebra.PI)
-            case "\\infty":
-                return Scalar(INFINITY)
-            case "\\emptyset":
-                return Collection(())
-            case "\\R":
-                return _REALS
-            case "\\mathbb" if [t.text for t in self.tokens[self.position :][:3]] == list("{R}"):
-                self.position += 3
-                return _REALS
-        if name.startswith("\\begin{") and name[7:-1] in _MATRICES:
-            return self.matrix(name[7:-1])
-        raise Unsettled(f"{name} is not read here")
-
-    def dressed(self, name: str) -> Value:
-        """A symbol in some font or with an accent; unit vectors are one however they are set."""
-        letters = [token.text for token in self.tokens[self.position :][:9]]
-        inner = self.argument()
-        unit = inner.text.removeprefix("\\mathbf{").removesuffix("}")
-        if unit in ("i", "j", "k") and name not in ("\\bar", "\\overline"):
-            return algebra.symbol(f"\\mathbf{{{unit}}}")
-        if name in ("\\vec", "\\overrightarrow") and letters[0] == "{" and letters[2] != "}":
-            # From A to B is not from B to A.
-            return algebra.symbol(f"\\vec{{{''.join(letters[1 : letters.index('}')])}}}")
-        return inner if name in FONTS else algebra.symbol(f"{name}{{{inner.text}}}")
-
-    def symbol(self, name: str) -> Value:
-        """A name with its subscript or primes."""
-        if self.peek().text == "_":
-            self.next()
-            opened = self.peek().text == "{"
-            parts = []
-            if opened:
-                self.next()
-                while self.peek().text != "}":
-                    parts.append(self.next().text)
-                    if parts[-1] in ("", "{") or len(parts) > 6:
-                        raise Unsettled("a subscript without an end")
-                self.next()
-            else:
-                parts.append(self.next().text)
-            return algebra.symbol(f"{name}_{{{' '.join(parts)}}}")
-        while self.peek().text == "'":
-            name += self.next().text
-        if name == "e":
-            return algebra.EULER
-        return algebra.UNIT_I if name == "i" else algebra.symbol(name)
-
-    def mixed(self, token: Token, lone: bool) -> Value:
-        """A number; directly before a fraction of integers it is the whole part of both."""
-        value = number(_decimal(token.text))
-        following = self.tokens[self.position : self.position + 8]
-        texts = [t.text for t in following]
-        if lone or not token.text.isdecimal():
-            return value
-        if texts[0] == "\\frac" and _is_plain_fraction(texts[1:]):
-            self.next()
-            return value + self.argument() / self.argument()
-        if (
-            len(texts) > 2
-            and texts[1] == "/"
-            and following[0].spaced
-            and texts[0].isdecimal()
-            and texts[2].isdecimal()
-        ):
-            self.position += 3
-            return value + number(_decimal(texts[0])) / number(_decimal(texts[2]))
-        return value
+            form: Form = Scalar(self.mixed(token, lone=lone))
+        elif token.type == "repeating":
+            form = Scalar(number(numbers.repeating(token.text)))
+        elif token.type == "symbol" or (token.type == "word" and len(token.text) == 1):
+            form = self.symbol(token.text)
+        elif token.text in self.readers:
+            form = self.readers[token.text](self, token.text)
+        else:
+            raise Unsettled(f"no expression begins with {token.text!r}")
+        self.depth -= 1
+        return form
 
     def argument(self) -> Value:
         """An argument in braces, or a single token; of `\\frac43` each digit is one."""
@@ -232,56 +89,61 @@ class Primaries(Cursor, ABC):
             raise Unsettled("a sign as an argument")
         return value_of(self.primary(lone=True))
 
-    def root(self) -> Value:
-        """A root with its degree."""
-        degree = number(2)
-        if self.peek().text == "[":
+    def mixed(self, token: Token, *, lone: bool) -> Value:
+        """A number; directly before a fraction of integers it is the whole part of both."""
+        value = number(numbers.plain(token.text))
+        texts = self.texts(8)
+        if lone or not token.text.isdecimal():
+            return value
+        if texts[:1] == ["\\frac"] and numbers.is_plain_fraction(texts[1:]):
             self.next()
-            degree = value_of(self.expression())
-            self.expect("]")
-        if self.peek().text == "(":
-            inner = value_of(self.primary())
-        else:
-            # Models write \sqrt10 and mean ten; one digit, as LaTeX reads it, is never meant.
-            inner = value_of(self.primary(lone=True))
-        known = degree.rational
-        if known is None or known.denominator != 1 or not 1 < known <= 12:
-            raise Unsettled("a root of this degree")
-        return functions.root(inner, int(known))
-
-    def function(self, name: str) -> Value:
-        """A function with its argument: in brackets, or the factors up to a plus or minus."""
-        base, degree = None, None
-        if self.peek().text == "_":
-            self.next()
-            base = self.argument()
-        if self.peek().text == "^":
-            self.next()
-            degree = self.exponent()
-        if degree is not None and degree.text == "-1" and name in _INVERSES:
-            name, degree = _INVERSES[name], None
-        outer, self.in_angle = self.in_angle, name in TRIGONOMETRIC
-        value = self.applied()
-        self.in_angle = outer
-        if name == "\\log" and base is not None:
-            result = functions.logarithm(value, base)
-        elif base is not None:
-            raise Unsettled("a function with a subscript")
-        else:
-            result = _EXACT[name](value) if name in _EXACT else functions.call(name, value)
-        return result if degree is None else functions.power(result, degree)
-
-    def applied(self) -> Value:
-        """The argument of a function."""
-        if self.peek().text in ("(", "["):
-            return value_of(self.primary())
-        sign = self.signs()
-        value = value_of(self.factor()) * number(sign)
-        while self.starts_factor(self.peek()) and self.peek().text not in FUNCTIONS:
-            if self.peek().text in ("(", "["):
-                break
-            value = value * value_of(self.factor())
+            return value + self.argument() / self.argument()
+        slashed = texts[1:2] == ["/"] and texts[0].isdecimal() and "".join(texts[2:3]).isdecimal()
+        if slashed and self.peek().spaced:
+            self.position += 3
+            return value + number(numbers.plain(texts[0])) / number(numbers.plain(texts[2]))
         return value
+
+    def symbol(self, name: str) -> Form:
+        """A name with its subscript or primes."""
+        if self.skip("_"):
+            return Scalar(algebra.symbol(f"{name}_{{{' '.join(self.subscript())}}}"))
+        while self.skip("'"):
+            name += "'"
+        return Scalar(_LETTERS.get(name) or algebra.symbol(name))
+
+    def subscript(self) -> list[str]:
+        """The texts of a subscript: one token, or those in braces."""
+        if not self.skip("{"):
+            return [self.next().text]
+        parts: list[str] = []
+        while not self.skip("}"):
+            parts.append(self.next().text)
+            if parts[-1] in ("", "{") or len(parts) > _MAX_SUBSCRIPT:
+                raise Unsettled("a subscript without an end")
+        return parts
+
+    def dressed(self, name: str) -> Form:
+        """A symbol in some font or with an accent; unit vectors are one however they are set."""
+        letters = self.texts(9)
+        inner = self.argument()
+        unit = inner.text.removeprefix("\\mathbf{").removesuffix("}")
+        if unit in ("i", "j", "k") and name not in ("\\bar", "\\overline"):
+            return Scalar(algebra.symbol(f"\\mathbf{{{unit}}}"))
+        if name in ("\\vec", "\\overrightarrow") and letters[0] == "{" and letters[2] != "}":
+            # From A to B is not from B to A.
+            between = "".join(letters[1 : letters.index("}")])
+            return Scalar(algebra.symbol(f"\\vec{{{between}}}"))
+        return Scalar(inner if name in FONTS else algebra.symbol(f"{name}{{{inner.text}}}"))
+
+    def group(self, _: str) -> Form:
+        """What braces hold together; `\\over` and `\\choose` stand inside them."""
+        items = self.listed("}", "\\over", "\\choose")
+        closed = self.tokens[self.position - 1].text
+        if closed == "}":
+            return items[0] if len(items) == 1 else collect(items)
+        above, below = value_of(items[0]), value_of(self.listed("}")[0])
+        return Scalar(above / below if closed == "\\over" else functions.binomial(above, below))
 
     def brackets(self, opened: str) -> Form:
         """A value, a tuple or an interval in brackets."""
@@ -290,20 +152,31 @@ class Primaries(Cursor, ABC):
         items = self.listed(")", "]")
         self.open_bars = bars
         closed = self.tokens[self.position - 1].text
-        matching = (opened, closed) in (("(", ")"), ("[", "]"))
+        matching = opened + closed in ("()", "[]")
         if len(items) == 1 and matching:
             return items[0]
         if nested and (rows := _rows(items)) is not None:
             return Matrix(rows)
-        if len(items) == 2 and (opened, closed) != ("(", ")"):
+        if len(items) == 2 and opened + closed != "()":
             return Interval(items[0], items[1], opened == "[", closed == "]")
         if len(items) > 1 and matching:
             return Row(items)
         raise Unsettled("brackets that do not match")
 
-    def matrix(self, environment: str) -> Form:
+    def between(self, opened: str) -> Form:
+        """An absolute value, or a number rounded down or up."""
+        self.open_bars += opened == "|"
+        inner = value_of(self.expression())
+        self.expect("|" if opened == "|" else f"\\r{opened[2:]}")
+        self.open_bars -= opened == "|"
+        if opened == "|":
+            return Scalar(functions.absolute(inner))
+        return Scalar(functions.round_down(inner, up=opened == "\\lceil"))
+
+    def matrix(self, begin: str) -> Form:
         """The rows of a matrix."""
-        if environment == "array":
+        end = begin.replace("begin", "end")
+        if begin == "\\begin{array}":  # the columns come first
             self.expect("{")
             while self.next().text not in ("}", ""):
                 pass
@@ -311,23 +184,31 @@ class Primaries(Cursor, ABC):
         while True:
             rows[-1].append(self.expression())
             text = self.next().text
-            if text == "\\\\" and self.peek().text != f"\\end{{{environment}}}":
+            if text == end or (text == "\\\\" and self.skip(end)):
+                return Matrix(tuple(map(tuple, rows)))
+            if text == "\\\\":
                 rows.append([])
-            elif text in (f"\\end{{{environment}}}", "\\\\"):
-                if text == "\\\\":
-                    self.next()
-                return Matrix(tuple(tuple(row) for row in rows))
-            elif text not in ("&", "\\\\"):
+            elif text != "&":
                 raise Unsettled("a matrix without an end")
 
+    def real_numbers(self, _: str) -> Form:
+        """The set R in its own font."""
+        if self.skip("{", "R", "}"):
+            return _REALS
+        raise Unsettled("another set in this font")
 
-def _rows(items: tuple[Form, ...]) -> tuple[tuple[Form, ...], ...] | None:
-    """Lists in square brackets as rows of a matrix."""
-    rows = [
-        (i.low, i.high) if isinstance(i, Interval) else i.items if isinstance(i, Row) else ()
-        for i in items
-    ]
-    return tuple(rows) if len({len(row) for row in rows}) == 1 and rows[0] else None
+
+Primaries.readers = {
+    **dict.fromkeys(GREEK, Primaries.symbol),
+    **dict.fromkeys(FONTS | ACCENTS, Primaries.dressed),
+    **dict.fromkeys(_CONSTANTS, lambda _, name: _CONSTANTS[name]),
+    **dict.fromkeys(("(", "["), Primaries.brackets),
+    **dict.fromkeys(("|", "\\lfloor", "\\lceil"), Primaries.between),
+    **dict.fromkeys((*_MATRICES, "\\begin{array}"), Primaries.matrix),
+    "{": Primaries.group,
+    "\\langle": lambda self, _: Row(self.listed("\\rangle")),
+    "\\mathbb": Primaries.real_numbers,
+}
 
 
 def value_of(form: Form) -> Value:
@@ -337,24 +218,10 @@ def value_of(form: Form) -> Value:
     return form.value
 
 
-def _decimal(text: str) -> Fraction:
-    if len(text) > 1_200:
-        raise Unsettled("a number is too long")
-    return Fraction(text)
-
-
-def _repeating(text: str) -> Fraction:
-    """The value of `0.1\\overline{6}` or `0.\\dot{1}4\\dot{2}`: a repeating decimal."""
-    plain, _, marked = text.partition("(" if "(" in text else "\\")
-    whole, _, digits = plain.partition(".")
-    cycle = "".join(re.findall(r"\d", marked))
-    if len(text) > 1_200:
-        raise Unsettled("a number is too long")
-    scale = 10 ** len(digits)
-    tail = Fraction(int(cycle), scale * (10 ** len(cycle) - 1))
-    return Fraction(int((whole or "0") + digits), scale) + tail
-
-
-def _is_plain_fraction(texts: list[str]) -> bool:
-    """Whether the arguments of a `\\frac` are two whole numbers, in braces or not."""
-    return bool(re.match(r"(?:\{\d+\}|\d(?=\D|\d))(?:\{\d+\}|\d+)", "".join(texts)))
+def _rows(items: tuple[Form, ...]) -> tuple[tuple[Form, ...], ...] | None:
+    """Lists in square brackets as rows of a matrix."""
+    rows = [
+        (i.low, i.high) if isinstance(i, Interval) else i.items if isinstance(i, Row) else ()
+        for i in items
+    ]
+    return tuple(rows) if len({len(row) for row in rows}) == 1 and rows[0] else None
