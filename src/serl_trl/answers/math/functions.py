@@ -32,25 +32,27 @@ from serl_trl.answers.math.values import (
 )
 
 _MAX_FACTORIAL = 200
+_MAX_BINOMIAL = 1_000
+_MAX_ROOT = 12
+_TEXTS = {
+    "pow": "({0})^{{{1}}}",
+    "root": "\\sqrt[{1}]{{{0}}}",
+    "abs": "\\left|{0}\\right|",
+    "!": "({0})!",
+    "\\log": "\\log_{{{1}}}({0})",
+    "\\binom": "\\binom{{{0}}}{{{1}}}",
+    "\\floor": "\\lfloor{0}\\rfloor",
+    "\\ceil": "\\lceil{0}\\rceil",
+}
 
 
 def call(name: str, *args: Value) -> Value:
-    """A function without an exact value here; `name` is a LaTeX command or `pow`, `root`."""
+    """A function without an exact value here; `name` is a LaTeX command or a key of `_TEXTS`."""
     texts = [arg.text for arg in args]
-    if name == "pow":
-        text = f"({texts[0]})^{{{texts[1]}}}"
-    elif name == "root":
-        text = f"\\sqrt{{{texts[0]}}}" if texts[1] == "2" else f"\\sqrt[{texts[1]}]{{{texts[0]}}}"
-    elif name == "abs":
-        text = f"\\left|{texts[0]}\\right|"
-    elif name == "\\log":
-        text = f"\\log_{{{texts[1]}}}({texts[0]})"
-    elif name == "!":
-        text = f"({texts[0]})!"
-    elif name == "\\binom":
-        text = f"\\binom{{{texts[0]}}}{{{texts[1]}}}"
-    elif name in ("\\floor", "\\ceil"):
-        text = f"\\l{name[1:]}{texts[0]}\\r{name[1:]}"
+    if name == "root" and texts[1] == "2":
+        text = f"\\sqrt{{{texts[0]}}}"
+    elif name in _TEXTS:
+        text = _TEXTS[name].format(*texts)
     else:
         text = f"{name}({', '.join(texts)})"
     return from_atom(Atom(CALL, text, name, args))
@@ -61,19 +63,25 @@ def power(base: Value, exponent: Value) -> Value:
     degree = exponent.rational
     if degree is not None and degree.denominator == 1:
         return _integer_power(base, int(degree))
-    if degree is not None:
-        known = base.rational
-        single = len(base.num) == 1 and base.den == ONE
-        if single and (known is None or known > 0) and degree.denominator <= 12:
-            rooted = root(base, degree.denominator)
-            if rooted.exact:
-                return _integer_power(rooted, degree.numerator)
+    if degree is not None and (known := _rational_power(base, degree)) is not None:
+        return known
     if base.text == "e" and (known := _exponential(exponent)) is not None:
         return known
     turn = (exponent / (UNIT_I * PI)).rational if base.text == "e" else None
     if turn is not None and (12 * turn).denominator == 1:
         return _cosine(12 * turn) + UNIT_I * _sine(12 * turn)
     return call("pow", base, exponent)
+
+
+def _rational_power(base: Value, degree: Fraction) -> Value | None:
+    """A power of an exact root; `None` where there is none."""
+    known = base.rational
+    if len(base.num) != 1 or base.den != ONE or degree.denominator > _MAX_ROOT:
+        return None
+    if known is not None and known <= 0:
+        return None
+    rooted = root(base, degree.denominator)
+    return _integer_power(rooted, degree.numerator) if rooted.exact else None
 
 
 def _exponential(exponent: Value) -> Value | None:
@@ -92,19 +100,18 @@ def _integer_power(base: Value, degree: int) -> Value:
     if degree < 0:
         return number(1) / _integer_power(base, -degree)
     known = base.rational
-    if known is not None:
-        size = max(abs(known.numerator), known.denominator).bit_length()
-        if degree > 1 and size * degree > MAX_BITS and abs(known) not in (0, 1):
-            return call("pow", base, number(degree))
+    if known is not None and abs(known) in (0, 1):
         return number(known**degree)
-    if len(base.num) == 1 and base.den == ONE and degree <= 10 * MAX_POWER:
+    # Raised in one go where there is one term, by multiplication where there are more.
+    is_term = len(base.num) == 1 and base.den == ONE
+    bits = max(n.bit_length() for f in base.num.values() for n in (f.numerator, f.denominator))
+    most = MAX_POWER if not is_term else 10 * MAX_POWER if known is None else MAX_BITS
+    if degree > most or (is_term and degree > 1 and bits * degree > MAX_BITS):
+        return call("pow", base, number(degree))
+    if is_term:
         ((mono, factor),) = base.num.items()
-        if max(factor.numerator.bit_length(), factor.denominator.bit_length()) * degree > MAX_BITS:
-            return call("pow", base, number(degree))
         raised, extra = reduce({atom: exponent * degree for atom, exponent in mono})
         return Value({raised: factor**degree * extra})
-    if degree > MAX_POWER:
-        return call("pow", base, number(degree))
     result = base
     for _ in range(degree - 1):
         result = result * base
@@ -113,23 +120,18 @@ def _integer_power(base: Value, degree: int) -> Value:
 
 def root(base: Value, degree: int) -> Value:
     """The real root where there is one, `i` times it for square roots of negative numbers."""
-    if degree < 1 or not base.num:
-        return base if degree >= 1 else call("pow", base, number(1) / number(degree))
+    if degree < 1:
+        return call("pow", base, number(1) / number(degree))
+    if not base.num:
+        return base
     if len(base.num) > 1 or base.den != ONE:
         return call("root", base, number(degree))
     ((mono, factor),) = base.num.items()
-    open_atoms = [pair for pair in mono if pair[0].rank not in (PRIME, CONSTANT)]
+    opened = [(atom, exponent) for atom, exponent in mono if atom.rank not in (PRIME, CONSTANT)]
     # sqrt(x^2) is |x| and sqrt(xy) need not be sqrt(x) sqrt(y): only a lone symbol is taken apart.
-    if open_atoms and (len(open_atoms) > 1 or open_atoms[0][0].rank != SYMBOL):
-        return call("root", base, number(degree))
-    if open_atoms and (open_atoms[0][1] != 1 or factor < 0):
-        return call("root", base, number(degree))
-    sign = number(1)
-    if factor < 0 and degree % 2:
-        sign = number(-1)
-    elif factor < 0 and degree == 2:
-        sign = UNIT_I
-    elif factor < 0:
+    is_lone = len(opened) == 1 and opened[0][0].rank == SYMBOL and opened[0][1] == 1 and factor > 0
+    real = factor > 0 or degree % 2
+    if (opened and not is_lone) or not (real or degree == 2):
         return call("root", base, number(degree))
     try:
         powers = {prime: Fraction(count, degree) for prime, count in factorise(abs(factor))}
@@ -138,6 +140,7 @@ def root(base: Value, degree: int) -> Value:
     for atom, exponent in mono:
         powers[atom] = powers.get(atom, Fraction(0)) + exponent / degree
     raised, extra = reduce(powers)
+    sign = number(1) if factor > 0 else number(-1) if real else UNIT_I
     return sign * Value({raised: extra})
 
 
@@ -147,26 +150,28 @@ def logarithm(value: Value, base: Value | None = None) -> Value:
         if base.rational in (Fraction(0), Fraction(1)):
             raise Unsettled("a logarithm needs a base other than 0 and 1")
         above, below = logarithm(value), logarithm(base)
-        if above.exact and below.exact and below.num:
-            return above / below
-        return call("\\log", value, base)
+        exact = above.exact and below.exact and below.num
+        return above / below if exact else call("\\log", value, base)
     known = value.rational
     if known is not None and known > 0:
-        try:
-            factors = list(factorise(known))
-        except Unsettled:
-            return call("\\ln", value)
-        total = number(0)
-        for prime, count in factors:
-            argument = number(int(prime.text))
-            log = Atom(CONSTANT, f"\\ln({prime.text})", "\\ln", (argument,))
-            total = total + number(count) * from_atom(log)
-        return total
-    if value.num and value.den == ONE and len(value.num) == 1:
+        return _rational_logarithm(known)
+    if len(value.num) == 1 and value.den == ONE:
         ((mono, factor),) = value.num.items()
         if factor == 1 and len(mono) == 1 and mono[0][0].text == "e":
             return number(mono[0][1])
     return call("\\ln", value)
+
+
+def _rational_logarithm(known: Fraction) -> Value:
+    try:
+        factors = list(factorise(known))
+    except Unsettled:
+        return call("\\ln", number(known))
+    total = number(0)
+    for prime, count in factors:
+        log = Atom(CONSTANT, f"\\ln({prime.text})", "\\ln", (number(int(prime.text)),))
+        total = total + number(count) * from_atom(log)
+    return total
 
 
 def factorial(value: Value) -> Value:
@@ -180,7 +185,13 @@ def factorial(value: Value) -> Value:
 def binomial(above: Value, below: Value) -> Value:
     """Binomial coefficient of small natural numbers, otherwise a call."""
     n, k = above.rational, below.rational
-    if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= n <= 1000:
+    if (
+        n is None
+        or k is None
+        or n.denominator != 1
+        or k.denominator != 1
+        or not 0 <= n <= _MAX_BINOMIAL
+    ):
         return call("\\binom", above, below)
     return number(math.comb(int(n), int(k)) if k >= 0 else 0)
 

@@ -52,6 +52,9 @@ _CHOOSE = re.compile(
 )
 _CURRENCY = re.compile(r"(\\\$|[$€£])\s?(?=[\d.\\{(])|(?<=\d)\s?(\\\$|[€£])")
 _COLOURED = re.compile(r"\\textcolor\s?\{[^{}]*\}\s?(?=\{)")
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_NUMBERS = ("grouped", "number", "scientific", "repeating")
+_SIGNS = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "...": "\\dots"}
 
 
 @dataclass(frozen=True)
@@ -154,9 +157,8 @@ def _unwrap(text: str) -> str:
     for opened, closed in (("\\boxed{", "}"), ("\\fbox{", "}"), ("{", "}")):
         if text.startswith(opened) and text.endswith(closed):
             inner = text[len(opened) : -len(closed)]
-            if _balanced(inner) and not (
-                opened == "{" and re.search(r",|\\(?:choose|over)", inner)
-            ):
+            is_set = opened == "{" and re.search(r",|\\(?:choose|over)", inner)
+            if not is_set and _balanced(inner):
                 return inner.strip()
     for mark in ("**", "__", "$$", "$", "`", '"', "*", "_"):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
@@ -168,9 +170,8 @@ def _unwrap(text: str) -> str:
 
 def _balanced(text: str) -> bool:
     depth = 0
-    for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):
-        if match.group() in "{}":
-            depth += 1 if match.group() == "{" else -1
+    for match in _BRACES.finditer(text):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
         if depth < 0:
             return False
     return depth == 0
@@ -187,51 +188,55 @@ def _strip_stop(text: str) -> str:
 
 
 def _scan(text: str, *, in_text: bool, in_list: bool, depth: int) -> Iterator[Token]:
-    position, spaced, brackets, number_before = 0, False, 0, False
+    position, spaced, brackets, before = 0, False, 0, ""
     while position < len(text):
         match = _TOKEN.match(text, position)
         assert match, "the last alternative matches any character"
         kind, found, position = match.lastgroup or "", match.group(), match.end()
-        if kind == "space":
-            spaced = True
+        if kind == "space" or COMMANDS.get(found) == "":
+            spaced = spaced or found != "\\!"
+            continue
+        if in_text and found == ".":  # of an abbreviation: sq. ft.
             continue
         if kind == "text":
             end = _closing(text, position)
             yield from _text_tokens(found, text[position:end], spaced, depth)
-            position, spaced, number_before = end + 1, True, False
+            position, spaced, before = end + 1, True, ""
             continue
-        if kind == "grouped":
-            ambiguous = brackets > 0 and not in_list and not re.search(r",0\d\d", found)
-            if ambiguous:
-                found = found.partition(",")[0]
-                position = match.start() + len(found)
-            yield Token("number", found.replace(",", ""), spaced)
-        elif kind == "word":
-            yield from _word_tokens(found, spaced, in_text=in_text, after_number=number_before)
-        elif kind == "command" and COMMANDS.get(found) == "":
-            spaced = spaced or found != "\\!"
-            continue
-        elif kind == "command":
-            yield from _command_tokens(found, spaced)
-        elif kind == "env":
-            yield Token("command", found.replace(" ", ""), spaced)
-        elif kind == "sign" and in_text and found == ".":
-            continue  # of an abbreviation: sq. ft.
-        elif kind == "sign":
-            brackets += (found in "([") - (found in ")]")
-            same = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "...": "\\dots"}
-            shown = same.get(found, found)
-            yield Token("command" if shown == "\\dots" else "sign", shown, spaced)
+        if kind == "grouped" and brackets > 0 and not in_list and not re.search(r",0\d\d", found):
+            # (1,234) may be a pair.
+            found = found.partition(",")[0]
+            position = match.start() + len(found)
+        if kind == "word":
+            after_number = before in _NUMBERS
+            yield from _word_tokens(found, spaced, in_text=in_text, after_number=after_number)
         else:
-            yield Token("repeating" if kind == "repeating" else "number", found, spaced)
-        brackets += (found == "\\{") - (found == "\\}")
-        number_before = kind in ("grouped", "number", "scientific", "repeating")
-        spaced = False
+            yield _token(kind, found, spaced)
+        brackets += (found in ("(", "[", "\\{")) - (found in (")", "]", "\\}"))
+        spaced, before = False, kind
+
+
+def _token(kind: str, found: str, spaced: bool) -> Token:
+    """One token of what is neither a word nor a text."""
+    if kind == "command":
+        found = COMMANDS.get(found, found)
+        if found in ("and", "or"):
+            return Token("word", found, spaced)
+        kind = "symbol" if found in ("i", "j") else "command" if found[0] == "\\" else "sign"
+    elif kind == "env":
+        kind, found = "command", found.replace(" ", "")
+    elif kind == "sign":
+        found = _SIGNS.get(found, found)
+        kind = "command" if found == "\\dots" else "sign"
+    elif kind != "repeating":
+        kind, found = "number", found.replace(",", "")
+    return Token(kind, found, spaced)
 
 
 def _closing(text: str, position: int) -> int:
+    """Where the brace that was opened before `position` is closed; the end without one."""
     depth = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, position):
+    for match in _BRACES.finditer(text, position):
         depth += {"{": 1, "}": -1}.get(match.group(), 0)
         if depth == 0:
             return match.start()
@@ -253,18 +258,12 @@ def _text_tokens(command: str, content: str, spaced: bool, depth: int) -> Iterat
 
 
 def _word_tokens(run: str, spaced: bool, *, in_text: bool, after_number: bool) -> Iterator[Token]:
+    close_enough = spaced or not after_number or run in UNITS or not run.isascii()
     if run.lower() in ("or", "and"):
         yield Token("word", run.lower(), spaced)
     elif run in NAMES or run in OTHER_NAMES:
         yield Token("command", OTHER_NAMES.get(run, f"\\{run}"), spaced)
-    elif (
-        in_text
-        or len(run) > 4
-        or (
-            _is_word(run, after_number=after_number)
-            and (spaced or not after_number or run in UNITS or not run.isascii())
-        )
-    ):
+    elif in_text or len(run) > 4 or (close_enough and _is_word(run, after_number=after_number)):
         yield Token("word", run, spaced)
     else:
         for offset, letter in enumerate(run):
@@ -280,13 +279,3 @@ def _is_word(run: str, *, after_number: bool) -> bool:
     if after_number:
         return run in UNITS
     return run[0].isupper() and run[1:].islower()
-
-
-def _command_tokens(command: str, spaced: bool) -> Iterator[Token]:
-    command = COMMANDS.get(command, command)
-    if command in ("and", "or"):
-        yield Token("word", command, spaced)
-    elif command in ("i", "j"):
-        yield Token("symbol", command, spaced)
-    else:
-        yield Token("command" if command.startswith("\\") else "sign", command, spaced)

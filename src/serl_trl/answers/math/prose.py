@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serl_trl.answers.math import lexer as latex
 from serl_trl.answers.math.algebra import Value, number
@@ -13,20 +13,11 @@ from serl_trl.answers.math.ranges import REALS, form_of
 from serl_trl.answers.math.values import Unsettled
 from serl_trl.answers.math.vocabulary import EXPRESSIONS, MULTIPLIERS, PHRASES, RELATIONS
 
-_TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))?([ap])\.?m\.?", re.IGNORECASE)
-_ORDINAL = re.compile(r"(\d+)\^?(?:st|nd|rd|th)", re.IGNORECASE)
-_BASED = re.compile(r"([0-9A-Fa-f]+)_(\d+|[a-z]+)")
-_MODULO = re.compile(r"(?:[A-Za-z](?:\\equiv|=))?(-?\d+)\(?\\?p?mod(?:ulo)?(\d+)\)?")
-_CHANCE = re.compile(r"(\d+)(?:in|outof)(?:every)?(\d+)")
+_LAYOUT = re.compile(r"\\(?:text\w*|mbox|mathrm)\s?|\\[!,;: ]|[{}\s~]")
 # A size is no product: a 3 x 4 matrix is neither 12 nor a 4 x 3 matrix.
 _FACTOR = r"(?:\d{1,20}(?:\.\d{1,20})?|[A-Za-z])"
-_SIZE = re.compile(rf"({_FACTOR}(?:(?:\\times|-?by-?|[xX]){_FACTOR}){{1,3}})-?([A-Za-z]*)")
 _SHAPES = r"matri(?:x|ces)|grid|table|board|chessboard|array|rectangle|square|block|box"
 _LENGTHS = re.compile(r"(?:mm|cm|dm|m|km|in|ft|yd|mi)")
-_QUOTIENT = re.compile(
-    r"(?:quotient(?:is|=|:)?)?(\d+),?(?:and)?(?:with)?(?:an?)?"
-    r"(?:R|r|rem\.?|remainder)(?:of|is|=|:)?(\d+)"
-)
 _NUMBER_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BASES = {name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven", "twelve"), 2)}
 
@@ -54,31 +45,71 @@ def _phrase(text: str) -> Form:
 
 def _pattern(text: str) -> Form | None:
     """Digits and words in one of a few fixed patterns."""
-    bare = re.sub(r"\\(?:text\w*|mbox|mathrm)\s?|\\[!,;: ]|[{}\s~]", "", text)
-    bare = bare.replace("\\colon", ":")
-    if match := _TIME.fullmatch(bare):
-        hour, minute, second, half = match.groups()
-        seconds = f":{second}" if second and second != "00" else ""
-        return Words(f"{int(hour)}:{minute or '00'}{seconds} {half.lower()}m")
-    if match := _ORDINAL.fullmatch(bare):
-        return Words(f"{int(match[1][:40])}th")
-    if match := _MODULO.fullmatch(bare):
-        return _congruent(match[1], match[2])
-    if (match := _CHANCE.fullmatch(bare)) and len(bare) < 40 and int(match[2]):
-        return Scalar(number(int(match[1])) / number(int(match[2])))
-    if (match := _QUOTIENT.fullmatch(bare)) and len(bare) < 100:
-        pairs = zip(("quotient", "remainder"), match.groups(), strict=True)
-        return name_values([(name, Scalar(number(int(digits)))) for name, digits in pairs])
-    if (match := _SIZE.fullmatch(bare)) and _is_size(match[1], match[2]):
-        sides = re.sub(r"\\times|-?by-?|[xX]", " by ", match[1])
-        return Words(f"{sides} {match[2].lower()}".strip())
-    if match := _BASED.fullmatch(bare.replace("(", "").replace(")", "")):
-        base = match[2]
-        if not base.isdigit():
-            base = _BASES.get(base, "")
-        if base and any(digit.isdigit() for digit in match[1]):
-            return Words(f"{match[1].upper()}_{{{base}}}")
+    bare = _LAYOUT.sub("", text).replace("\\colon", ":")
+    for pattern, read in _PATTERNS.items():
+        if (match := pattern.fullmatch(bare)) and (form := read(match)) is not None:
+            return form
     return None
+
+
+def _time(match: re.Match[str]) -> Form:
+    hour, minute, second, half = match.groups()
+    seconds = f":{second}" if second and second != "00" else ""
+    return Words(f"{int(hour)}:{minute or '00'}{seconds} {half.lower()}m")
+
+
+def _ordinal(match: re.Match[str]) -> Form:
+    return Words(f"{int(match[1][:40])}th")
+
+
+def _congruent(match: re.Match[str]) -> Form:
+    """A class of numbers, named by its smallest one."""
+    value, modulus = match.groups()
+    if len(value) + len(modulus) > 100 or not int(modulus):
+        return Words(f"{value} mod {modulus}")
+    return Words(f"{int(value) % int(modulus)} mod {int(modulus)}")
+
+
+def _chance(match: re.Match[str]) -> Form | None:
+    if len(match[0]) >= 40 or not int(match[2]):
+        return None
+    return Scalar(number(int(match[1])) / number(int(match[2])))
+
+
+def _quotient(match: re.Match[str]) -> Form | None:
+    if len(match[0]) >= 100:
+        return None
+    pairs = zip(("quotient", "remainder"), match.groups(), strict=True)
+    return name_values([(name, Scalar(number(int(digits)))) for name, digits in pairs])
+
+
+def _size(match: re.Match[str]) -> Form | None:
+    if not _is_size(match[1], match[2]):
+        return None
+    sides = re.sub(r"\\times|-?by-?|[xX]", " by ", match[1])
+    return Words(f"{sides} {match[2].lower()}".strip())
+
+
+def _based(match: re.Match[str]) -> Form | None:
+    digits, base = (group.replace("(", "").replace(")", "") for group in match.groups())
+    base = base if base.isdigit() else _BASES.get(base, "")
+    has_digits = any(digit.isdigit() for digit in digits)
+    return Words(f"{digits.upper()}_{{{base}}}") if base and has_digits else None
+
+
+# Read in this order; a reader may leave what it finds to those that come after it.
+_PATTERNS: dict[re.Pattern[str], Callable[[re.Match[str]], Form | None]] = {
+    re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))?([ap])\.?m\.?", re.IGNORECASE): _time,
+    re.compile(r"(\d+)\^?(?:st|nd|rd|th)", re.IGNORECASE): _ordinal,
+    re.compile(r"(?:[A-Za-z](?:\\equiv|=))?(-?\d+)\(?\\?p?mod(?:ulo)?(\d+)\)?"): _congruent,
+    re.compile(r"(\d+)(?:in|outof)(?:every)?(\d+)"): _chance,
+    re.compile(
+        r"(?:quotient(?:is|=|:)?)?(\d+),?(?:and)?(?:with)?(?:an?)?"
+        r"(?:R|r|rem\.?|remainder)(?:of|is|=|:)?(\d+)"
+    ): _quotient,
+    re.compile(rf"({_FACTOR}(?:(?:\\times|-?by-?|[xX]){_FACTOR}){{1,3}})-?([A-Za-z]*)"): _size,
+    re.compile(r"([0-9A-Fa-f()]+)_([(]*(?:\d[\d()]*|[a-z][a-z()]*))"): _based,
+}
 
 
 def _is_size(sides: str, word: str) -> bool:
@@ -94,13 +125,6 @@ def _is_size(sides: str, word: str) -> bool:
         return "by" in sides
     area = re.match(r"(?:square|sq|cubic|cu)(.+)", word)
     return len(word) > 2 and word.lower() not in MULTIPLIERS and not (area and measure_of(area[1]))
-
-
-def _congruent(value: str, modulus: str) -> Form:
-    """A class of numbers, named by its smallest one."""
-    if len(value) + len(modulus) > 100 or not int(modulus):
-        return Words(f"{value} mod {modulus}")
-    return Words(f"{int(value) % int(modulus)} mod {int(modulus)}")
 
 
 def ratio(parts: Sequence[Form], written: Sequence[str]) -> Form:
