@@ -104,6 +104,16 @@ def trim(content: str) -> str:
     return stripped + " " if backslashes % 2 else stripped
 
 
+def last_match(pattern: re.Pattern[str], text: str) -> str | None:
+    """The last match: its groups joined, or all of it where there are none."""
+    last = None
+    for match in pattern.finditer(text):
+        last = match
+    if last is None:
+        return None
+    return ("".join(filter(None, last.groups())) if pattern.groups else last[0]).strip()
+
+
 def _last_line(pattern: re.Pattern[str], completion: str) -> Found | None:
     matches = list(pattern.finditer(completion))
     content = matches[-1].group(1).strip().strip("*_").strip() if matches else ""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from serl_trl.answers import markers
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.common.text import compose
 
 _WRAPPERS = re.compile(
@@ -35,7 +35,7 @@ _NATURAL = re.compile(
 
 
 @dataclass(frozen=True)
-class ChoiceKind:
+class ChoiceKind(MarkedKind):
     """Letters of options: `B`, `(B)`, `option B`, `B. 12`, `12 (B)`, `A and C`, `ACD`.
 
     Its own marker beside `\\boxed{}` is a line `Answer: B`. With `lenient`, the last letter in
@@ -44,17 +44,8 @@ class ChoiceKind:
     """
 
     name: str = "choice"
-    lenient: bool = False
     several: bool = True
-
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker."""
-        boxed = markers.last_boxes(completion)
-        found = markers.latest(boxed, markers.last_answer_line(completion))
-        if found is None and self.lenient:
-            matches = _NATURAL.findall(completion)
-            return "".join(matches[-1]) if matches else None
-        return found
+    natural_forms = (_NATURAL,)
 
     def canonical(self, answer: str) -> str | None:
         """Return the letters in order, as in `A, C`; `None` when none is named."""
@@ -62,10 +53,6 @@ class ChoiceKind:
         if not letters or (len(letters) > 1 and not self.several):
             return None
         return ", ".join(letters)
-
-    def equal(self, left: str, right: str) -> bool | None:
-        """Different letters are different answers."""
-        return False
 
 
 def _plain(answer: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serl_trl.answers import markers
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math import lexer as latex
 
 _MAX_CHARS = 2_000
@@ -24,7 +25,7 @@ LABEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class LabelKind:
+class LabelKind(MarkedKind):
     """One label out of a named set (`yes_no`, ...) or out of a mapping from label to aliases.
 
     Its own marker beside `\\boxed{}` is a line `Answer: yes`. With `lenient`, the label named last
@@ -33,7 +34,7 @@ class LabelKind:
 
     name: str = "label"
     labels: str | Mapping[str, tuple[str, ...]] = "yes_no"
-    lenient: bool = False
+    finders = (markers.last_boxed, markers.last_answer_line)
 
     def __post_init__(self) -> None:
         """Refuse unknown sets and aliases that name two labels."""
@@ -47,15 +48,11 @@ class LabelKind:
         if twice:
             raise ValueError(f"labels: {twice} would name two labels; every alias needs one label.")
 
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker."""
-        boxed = markers.last_boxed(completion)
-        found = markers.latest(boxed, markers.last_answer_line(completion))
-        if found is None and self.lenient:
-            names = sorted((re.escape(name) for name in self._aliases()), key=len, reverse=True)
-            matches = re.findall(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)", completion.casefold())
-            return matches[-1] if matches else None
-        return found
+    def natural(self, completion: str) -> str | None:
+        """Return the label that is named last."""
+        names = sorted((re.escape(name) for name in self._aliases()), key=len, reverse=True)
+        named = re.compile(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)")
+        return markers.last_match(named, completion.casefold())
 
     def canonical(self, answer: str) -> str | None:
         """Return the label; `None` when the answer is not one, or explains more than it names."""
@@ -64,10 +61,6 @@ class LabelKind:
         return aliases.get(latex.words(text)) or aliases.get(
             latex.words(_CLAUSE_END.split(text, maxsplit=1)[0])
         )
-
-    def equal(self, left: str, right: str) -> bool | None:
-        """Different labels are different answers."""
-        return False
 
     def _sets(self) -> list[tuple[str, tuple[str, ...]]]:
         labels = LABEL_SETS[self.labels] if isinstance(self.labels, str) else self.labels

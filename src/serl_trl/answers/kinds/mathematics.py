@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from serl_trl.answers import markers
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math.commas import decimals
 from serl_trl.answers.math.forms import compare, details
 from serl_trl.answers.math.grammar import read
@@ -15,25 +17,16 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 
 
 @dataclass(frozen=True)
-class MathKind:
-    """Mathematical answers, LaTeX or plain.
+class MathKind(MarkedKind):
+    """Mathematical answers, LaTeX or plain: the last box, or several that are one answer.
 
-    With `lenient`, a completion without a marker is searched for "the answer is ...", then for the
+    With `lenient`, a completion without a box is searched for "the answer is ...", then for the
     last formula between dollar signs, then for the last number.
     """
 
     name: str = "math"
-    lenient: bool = False
-
-    def extract(self, completion: str) -> str | None:
-        """Return what the last `\\boxed{}` or `\\fbox{}` holds, or several that are one answer."""
-        found = markers.last_boxes(completion, tuples=True)
-        if found is None and self.lenient:
-            for pattern in (_ANSWER_IS, _DOLLARS, _NUMBER):
-                matches = pattern.findall(completion)
-                if matches and matches[-1].strip():
-                    return matches[-1].strip()
-        return found[1] if found else None
+    finders = (partial(markers.last_boxes, tuples=True),)
+    natural_forms = (_ANSWER_IS, _DOLLARS, _NUMBER)
 
     def canonical(self, answer: str) -> str | None:
         """Return the one LaTeX spelling of an exact value, or the normalised text of the rest."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from serl_trl.answers import markers
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math.commas import decimals
 from serl_trl.answers.math.forms import Scalar
 from serl_trl.answers.math.grammar import read
@@ -15,7 +16,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?[$€£]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?",
 
 
 @dataclass(frozen=True)
-class NumberKind:
+class NumberKind(MarkedKind):
     """Real numbers, equal within `abs_tol` or `rel_tol` (of the larger one); integers exactly.
 
     Its own marker beside `\\boxed{}` is a line `#### 18`. With `lenient`, the last number counts.
@@ -24,7 +25,8 @@ class NumberKind:
     name: str = "number"
     abs_tol: float = 1e-9
     rel_tol: float = 1e-6
-    lenient: bool = False
+    finders = (markers.last_boxed, markers.last_hashes)
+    natural_forms = (_NUMBER,)
 
     def __post_init__(self) -> None:
         """Refuse tolerances that make no sense."""
@@ -32,14 +34,6 @@ class NumberKind:
             raise ValueError(
                 f"abs_tol={self.abs_tol} and rel_tol={self.rel_tol} must not be negative."
             )
-
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker, or the last number when that is allowed."""
-        found = markers.latest(markers.last_boxed(completion), markers.last_hashes(completion))
-        if found is None and self.lenient:
-            matches = _NUMBER.findall(completion)
-            return matches[-1] if matches else None
-        return found
 
     def canonical(self, answer: str) -> str | None:
         """Return the exact value as LaTeX; `None` for what is no real number."""

@@ -7,22 +7,40 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any
 
 from serl_trl.answers import markers
-from serl_trl.answers.kinds.mathematics import read
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math import lexer as latex
 from serl_trl.answers.math.forms import without_measure
+from serl_trl.answers.math.grammar import read
 
 _FENCE = re.compile(r"(?P<indent>^[ \t]*+)?```(?P<language>\w*+)[ \t]*+$", re.MULTILINE)
 _BULLET = re.compile(r"\s*+(?:[-*•]\s++|and\s++)")
 _COUNTED = re.compile(r"\s*+\(?(\d{1,3})[.):]\s++")
 _GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})++(?![\d,]\d)")
 _AND = re.compile(r"\\text\s?\{\s*+and\s*+\}|(?<=\s)and(?=\s)")
+_IN_BRACKETS = re.compile(r"\[[^\[\]\n]{1,2000}\]")
 _MAX_CHARS = 20_000
 _MAX_TRIES = 200
 _EXACT = Context(prec=_MAX_CHARS, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
+def _last_fenced(completion: str) -> markers.Found | None:
+    """The last closed code block without a language, or in JSON, that holds anything."""
+    best: markers.Found | None = None
+    start: int | None = None
+    language = ""
+    for fence in _FENCE.finditer(completion):
+        if start is not None and fence["indent"] is not None and not fence["language"]:
+            content = completion[start : fence.start()].strip()
+            if content and language in ("", "json"):
+                best = (start, content)
+            start = None
+        else:
+            start, language = fence.end(), fence["language"].lower()
+    return best
+
+
 @dataclass(frozen=True)
-class JsonKind:
+class JsonKind(MarkedKind):
     """JSON values: the order of keys and the spelling of numbers do not count, that of lists does.
 
     Its own marker beside `\\boxed{}` is a fenced code block. With `lenient`, the last JSON object
@@ -30,12 +48,11 @@ class JsonKind:
     """
 
     name: str = "json"
-    lenient: bool = False
+    finders = (markers.last_boxed, _last_fenced)
 
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker."""
-        found = markers.latest(markers.last_boxed(completion), _last_fenced(completion))
-        return _last_json(completion) if found is None and self.lenient else found
+    def natural(self, completion: str) -> str | None:
+        """Return the last object or list."""
+        return _last_json(completion)
 
     def canonical(self, answer: str) -> str | None:
         """Return the value with sorted keys and without spaces; `None` for what is not JSON."""
@@ -46,13 +63,9 @@ class JsonKind:
                 continue
         return None
 
-    def equal(self, left: str, right: str) -> bool | None:
-        """Different values are different answers."""
-        return False
-
 
 @dataclass(frozen=True)
-class ListKind:
+class ListKind(MarkedKind):
     """Lists of short answers: `[a, b]`, `a, b`, `a; b`, or one item a line.
 
     A number or a bullet before each item does not count, nor do the commas of 1,000, 2,000. Each
@@ -63,16 +76,7 @@ class ListKind:
 
     name: str = "list"
     ordered: bool = True
-    lenient: bool = False
-
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker."""
-        boxed = markers.last_boxes(completion)
-        found = markers.latest(boxed, markers.last_answer_line(completion))
-        if found is None and self.lenient:
-            matches = re.findall(r"\[[^\[\]\n]{1,2000}\]", completion)
-            return matches[-1] if matches else None
-        return found
+    natural_forms = (_IN_BRACKETS,)
 
     def canonical(self, answer: str) -> str | None:
         """Return the items in canonical form, a set's in sorted order."""
@@ -83,10 +87,6 @@ class ListKind:
         if not self.ordered:
             forms = sorted(set(forms))
         return json.dumps(forms)
-
-    def equal(self, left: str, right: str) -> bool | None:
-        """Different items are different answers."""
-        return False
 
 
 def _decode(text: str) -> Any:
@@ -109,22 +109,6 @@ def _marked(value: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
-
-
-def _last_fenced(completion: str) -> markers.Found | None:
-    """The last closed code block without a language, or in JSON, that holds anything."""
-    best: markers.Found | None = None
-    start: int | None = None
-    language = ""
-    for fence in _FENCE.finditer(completion):
-        if start is not None and fence["indent"] is not None and not fence["language"]:
-            content = completion[start : fence.start()].strip()
-            if content and language in ("", "json"):
-                best = (start, content)
-            start = None
-        else:
-            start, language = fence.end(), fence["language"].lower()
-    return best
 
 
 def _last_json(completion: str) -> str | None:

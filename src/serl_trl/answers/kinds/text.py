@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from serl_trl.answers import markers
+from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math import lexer as latex
 
 _WRAPPERS = re.compile(r"\\(?:text\w{0,8}|mbox|mathrm|mathbf|ce)\b|\\[,;:! ]|[{}_^$~]")
@@ -17,7 +17,7 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
 @dataclass(frozen=True)
-class TextKind:
+class TextKind(MarkedKind):
     """Free text: case, punctuation, white space and a leading article do not count.
 
     Nor do hyphens between letters, and how subscripts and superscripts are written: H2O, `H_2O`.
@@ -28,21 +28,16 @@ class TextKind:
 
     name: str = "text"
     min_f1: float | None = None
-    lenient: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a threshold outside (0, 1]."""
         if self.min_f1 is not None and not 0 < self.min_f1 <= 1:
             raise ValueError(f"min_f1={self.min_f1} must lie in (0, 1]; 0.9 is usual.")
 
-    def extract(self, completion: str) -> str | None:
-        """Return the text of the last marker."""
-        boxed = markers.last_boxes(completion)
-        found = markers.latest(boxed, markers.last_answer_line(completion))
-        if found is None and self.lenient:
-            lines = completion.strip().splitlines()
-            return lines[-1].strip() if lines else None
-        return found
+    def natural(self, completion: str) -> str | None:
+        """Return the last line."""
+        lines = completion.strip().splitlines()
+        return lines[-1].strip() if lines else None
 
     def canonical(self, answer: str) -> str | None:
         """Return the normalised words."""
