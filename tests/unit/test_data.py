@@ -422,7 +422,8 @@ def check(texts: list[str], **options) -> list[str]:
         "count_tokens": lambda text: len(text.split()),
         "special_tokens": ["<|im_end|>"],
     }
-    return check_seed_set(seed_set, **{**defaults, **options})
+    found = check_seed_set(seed_set, **{**defaults, **options})
+    return [str(problem) for problem in found]
 
 
 def test_a_usable_seed_set_has_no_problems():

@@ -31,8 +31,8 @@ class PlanOptions:
     num_gpus: int | None = option(
         None,
         "GPUs that train; by default those of accelerate_config.",
-        bounds=(1, INF),
-        usual="leave it out where unknown",
+        (1, INF),
+        "leave it out where unknown",
     )
     accelerate_config: str | None = option(
         None, "File for accelerate launch, such as one in configs/."
@@ -40,20 +40,17 @@ class PlanOptions:
     tokens_per_s: float | None = option(
         None,
         "Tokens that all GPUs together sample in a second.",
-        bounds=(1e-3, INF),
-        usual="leave it out where unknown",
+        (1e-3, INF),
+        "leave it out where unknown",
     )
     update_tokens_per_s: float | None = option(
         None,
         "Tokens that all GPUs together train on in a second, both passes.",
-        bounds=(1e-3, INF),
-        usual="leave it out where unknown",
+        (1e-3, INF),
+        "leave it out where unknown",
     )
     kept_ratio: float = option(
-        0.5,
-        "Share of groups that the band keeps; a run logs its own.",
-        bounds=(1e-3, 1),
-        usual="0.5 is usual",
+        0.5, "Share of groups that the band keeps; a run logs its own.", (1e-3, 1), "0.5 is usual"
     )
 
 
@@ -69,14 +66,11 @@ class ServeOptions:
     port: int | None = option(
         None,
         "Port of the server; by default the one the config's run asks for.",
-        bounds=(1, 65535),
-        usual="8000 is usual",
+        (1, 65535),
+        "8000 is usual",
     )
     gpu_memory_utilization: float = option(
-        0.9,
-        "Share of each GPU's memory the server takes.",
-        bounds=(0.01, 1),
-        usual="0.9 is usual",
+        0.9, "Share of each GPU's memory the server takes.", (0.01, 1), "0.9 is usual"
     )
     dry_run: bool = option(False, "Print the command, start nothing.")
 
@@ -103,10 +97,5 @@ class EvalOptions:
 
 
 OWN_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        "propose": ProposeOptions,
-        "plan": PlanOptions,
-        "serve": ServeOptions,
-        "eval": EvalOptions,
-    }
+    {"propose": ProposeOptions, "plan": PlanOptions, "serve": ServeOptions, "eval": EvalOptions}
 )

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from serl_trl.cli.environment import HARMLESS
 from serl_trl.common.plain_yaml import (
     MAX_CHARS,
     PlainLoader,
@@ -17,16 +16,19 @@ from serl_trl.common.plain_yaml import (
     read_exponents,
 )
 from serl_trl.common.secrets import is_secret, redacted, secret_in
-from serl_trl.common.text import (
-    list_names,
-    near_matches,
-    one_line,
-    visible,
-)
+from serl_trl.common.text import list_names, near_matches, one_line, visible
 
 MAX_BYTES = MAX_CHARS
 
 _MAX_VALUE = 1000
+
+HARMLESS = frozenset(
+    word
+    for line in Path(__file__).with_name("environment.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+    for word in line.split()
+)
+"""Environment variables that a config may set."""
 
 
 @dataclass(frozen=True)

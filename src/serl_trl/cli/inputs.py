@@ -26,6 +26,7 @@ from serl_trl.cli.parser import Arguments
 from serl_trl.cli.trl_rewards import trl_rewards
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.plugin import shown
+from serl_trl.common.problem import Problem
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
 from serl_trl.data.seeds import (
@@ -380,12 +381,14 @@ def _seed_problems(inputs: Inputs, args: Arguments) -> list[str]:
         special_tokens=special_tokens_of(inputs.tokenizer) if known else (),
     )
     if not config.use_selfplay and len(seed_set) < config.prompts_per_batch:
-        problems.append(
+        rule = (
             f"{seed_set.source} has {len(seed_set)} rows, fewer than the "
             f"{config.prompts_per_batch} prompts of one generation batch, so that no step would be "
-            "made; add rows or lower per_device_train_batch_size."
+            "made"
         )
+        way_out = "add rows or lower per_device_train_batch_size"
+        problems.append(Problem("", rule=rule, way_out=way_out))
     unlabelled = config.label_reward == "gold" and not config.gold_oracle
     if unlabelled and (problem := gold_problem(seed_set, proposes=proposes)):
-        problems.append(problem + ("" if proposes else " Name the column by answer_column."))
-    return problems
+        problems.append(problem)
+    return [str(problem) for problem in problems]

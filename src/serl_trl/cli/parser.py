@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
+import yaml
 from trl import ModelConfig, TrlParser
 
 from serl_trl.cli.checks import (
@@ -363,25 +365,7 @@ def _read_resume(value: Any) -> str | None:
     return LATEST if value.lower() in ("true", "yes") else value
 
 
-REMOVED: dict[str, str] = {
-    "dataset_config": "use seed_config",
-    "dataset_name": "use seed_set",
-    "dataset_train_split": "use seed_split",
-    "eval_on_each_node": "leave it out",
-    "evaluation_strategy": "transformers 5 calls it eval_strategy",
-    "group_by_length": "transformers 5 has train_sampling_strategy, which self-play does not need",
-    "logging_dir": "transformers 5 reads the variable TENSORBOARD_LOGGING_DIR; set it under env:",
-    "max_new_tokens": "use max_completion_length",
-    "max_prompt_length": "TRL 1.x does not cut prompts; use max_instruction_tokens",
-    "no_cuda": "transformers 5 calls it use_cpu",
-    "overwrite_output_dir": "use overwrite, which puts the old run aside",
-    "per_gpu_train_batch_size": "use per_device_train_batch_size",
-    "push_to_hub_token": "log in with `hf auth login` or set HF_TOKEN in the shell",
-    "save_safetensors": "transformers 5 always does; leave it out",
-    "torch_dtype": "transformers 5 calls it dtype",
-    "use_liger_loss": "TRL computes the loss in chunks by itself; leave it out",
-    "use_mps_device": "transformers 5 finds the device by itself; leave it out",
-    "vllm_guided_decoding_regex": "TRL calls it vllm_structured_outputs_regex",
-    "warmup_ratio": "transformers 5 reads a warmup_steps below 1 as a share of the run",
-}
+REMOVED: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("removed.yaml").read_text(encoding="utf-8")
+)
 """Options that users still have in their files, and what to do instead."""

@@ -35,7 +35,6 @@ class _Help(str):
 def option(
     default: Any,
     help_text: str,
-    *,
     bounds: tuple[float, float] | None = None,
     usual: str = "",
     **metadata: Any,

@@ -12,6 +12,7 @@ from typing import Any
 from serl_trl.answers.equality import AnswerKind
 from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.common.problem import Problem
 from serl_trl.common.text import CONTROL, count_of, examples, list_names, near_matches
 from serl_trl.data.tables import MAX_ROW_BYTES, Row, SeedSetError, Table, open_table
 
@@ -134,18 +135,17 @@ def check_seed_set(
     max_tokens: int,
     count_tokens: Callable[[str], int],
     special_tokens: Sequence[str],
-) -> list[str]:
-    """Return one text per reason why `seed_set` cannot be trained from; empty when it can.
+) -> list[Problem]:
+    """Return why `seed_set` cannot be trained from; empty when it can.
 
     Every instruction must be at most `max_tokens` long and hold none of `special_tokens`, which
     would end the user's turn inside the prompt.
     """
-    problems = []
+    source, problems = seed_set.source, []
     if len(seed_set) < num_shots:
-        problems.append(
-            f"{seed_set.source} has {count_of(len(seed_set), 'instruction')}, fewer than num_shots="
-            f"{num_shots}; add seeds or lower num_shots."
-        )
+        rule = f"{source} has {count_of(len(seed_set), 'instruction')}, fewer than num_shots="
+        way_out = "add seeds or lower num_shots"
+        problems.append(Problem("", None, f"{rule}{num_shots}", way_out, others=("num_shots",)))
     too_long, marked = [], []
     tokens = sorted({token for token in special_tokens if token.strip()})
     for place, text in zip(seed_set.places, seed_set.instructions, strict=True):
@@ -155,14 +155,18 @@ def check_seed_set(
             marked.append(f"{place}: holds {list_names(held)}.")
     if too_long:
         problems.append(
-            f"{seed_set.source} has {count_of(len(too_long), 'instruction')} longer than "
-            f"max_instruction_tokens={max_tokens}; shorten them or raise it:\n{examples(too_long)}"
+            Problem(
+                "",
+                rule=f"{source} has {count_of(len(too_long), 'instruction')} longer than "
+                f"max_instruction_tokens={max_tokens}",
+                way_out=f"shorten them or raise it:\n{examples(too_long)}",
+                others=("max_instruction_tokens",),
+            )
         )
     if marked:
-        problems.append(
-            f"{seed_set.source} has {count_of(len(marked), 'instruction')} with special tokens of "
-            f"the tokenizer, which would break up the prompt; remove them:\n{examples(marked)}"
-        )
+        rule = f"{source} has {count_of(len(marked), 'instruction')} with special tokens of the "
+        rule += "tokenizer, which would break up the prompt"
+        problems.append(Problem("", rule=rule, way_out=f"remove them:\n{examples(marked)}"))
     return problems
 
 
@@ -344,20 +348,17 @@ def _read_answers(seed_set: SeedSet, kind: AnswerKind) -> tuple[tuple[str | None
     return golds, unread
 
 
-def gold_problem(seeds: SeedSet, *, proposes: bool) -> str:
-    """Return why gold answers cannot reward a run without an oracle, or nothing."""
+def gold_problem(seeds: SeedSet, *, proposes: bool) -> Problem | None:
+    """Return why gold answers cannot reward a run without an oracle."""
     if proposes:
-        return (
-            "label_reward=gold with prompt_source=self_play needs gold_oracle, which answers new "
-            "instructions; give one, or set prompt_source to given."
-        )
+        rule = "with prompt_source=self_play needs gold_oracle, which answers new instructions"
+        way_out, others = "give one, or set prompt_source to given", ("prompt_source",)
+        return Problem("label_reward", "gold", rule, way_out, others=others)
     missing = sum(answer is None for answer in seeds.answers)
     if not missing:
-        return ""
-    return (
-        f"label_reward=gold needs an answer in every row; {seeds.source} lacks {missing} of "
-        f"{len(seeds)}."
-    )
+        return None
+    rule = f"needs an answer in every row; {seeds.source} lacks {missing} of {len(seeds)}"
+    return Problem("label_reward", "gold", rule, "Name the column by answer_column")
 
 
 def _seed_set(entries: Sequence[_Entry], source: str, warnings: Sequence[str]) -> SeedSet:

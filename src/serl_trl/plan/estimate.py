@@ -10,24 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from serl_trl.common.text import visible
-from serl_trl.plan.shapes import ModelShape
+from serl_trl.plan.shapes import PUBLISHED, ModelShape
 
 GIB = 2**30
 SHARDINGS = ("none", "zero2", "zero3", "fsdp2")
 
-# What torch reports as the whole memory, in GiB. `24gb` and the like mean 10^9 bytes each.
-GPUS: dict[str, float] = {
-    "t4": 14.6,
-    "l4": 22.0,
-    "a10g": 22.0,
-    "rtx3090": 23.6,
-    "rtx4090": 23.5,
-    "a100-40gb": 39.4,
-    "l40s": 44.4,
-    "a100-80gb": 79.2,
-    "h100-80gb": 79.1,
-    "h200": 139.7,
-}
+GPUS: Mapping[str, float] = PUBLISHED["gpus"]
+"""The whole memory of known GPUs, in GiB, as torch reports it."""
 
 # A larger share of a GPU's memory is tight: the formulae may err by a quarter.
 TIGHT = 0.8
@@ -438,12 +427,17 @@ def _unknown_targets(values: Mapping[str, Any], shape: ModelShape) -> Sequence[s
 
 def _changes(values: Mapping[str, Any], layout: Layout) -> Iterator[dict[str, Any]]:
     """Yield single changes that save memory, the least painful first."""
-    batch, passes = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    once = passes_per_generation(values)
     if not values["gradient_checkpointing"]:
         yield {"gradient_checkpointing": True}
     if layout.num_gpus > 1 and layout.sharding in ("none", "zero2"):
         yield {"sharding": "zero2" if layout.sharding == "none" else "zero3"}
+    yield from _sampling_changes(values, layout)
+    yield from _batch_changes(values)
+    yield from _method_changes(values, layout)
+
+
+def _sampling_changes(values: Mapping[str, Any], layout: Layout) -> Iterator[dict[str, Any]]:
+    once = passes_per_generation(values)
     if values["use_vllm"] and values["vllm_mode"] == "colocate":
         if not values["vllm_enable_sleep_mode"]:
             yield {"vllm_enable_sleep_mode": True}
@@ -451,18 +445,23 @@ def _changes(values: Mapping[str, Any], layout: Layout) -> Iterator[dict[str, An
         yield from ({"vllm_gpu_memory_utilization": less} for less in (0.3, 0.2) if less < share)
     elif not values["use_vllm"]:
         # Fewer completions at once, in more generation batches of whole groups.
-        rows = batch * once * layout.num_gpus // 2
+        rows = values["per_device_train_batch_size"] * once * layout.num_gpus // 2
         if once % 2 == 0 and rows % values["num_generations"] == 0:
             yield {"steps_per_generation": once // 2}
-    if batch % 2 == 0:
-        # Smaller passes, more of them: the step stays what it is.
-        smaller = {
-            "per_device_train_batch_size": batch // 2,
-            "gradient_accumulation_steps": passes * 2,
-        }
-        if values["steps_per_generation"]:
-            smaller["steps_per_generation"] = once * 2
-        yield smaller
+
+
+def _batch_changes(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    batch, passes = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
+    if batch % 2:
+        return
+    # Smaller passes, more of them: the step stays what it is.
+    smaller = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": passes * 2}
+    if values["steps_per_generation"]:
+        smaller["steps_per_generation"] = passes_per_generation(values) * 2
+    yield smaller
+
+
+def _method_changes(values: Mapping[str, Any], layout: Layout) -> Iterator[dict[str, Any]]:
     if values["beta"] and not values["use_peft"]:
         yield {"beta": 0.0}
     if not values["use_peft"]:

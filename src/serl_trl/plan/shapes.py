@@ -1,8 +1,11 @@
 """Sizes of language models: a table of published ones, read without the Hub or the weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -114,43 +117,16 @@ def _built_parameters(text_config: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _shape(model_type: str, *sizes: int, tied: bool, context: int) -> ModelShape:
-    layers, hidden, heads, kv_heads, head_size, inner, vocab = sizes
-    sized = ModelShape(
-        model_type=model_type,
-        num_layers=layers,
-        hidden_size=hidden,
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        head_size=head_size,
-        intermediate_size=inner,
-        vocab_size=vocab,
-        tied_embeddings=tied,
-        context=context,
-        num_parameters=0,
-    )
+def _published(model_type: str, *sizes: int | bool) -> ModelShape:
+    """Return the sizes of a row of published.yaml, whose columns are the fields in order."""
+    sized = ModelShape(model_type, *sizes, num_parameters=0)
     return replace(sized, num_parameters=count_parameters(sized))
 
 
-# Layers, hidden size, heads, key-value heads, head size, inner size, vocabulary, tied, context.
-_ROWS: dict[str, tuple[Any, ...]] = {
-    "Qwen/Qwen2.5-0.5B-Instruct": ("qwen2", 24, 896, 14, 2, 64, 4864, 151936, True, 32768),
-    "Qwen/Qwen2.5-1.5B-Instruct": ("qwen2", 28, 1536, 12, 2, 128, 8960, 151936, True, 32768),
-    "Qwen/Qwen2.5-3B-Instruct": ("qwen2", 36, 2048, 16, 2, 128, 11008, 151936, True, 32768),
-    "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 28, 3584, 28, 4, 128, 18944, 152064, False, 32768),
-    "Qwen/Qwen3-0.6B": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, True, 40960),
-    "Qwen/Qwen3-1.7B": ("qwen3", 28, 2048, 16, 8, 128, 6144, 151936, True, 40960),
-    "Qwen/Qwen3-4B": ("qwen3", 36, 2560, 32, 8, 128, 9728, 151936, True, 40960),
-    "Qwen/Qwen3-8B": ("qwen3", 36, 4096, 32, 8, 128, 12288, 151936, False, 40960),
-    "meta-llama/Llama-3.1-8B-Instruct": (
-        *("llama", 32, 4096, 32, 8, 128, 14336, 128256, False, 131072),
-    ),
-    "meta-llama/Llama-3.2-1B-Instruct": ("llama", 16, 2048, 32, 8, 64, 8192, 128256, True, 131072),
-    "meta-llama/Llama-3.2-3B-Instruct": ("llama", 28, 3072, 24, 8, 128, 8192, 128256, True, 131072),
-}
-
+PUBLISHED: Mapping[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
+)
 SHAPES: dict[str, ModelShape] = {
-    name: _shape(model_type, *sizes, tied=tied, context=context)
-    for name, (model_type, *sizes, tied, context) in _ROWS.items()
+    name: _published(*row) for name, row in PUBLISHED["models"].items()
 }
 """Published models by their Hub id, with the sizes that their `config.json` states."""

@@ -5,48 +5,22 @@ Separate from `SeRLConfig` so that `--help` can list them without the seconds th
 
 from dataclasses import dataclass
 from math import inf as INF
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from serl_trl.common.options import PAPER, option
 from serl_trl.propose.prompts import PromptStyle
 
 _STYLE = PromptStyle()
 
-ADVANTAGES = ("grpo", "rloo", "reinforce_pp", "reinforce_pp_baseline")
-LABEL_REWARDS = ("vote", "gold", "random", "none")
-PROMPT_STYLES = ("chat", "completion")
 FILTER_PRESETS = ("default", "paper")
-PROMPT_SOURCES = ("self_play", "given")
-NOVELTY_RULES = ("math", "plain")
-NOVELTY_SCOPES = ("pool", "seeds_and_pending")
 
-FULL_DISK_RULES = ("stop", "continue")
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # The paper's numbers and rules. Source: SeRL, arXiv 2505.20347, and its public reference code.
-    "paper": {
-        "advantage": "reinforce_pp",
-        "learning_rate": 5e-7,
-        "lr_scheduler_type": "cosine_with_min_lr",
-        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
-        "warmup_steps": 0.03,
-        "beta": 1e-4,
-        "epsilon": 0.2,
-        "epsilon_high": 0.2,
-        "max_grad_norm": 1.0,
-        "adam_beta2": 0.95,
-        "max_completion_length": 1024,
-        "num_selfplay_iterations": 3,
-        "proposal_filters": "paper",
-        "novelty": "plain",
-        "novelty_scope": "seeds_and_pending",
-        "max_per_template": 0,
-    },
-    # The upper reference: the given prompts, rewarded by their gold answers.
-    "rl_gold": {"prompt_source": "given", "label_reward": "gold", "use_band": False},
-    # The given prompts without their answers, rewarded by the vote.
-    "rl_vote": {"prompt_source": "given", "label_reward": "vote"},
-}
+PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("presets.yaml").read_text(encoding="utf-8")
+)
 
 HEADINGS = {
     "per_device_train_batch_size": "Options of TRL with another default",
@@ -71,42 +45,42 @@ class SelfPlayOptions:
     per_device_train_batch_size: int = option(
         16,
         "Rollouts in one forward and backward pass of one process.",
-        bounds=(1, INF),
-        usual="it counts rollouts",
+        (1, INF),
+        "it counts rollouts",
     )
     gradient_accumulation_steps: int = option(
         16,
         "Passes per optimizer step. With the default batch size, one process and 16 votes a step "
         "trains on 16 prompts x 16 completions. Source: SeRL.",
-        bounds=(1, INF),
-        usual="1 updates after every pass",
+        (1, INF),
+        "1 updates after every pass",
     )
     num_generations: int = option(
         16,
         "Completions (votes) per prompt.",
-        bounds=(2, 4096),
-        usual="a vote needs at least two completions; the paper uses 16",
+        (2, 4096),
+        "a vote needs at least two completions; the paper uses 16",
     )
     max_completion_length: int = option(
         1024,
         "Longest completion in tokens; a longer one is cut off and has no vote.",
-        bounds=(1, INF),
-        usual="it counts tokens; the paper uses 1024",
+        (1, INF),
+        "it counts tokens; the paper uses 1024",
     )
     beta: float = option(
         1e-3,
         "Weight of the KL term to the reference model. Departs from TRL's 0.",
-        bounds=(0, INF),
-        usual="0 switches the KL term off and loads no reference",
+        (0, INF),
+        "0 switches the KL term off and loads no reference",
     )
     epsilon_high: float | None = option(
         0.28,
         "Upper clip range of the probability ratio. Source: DAPO, arXiv 2503.14476.",
-        bounds=(1e-6, 10),
-        usual="DAPO uses 0.28",
+        (1e-6, 10),
+        "DAPO uses 0.28",
     )
     logging_steps: float = option(
-        1, "Log every this many optimizer steps.", bounds=(1e-9, INF), usual="1 logs every step"
+        1, "Log every this many optimizer steps.", (1e-9, INF), "1 logs every step"
     )
     logging_nan_inf_filter: bool = option(
         False,
@@ -130,13 +104,13 @@ class SelfPlayOptions:
         "self_play",
         "self_play: the policy writes new instructions from the seed set. given: the rows of the "
         "seed set themselves are trained on, in order or shuffled by `shuffle_dataset`.",
-        choices=PROMPT_SOURCES,
+        choices=("self_play", "given"),
     )
     label_reward: str = option(
         "vote",
         "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
         "gold answer. random: a fair coin, the control. none: only the given reward functions.",
-        choices=LABEL_REWARDS,
+        choices=("vote", "gold", "random", "none"),
     )
     answer_kind: str = option(
         "math",
@@ -154,29 +128,23 @@ class SelfPlayOptions:
     )
 
     # The proposer.
-    num_requests: int = option(4, "Few-shot requests in one round.", bounds=(1, 4096), usual=PAPER)
-    num_shots: int = option(8, "Examples shown in a request.", bounds=(1, 256), usual=PAPER)
+    num_requests: int = option(4, "Few-shot requests in one round.", (1, 4096), PAPER)
+    num_shots: int = option(8, "Examples shown in a request.", (1, 256), PAPER)
     num_pool_shots: int = option(
-        2,
-        "How many of the shots may be accepted proposals; at most num_shots.",
-        bounds=(0, 256),
-        usual=PAPER,
+        2, "How many of the shots may be accepted proposals; at most num_shots.", (0, 256), PAPER
     )
     prefer_least_used_seeds: bool = option(
         False, "Draw the seeds that were shown least often first, instead of uniformly."
     )
     proposer_temperature: float = option(
-        0.8, "Sampling temperature of proposals.", bounds=(0.001, 10), usual=PAPER
+        0.8, "Sampling temperature of proposals.", (0.001, 10), PAPER
     )
-    proposer_top_p: float = option(0.95, "Nucleus of proposals.", bounds=(0.001, 1), usual=PAPER)
+    proposer_top_p: float = option(0.95, "Nucleus of proposals.", (0.001, 1), PAPER)
     proposer_presence_penalty: float = option(
-        2.0, "Presence penalty of proposals; vLLM only.", bounds=(-2, 2), usual=PAPER
+        2.0, "Presence penalty of proposals; vLLM only.", (-2, 2), PAPER
     )
     proposer_max_tokens: int = option(
-        1024,
-        "Longest answer to a request, in tokens.",
-        bounds=(8, INF),
-        usual=PAPER,
+        1024, "Longest answer to a request, in tokens.", (8, INF), PAPER
     )
     proposer_stop: list[str] | None = option(
         None, "Texts at which the answer to a request ends, such as its 21st number; vLLM only."
@@ -186,36 +154,33 @@ class SelfPlayOptions:
     proposal_filters: str = option(
         "default", "default, paper, or a comma-separated list of filter names and dotted paths."
     )
-    min_words: int = option(4, "Fewest words of an instruction.", bounds=(1, INF), usual=PAPER)
-    max_words: int = option(150, "Most words of an instruction.", bounds=(1, INF), usual=PAPER)
+    min_words: int = option(4, "Fewest words of an instruction.", (1, INF), PAPER)
+    max_words: int = option(150, "Most words of an instruction.", (1, INF), PAPER)
     max_instruction_tokens: int = option(
         512,
         "Most tokens of an instruction, for seeds (an error) and proposals (refused).",
-        bounds=(4, INF),
-        usual="512 leaves room for the completion",
+        (4, INF),
+        "512 leaves room for the completion",
     )
     max_rouge_l: float = option(
-        0.7,
-        "Refuse proposals above this ROUGE-L F1 to anything known.",
-        bounds=(1e-6, 1),
-        usual=PAPER,
+        0.7, "Refuse proposals above this ROUGE-L F1 to anything known.", (1e-6, 1), PAPER
     )
     novelty: str = option(
         "math",
         "math: also exact duplicates, operators and number-masked templates. plain: ROUGE-L alone.",
-        choices=NOVELTY_RULES,
+        choices=("math", "plain"),
     )
     novelty_scope: str = option(
         "pool",
         "pool: everything ever accepted in the run. seeds_and_pending: the paper's, which lets a "
         "run repeat itself.",
-        choices=NOVELTY_SCOPES,
+        choices=("pool", "seeds_and_pending"),
     )
     max_per_template: int = option(
         3,
         "Most accepted instructions that are alike but for their numbers.",
-        bounds=(0, INF),
-        usual="0 sets no cap",
+        (0, INF),
+        "0 sets no cap",
     )
 
     embedding_model: str | None = option(
@@ -226,75 +191,69 @@ class SelfPlayOptions:
     max_cosine: float = option(
         0.92,
         "Refuse proposals above this cosine to anything known; needs the model.",
-        bounds=(1e-6, 1),
-        usual="0.85 to 0.95 is usual",
+        (1e-6, 1),
+        "0.85 to 0.95 is usual",
     )
     contamination_ngram: int = option(
         13,
         "Refuse proposals that share this many tokens in a row with an evaluation problem.",
-        bounds=(4, 1000),
-        usual="13 is usual",
+        (4, 1000),
+        "13 is usual",
     )
     max_contamination_rouge_l: float = option(
         0.7,
         "Refuse proposals above this ROUGE-L F1 to a problem of the probe set or of another named "
         "evaluation set.",
-        bounds=(1e-6, 1),
-        usual="1 leaves it to n-grams and copies",
+        (1e-6, 1),
+        "1 leaves it to n-grams and copies",
     )
 
     # The vote, the band, the refill.
     use_band: bool = option(True, "Keep only groups inside the difficulty band.")
     difficulty_low: float = option(
-        0.2,
-        "Lower end of the kept majority ratios, included.",
-        bounds=(0, 1),
-        usual=PAPER,
+        0.2, "Lower end of the kept majority ratios, included.", (0, 1), PAPER
     )
     difficulty_high: float = option(
-        0.8,
-        "Upper end of the kept majority ratios, included.",
-        bounds=(0, 1),
-        usual=PAPER,
+        0.8, "Upper end of the kept majority ratios, included.", (0, 1), PAPER
     )
     max_staleness: int = option(
         0,
         "Optimizer steps for which a kept group that found no place may wait. Above 0 "
         "the log-probs of the sampling policy are stored and used in the ratio.",
-        bounds=(0, 1000),
-        usual="0 drops kept groups that found no place",
+        (0, 1000),
+        "0 drops kept groups that found no place",
     )
     max_refill_rounds: int = option(
         16,
         "Most propose-and-roll-out rounds for one generation batch.",
-        bounds=(1, 100000),
-        usual="a refill needs at least one round",
+        (1, 100000),
+        "a refill needs at least one round",
     )
     max_refill_rollouts: int = option(
         8,
         "Most prompts rolled out for one generation batch, as a multiple of its prompts.",
-        bounds=(1, 10000),
-        usual="it multiplies the prompts of a batch",
+        (1, 10000),
+        "it multiplies the prompts of a batch",
     )
     max_refill_s: float = option(
         3600.0,
         "Most seconds for one generation batch. A decision by the clock is written to the ledger.",
-        bounds=(1, INF),
-        usual="set it far above the usual refill",
+        (1, INF),
+        "set it far above the usual refill",
     )
     max_empty_refills: int = option(
         5,
         "Refills in a row that find no group at all before the run stops with a diagnosis.",
-        bounds=(1, 10000),
-        usual="the run stops after so many",
+        (1, 10000),
+        "the run stops after so many",
     )
 
     max_rollouts: int = option(
         0,
         "Most completions sampled for groups in the whole run, whose last step is the one made of "
         "them. The learning-rate schedule still follows max_steps.",
-        bounds=(0, INF),
-        usual="0 sets no bound",
+        (0, INF),
+        "0 sets no bound",
     )
 
     # The update.
@@ -302,40 +261,37 @@ class SelfPlayOptions:
         "rloo",
         "grpo, rloo, reinforce_pp (KL in the return, normalised over the batch) or "
         "reinforce_pp_baseline; see docs/method.md.",
-        choices=ADVANTAGES,
+        choices=("grpo", "rloo", "reinforce_pp", "reinforce_pp_baseline"),
     )
 
     warn_logprob_gap: float = option(
         0.05,
         "With vLLM: warn when the log-probs of engine and trainer differ by more than this, in "
         "nats per token, mean over a generation batch. Rounding in bfloat16 explains about 0.01.",
-        bounds=(0, INF),
-        usual="0 warns always",
+        (0, INF),
+        "0 warns always",
     )
     max_logprob_gap: float = option(
         0.3,
         "With vLLM: stop the run before it learns from a batch with a larger gap than this.",
-        bounds=(1e-9, INF),
-        usual="engines that are in step stay far below 0.1",
+        (1e-9, INF),
+        "engines that are in step stay far below 0.1",
     )
 
     max_nonfinite_steps: int = option(
         3,
         "Steps with a NaN or infinite loss or gradient that are skipped, their batch written to "
         "_serl/nonfinite, before the next one stops the run. Counted from the last start.",
-        bounds=(0, 1000),
-        usual="0 stops at the first",
+        (0, 1000),
+        "0 stops at the first",
     )
 
     # Iterations.
     instructions_per_iteration: int = option(
-        2000,
-        "Instructions trained on in one iteration.",
-        bounds=(1, INF),
-        usual=PAPER,
+        2000, "Instructions trained on in one iteration.", (1, INF), PAPER
     )
     num_selfplay_iterations: int = option(
-        1, "Iterations in the run.", bounds=(1, 1000), usual="the paper uses 3"
+        1, "Iterations in the run.", (1, 1000), "the paper uses 3"
     )
     reset_optimizer: bool = option(True, "Start an iteration with a fresh optimizer.")
     reset_schedule: bool = option(True, "Start an iteration with a fresh learning-rate schedule.")
@@ -346,7 +302,7 @@ class SelfPlayOptions:
     prompt_style: str = option(
         "chat",
         "chat: the tokenizer's template. completion: the plain text, for base models.",
-        choices=PROMPT_STYLES,
+        choices=("chat", "completion"),
     )
     domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
     proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
@@ -368,34 +324,31 @@ class SelfPlayOptions:
         "stop",
         "What to do when a checkpoint finds no room: stop the run, or continue it without that "
         "checkpoint. Earlier checkpoints stay whole either way.",
-        choices=FULL_DISK_RULES,
+        choices=("stop", "continue"),
     )
 
     # Watching.
     probe_steps: int = option(
         0,
         "Measure the probe set every this many steps.",
-        bounds=(0, INF),
-        usual="0 measures nothing during training",
+        (0, INF),
+        "0 measures nothing during training",
     )
     probe_samples: int | None = option(
         None,
         "Completions per problem of the probe set; not set: num_generations. With another number "
         "the label accuracy of kept groups is not estimated.",
-        bounds=(1, 4096),
-        usual="4 is enough to watch pass@1",
+        (1, 4096),
+        "4 is enough to watch pass@1",
     )
     sample_steps: int = option(
         0,
         "Show some proposals with their fate and one group with its votes every this many steps.",
-        bounds=(0, INF),
-        usual="0 shows none",
+        (0, INF),
+        "0 shows none",
     )
     show_steps: int = option(
-        0,
-        "Print the run's table every this many steps.",
-        bounds=(0, INF),
-        usual="0 follows logging_steps",
+        0, "Print the run's table every this many steps.", (0, INF), "0 follows logging_steps"
     )
 
 
@@ -422,10 +375,7 @@ class RunArguments:
         None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
     )
     max_bad_rows: int = option(
-        0,
-        "How many unusable rows of a seed or probe set to pass over.",
-        bounds=(0, INF),
-        usual="0 accepts none",
+        0, "How many unusable rows of a seed or probe set to pass over.", (0, INF), "0 accepts none"
     )
     probe_set: str | None = option(
         None,

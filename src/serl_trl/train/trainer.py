@@ -24,6 +24,7 @@ from serl_trl.answers.equality import extract_answer, get_kind, same_answer
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.files import PRIVATE_FOLDER, WRITTEN, JsonLines
 from serl_trl.common.folder import Folder
+from serl_trl.common.problem import Problem
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
@@ -203,7 +204,7 @@ class SeRLTrainer(GRPOTrainer):
         self._prepare_template()
         note_foreign_sampling(self)
         if problems := self._seed_problems():
-            raise ValueError("\n".join(problems))
+            raise ValueError("\n".join(map(str, problems)))
         self.stopping = Stopping(self)
         self.nonfinite = NonFiniteGuard(self, most=args.max_nonfinite_steps)
         self.policy = TrainerPolicy(self)
@@ -728,7 +729,7 @@ class SeRLTrainer(GRPOTrainer):
         for note in notes if self.is_world_process_zero() else ():
             logger.warning("%s", note)
 
-    def _seed_problems(self) -> list[str]:
+    def _seed_problems(self) -> list[Problem]:
         return check_seed_set(
             self.seed_set,
             num_shots=self.args.num_shots if self.args.prompt_source == "self_play" else 1,
@@ -885,7 +886,7 @@ def _check_gold(seeds: SeedSet, args: SeRLConfig) -> None:
         return
     proposes = args.use_selfplay and args.prompt_source == "self_play"
     if problem := gold_problem(seeds, proposes=proposes):
-        raise ValueError(problem)
+        raise ValueError(str(problem))
 
 
 def _rows_dataset(

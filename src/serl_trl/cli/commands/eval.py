@@ -58,26 +58,46 @@ OUTPUT = Path("runs") / "eval"
 
 # The trainer is built to generate: no reference model, nothing saved or pushed, and no seeds of the
 # user's, of which it needs some and looks at none.
-_FORCED = {
-    "seed_set": SANDBOX,
-    "probe_set": "",
-    "use_selfplay": "true",
-    "prompt_source": "given",
-    "label_reward": "vote",
-    "beta": "0",
-    "gradient_checkpointing": "false",
-    "max_instruction_tokens": "256",
-    "proposer_max_tokens": "8",
-    "proposer_presence_penalty": "0",
-    "push_to_hub": "false",
-    "report_to": "none",
-    "eval_strategy": "no",
-    "save_strategy": "no",
-}
+_FORCED = (
+    f"--seed_set {SANDBOX} --use_selfplay true --prompt_source given --label_reward vote --beta 0 "
+    "--gradient_checkpointing false --max_instruction_tokens 256 --proposer_max_tokens 8 "
+    "--proposer_presence_penalty 0 --push_to_hub false --report_to none --eval_strategy no "
+    "--save_strategy no"
+).split()
 
 
 @dataclass(frozen=True)
-class Prepared:
+class _Request:
+    """What was asked for: `first` is what of it decides how the rest is read."""
+
+    argv: Sequence[str]
+    first: argparse.Namespace
+    scratch: str
+
+    def parse(self, model: str | None = None, *, here: bool = True) -> Arguments:
+        """Parse the options; `model` takes the place of the one named there.
+
+        With `here` false no model will be loaded, and what this machine lacks is no problem.
+        """
+        names = (self.first.benchmarks or "").split(",")
+        about_sandbox = SANDBOX in (self.first.model_name_or_path, *names)
+        named = [] if model is None else ["--model_name_or_path", model]
+        parser = SeRLParser(prog="serl eval", extra=EvalOptions)
+        args = parser.parse(
+            [*self.argv, *_FORCED, "--probe_set", "", "--output_dir", self.scratch, *named],
+            # The sandbox's model and problems need the prompts it was made with.
+            default_config=str(sandbox.CONFIG_PATH) if about_sandbox else None,
+            here=here,
+        )
+        # What a run's file may name, and this command does not read.
+        args.run.reward_funcs = args.run.evaluation_sets = None
+        args.config.gold_oracle = args.config.reward_weights = None
+        args.config.embedding_model = None
+        return args
+
+
+@dataclass(frozen=True)
+class _Prepared:
     """An evaluation whose input was read and found good; the model is not loaded."""
 
     args: Arguments
@@ -86,17 +106,28 @@ class Prepared:
     folder: Path
     model: dict[str, Any]
 
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What the figures of each benchmark depend on."""
+        extra = self.args.extra
+        sizes = {"num_samples": extra.num_samples, "chunk_size": extra.chunk_size}
+        config, tokenizer = self.args.config, self.inputs.tokenizer
+        return {
+            each.name: settings_of(config, tokenizer, each, model=self.model, **sizes)
+            for each in self.sets
+        }
+
 
 def run(argv: Sequence[str], out: Console) -> int:
     """Evaluate a model on benchmarks, or compare two."""
     if argv and not argv[0].startswith("-"):
         argv = ["--model_name_or_path", *argv]
-    first = _first_look(argv)
-    if first.compare is not None:
-        return _compare(argv, first, out)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = _prepare(argv, first, scratch)
+        request = _Request(argv, _first_look(argv), scratch)
+        if request.first.compare is not None:
+            return _compare(request, out)
+        prepared = _prepare(request)
         measured = _evaluate(prepared, out, last=True)
     out.print(_table(measured))
     say(out, f"the results lie in {prepared.folder.absolute()}")
@@ -136,38 +167,6 @@ def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     return first
 
 
-def _parse(
-    argv: Sequence[str],
-    first: argparse.Namespace,
-    scratch: str,
-    *,
-    model: str | None = None,
-    here: bool = True,
-) -> Arguments:
-    """Parse the options; `model` takes the place of the one named there.
-
-    With `here` false no model will be loaded, and what this machine lacks is no problem.
-    """
-    names = (first.benchmarks or "").split(",")
-    about_sandbox = SANDBOX in (first.model_name_or_path, *names)
-    flags = {**_FORCED, "output_dir": scratch}
-    if model is not None:
-        flags["model_name_or_path"] = model
-    parser = SeRLParser(prog="serl eval", extra=EvalOptions)
-    parser.usage = "%(prog)s MODEL --benchmarks NAME,NAME [--option value ...]"
-    args = parser.parse(
-        [*argv, *(text for name, value in flags.items() for text in (f"--{name}", value))],
-        # The sandbox's model and problems need the prompts it was made with.
-        default_config=str(sandbox.CONFIG_PATH) if about_sandbox else None,
-        here=here,
-    )
-    # What a run's file may name, and this command does not read.
-    args.run.reward_funcs = args.run.evaluation_sets = None
-    args.config.gold_oracle = args.config.reward_weights = None
-    args.config.embedding_model = None
-    return args
-
-
 def _names(args: Arguments) -> list[str]:
     names = [name.strip() for name in (args.extra.benchmarks or "").split(",")]
     return list(dict.fromkeys(name for name in names if name))
@@ -186,43 +185,35 @@ def default_folder(model: str) -> Path:
 # One model.
 
 
-def _prepare(
-    argv: Sequence[str], first: argparse.Namespace, scratch: str, *, model: str | None = None
-) -> Prepared:
+def _prepare(request: _Request, model: str | None = None) -> _Prepared:
     """Read and check all that an evaluation needs but the weights.
 
     Raises `SeRLConfigError` with all problems.
     """
     try:
-        args = _parse(argv, first, scratch, model=model)
+        args = request.parse(model)
     except SeRLConfigError as error:
-        raise SeRLConfigError([*error.problems, *_rest_of(argv, first, scratch)]) from error
+        raise SeRLConfigError([*error.problems, *_rest_of(request)]) from error
     sets, problems = _load_sets(args)
     try:
         inputs = load_inputs(args, to_train=False)
     except SeRLConfigError as error:
         raise SeRLConfigError([*problems, *error.problems]) from error
     problems += [text for each in sets for text in _too_long(each, args, inputs)]
-    name = str(args.model.model_name_or_path)
-    own = first.output_dir if model is None else None
-    prepared = Prepared(
-        args,
-        inputs,
-        tuple(sets),
-        Path(own).expanduser() if own else default_folder(name),
-        _identity(args),
-    )
+    own = request.first.output_dir if model is None else None
+    folder = Path(own).expanduser() if own else default_folder(str(args.model.model_name_or_path))
+    prepared = _Prepared(args, inputs, tuple(sets), folder, _identity(args))
     if not args.run.overwrite:
-        problems += check_folder(prepared.folder, _settings(prepared))
+        problems += check_folder(folder, prepared.settings)
     if problems:
         raise SeRLConfigError(problems)
     return prepared
 
 
-def _rest_of(argv: Sequence[str], first: argparse.Namespace, scratch: str) -> list[str]:
+def _rest_of(request: _Request) -> list[str]:
     """Return what else is wrong where the options are, if that is the fault of the model alone."""
     try:
-        return _load_sets(_parse(argv, first, scratch, model=SANDBOX))[1]
+        return _load_sets(request.parse(SANDBOX))[1]
     except SeRLConfigError:
         return []
 
@@ -233,45 +224,24 @@ def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
     The Hub is asked for nothing once something is wrong.
     """
     extra, names, files = args.extra, _names(args), _files(args)
-    problems = check_numbers(
-        num_samples=extra.num_samples, ks=extra.k or (), chunk_size=extra.chunk_size
-    )
+    sizes = {"num_samples": extra.num_samples, "chunk_size": extra.chunk_size}
+    problems = check_numbers(ks=extra.k or (), **sizes)
     if extra.max_problems is not None and extra.max_problems < 1:
         problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
     if not names:
         problems.append(f"benchmarks is missing; give some of {', '.join(BENCHMARKS)}.")
     problems += check_benchmarks(names, files)
+    most = {"max_problems": extra.max_problems, "max_bad_rows": args.run.max_bad_rows}
     sets: list[ProblemSet] = []
     for name in names:
         file = files.get(name)
         known = not check_benchmarks([name], {name: file} if file else {})
         if known and (file or not problems):
             try:
-                sets.append(
-                    load_benchmark(
-                        name,
-                        file=file,
-                        max_problems=extra.max_problems,
-                        max_bad_rows=args.run.max_bad_rows,
-                    )
-                )
+                sets.append(load_benchmark(name, file=file, **most))
             except SeedSetError as error:
                 problems.append(str(error))
     return sets, problems
-
-
-def _settings(prepared: Prepared) -> dict[str, dict[str, Any]]:
-    return {
-        each.name: settings_of(
-            prepared.args.config,
-            prepared.inputs.tokenizer,
-            each,
-            model=prepared.model,
-            num_samples=prepared.args.extra.num_samples,
-            chunk_size=prepared.args.extra.chunk_size,
-        )
-        for each in prepared.sets
-    }
 
 
 def _too_long(problem_set: ProblemSet, args: Arguments, inputs: Inputs) -> list[str]:
@@ -322,7 +292,7 @@ def _stamp(path: str) -> str | None:
     return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
-def _evaluate(prepared: Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
+def _evaluate(prepared: _Prepared, out: Console, *, last: bool) -> dict[str, Measurement]:
     """Load the model, measure, write; `last` also ends the process group."""
     for problem_set in prepared.sets:
         for warning in problem_set.warnings:
@@ -368,63 +338,54 @@ def _table(measured: dict[str, Measurement]) -> Table:
 # Two models.
 
 
-def _compare(argv: Sequence[str], first: argparse.Namespace, out: Console) -> int:
-    sides = first.compare
+def _compare(request: _Request, out: Console) -> int:
+    sides = request.first.compare
     if len(sides) != 2:
-        raise SeRLConfigError(
-            [f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."]
-        )
-    args, (base, trained) = _measured(argv, first, out)
+        problem = f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."
+        raise SeRLConfigError([problem])
+    args, folders = _measured(request, out)
     if not is_main_process():
         return OK
     ks = args.extra.k or ()
     try:
         comparisons = compare(
-            *(_only(side, read_evaluation(side, ks=ks), args) for side in (base, trained))
+            *(_only(each, read_evaluation(each, ks=ks), args) for each in folders)
         )
     except ValueError as error:
         raise SeRLConfigError(str(error).split("\n")) from error
-    target = Path(first.output_dir).expanduser() if first.output_dir else trained
+    own = request.first.output_dir
+    target = Path(own).expanduser() if own else folders[1]
     target.mkdir(parents=True, exist_ok=True)
     record = as_record(*sides, comparisons)
     files = Folder(target)
     files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
     files.write("comparison.md", as_markdown(*sides, comparisons))
-    published = write_hub_results(trained)
     out.print(_comparison_table(comparisons))
     say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
-    for path in published:
+    for path in write_hub_results(folders[1]):
         say(out, f"for the model's page on the Hub: {path}")
     write_json(args.run.json, record)
     return OK
 
 
-def _measured(
-    argv: Sequence[str], first: argparse.Namespace, out: Console
-) -> tuple[Arguments, list[Path]]:
+def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
     """Return the folders of both sides, of which those that are models are evaluated first."""
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared: dict[str, Prepared] = {}
-        problems: list[str] = []
-        for side in first.compare:
-            if _holds_evaluation(side):
-                continue
+    prepared: dict[str, _Prepared] = {}
+    problems: list[str] = []
+    for side in request.first.compare:
+        if not _holds_evaluation(side):
             try:
-                prepared[side] = _prepare(argv, first, scratch, model=side)
+                prepared[side] = _prepare(request, side)
             except SeRLConfigError as error:
                 problems += error.problems
-        if problems:
-            raise SeRLConfigError(list(dict.fromkeys(problems)))
-        for number, each in enumerate(prepared.values(), start=1):
-            _evaluate(each, out, last=number == len(prepared))
-        args = (
-            next(iter(prepared.values())).args
-            if prepared
-            else _parse(argv, first, scratch, model=SANDBOX, here=False)
-        )
-    return args, [
+    if problems:
+        raise SeRLConfigError(list(dict.fromkeys(problems)))
+    for number, each in enumerate(prepared.values(), start=1):
+        _evaluate(each, out, last=number == len(prepared))
+    args = [each.args for each in prepared.values()] or [request.parse(SANDBOX, here=False)]
+    return args[0], [
         prepared[side].folder if side in prepared else Path(side).expanduser()
-        for side in first.compare
+        for side in request.first.compare
     ]
 
 

@@ -1,6 +1,7 @@
 """`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,38 @@ from serl_trl.plan.estimate import (
 )
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 
+_STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
+# Parts of `Memory` in the order in which they are shown.
+_LABELS = {
+    "weights": "weights",
+    "optimizer": "optimizer",
+    "reference": "reference model",
+    "gradients": "gradients (updating)",
+    "activations": "activations (updating)",
+    "kv_cache": "KV cache (sampling)",
+    "sampling": "first pass over prompts, logits (sampling)",
+    "engine": "vLLM, its weights and KV cache",
+    "overhead": "CUDA context, fragments",
+    "sampling_peak": "peak while sampling",
+    "updating_peak": "peak while updating",
+}
+
 
 def run(argv: Sequence[str], out: Console) -> int:
     """Estimate the run that `argv` and its config describe, and print the estimate."""
     values = SeRLParser(prog="serl plan", extra=PlanOptions).read_values(argv)
-    layout = _find_layout(values)
+    launch = _read_launch(values["accelerate_config"])
+    layout = _find_layout(values, launch)
     if problems := list(batch_problems(values, processes=layout.num_gpus)):
         raise SeRLConfigError(problems)
-    shape = find_shape(values)
     gpu, gpu_name = _find_gpu(values)
-    report = make_report(values, shape, layout, gpu=gpu, gpu_name=gpu_name)
+    report = {
+        "model": values["model_name_or_path"],
+        "gpu": gpu_name,
+        **_memory(values, find_shape(values), layout, gpu),
+        **_work(values, layout),
+        "skipped": [*_skipped(values), *_skipped_of_launch(launch)],
+    }
     _show(report, out)
     write_json(values["json"], report)
     return OK
@@ -54,98 +77,28 @@ def find_shape(values: Mapping[str, Any]) -> ModelShape:
     if name in SHAPES and not is_local_path(name):
         return SHAPES[name]
     place = model_location(name)
+    revision, trust = values["model_revision"], values["trust_remote_code"]
     try:
-        config = AutoConfig.from_pretrained(
-            place,
-            revision=values["model_revision"],
-            trust_remote_code=values["trust_remote_code"],
-        )
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=trust)
         return shape_of_config(config, Path(place) if Path(place).is_dir() else None)
     except (OSError, ValueError) as error:
-        raise SeRLConfigError(
-            [
-                f"model_name_or_path={visible(name)}: the sizes of this model are unknown here, "
-                f"and its config cannot be read: {one_line(error)}. Sizes that need no Hub: "
-                f"{', '.join(SHAPES)}."
-            ]
-        ) from error
+        problem = (
+            f"model_name_or_path={visible(name)}: the sizes of this model are unknown here, "
+            f"and its config cannot be read: {one_line(error)}. Sizes that need no Hub: "
+            f"{', '.join(SHAPES)}."
+        )
+        raise SeRLConfigError([problem]) from error
 
 
-def make_report(
-    values: Mapping[str, Any],
-    shape: ModelShape,
-    layout: Layout,
-    *,
-    gpu: float | None,
-    gpu_name: str | None,
-) -> dict[str, Any]:
-    """Return the estimate as plain numbers; memory in GiB per GPU, times in seconds."""
-    memory = estimate_memory(values, shape, layout, gpu=gpu)
-    steps = count_steps(values, layout)
-    step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
-    parts = ("weights", "optimizer", "reference", "gradients", "activations", "kv_cache")
-    parts += ("sampling", "engine", "overhead", "sampling_peak", "updating_peak")
-    seconds = {
-        "sampling": _seconds(step.sampled_tokens, values["tokens_per_s"]),
-        "updating": _seconds(
-            step.trained_tokens,
-            values["update_tokens_per_s"],
-        ),
-    }
-    known = [value for value in seconds.values() if value is not None]
-    return {
-        "model": values["model_name_or_path"],
-        "num_parameters": shape.num_parameters,
-        "num_trained_parameters": trained_parameters(values, shape),
-        "num_gpus": layout.num_gpus,
-        "sharding": layout.sharding,
-        "gpu": gpu_name,
-        "gpu_gib": None if gpu is None else gpu / GIB,
-        "memory_gib": {name: getattr(memory, name) / GIB for name in parts},
-        "peak_gib": memory.peak / GIB,
-        "verdict": verdict(memory.peak, gpu),
-        "fits": None if gpu is None else memory.peak <= gpu,
-        "knobs": []
-        if gpu is None
-        else [
-            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= gpu}
-            for knob in find_knobs(values, shape, layout, gpu=gpu)
-        ],
-        "rows_sampled_at_once": rows_at_once(values),
-        "prompts_per_step": step.prompts,
-        "rollouts_per_step": step.rollouts,
-        "max_trained_tokens_per_step": step.trained_tokens,
-        "max_sampled_tokens_per_step": step.sampled_tokens,
-        "num_steps": steps,
-        "step_s": seconds,
-        "run_h": sum(known) * steps / 3600 if known else None,
-        "notes": find_notes(values, shape, layout, gpu=gpu),
-        "skipped": _skipped(values),
-    }
-
-
-def verdict(peak: float, gpu: float | None) -> str:
-    """Return whether `peak` bytes fit a GPU: yes, tight, no, or unknown without a GPU.
-
-    Tight is what an estimate that errs by a quarter may break: more than four fifths of the memory.
-    """
-    if gpu is None:
-        return "unknown"
-    if peak > gpu:
-        return "no"
-    return "tight" if peak > TIGHT * gpu else "yes"
-
-
-def _find_layout(values: Mapping[str, Any]) -> Layout:
-    config = _read_launch(values["accelerate_config"])
-    if config is None:
+def _find_layout(values: Mapping[str, Any], launch: Any) -> Layout:
+    if launch is None:
         return Layout(values["num_gpus"] or num_processes())
     sharding = "none"
-    if stage := (config.deepspeed_config or {}).get("zero_stage"):
+    if stage := (launch.deepspeed_config or {}).get("zero_stage"):
         sharding = "zero3" if stage == 3 else "zero2"
-    elif config.fsdp_config:
+    elif launch.fsdp_config:
         sharding = "fsdp2"
-    return Layout(values["num_gpus"] or config.num_processes, sharding)
+    return Layout(values["num_gpus"] or launch.num_processes, sharding)
 
 
 def _read_launch(path: str | None) -> Any:
@@ -157,9 +110,8 @@ def _read_launch(path: str | None) -> Any:
     try:
         return load_config_from_file(str(Path(path).expanduser()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SeRLConfigError(
-            [f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."]
-        ) from error
+        problem = f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."
+        raise SeRLConfigError([problem]) from error
 
 
 def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
@@ -176,46 +128,98 @@ def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
     return float(found.total_memory), found.name
 
 
-def _seconds(tokens: int, per_second: float | None) -> float | None:
-    return None if per_second is None else tokens / per_second
+# The report, in plain numbers: memory in GiB per GPU, times in seconds.
 
 
-def _skipped(values: Mapping[str, Any]) -> list[str]:
-    """What a plan does not look at, because it may lie on the Hub."""
-    skipped = ["tokenizer: an instruction counts as max_instruction_tokens"]
-    skipped += [
-        f"{name}: {visible(values[name])} is not read"
-        for name in ("seed_set", "probe_set")
-        if values[name] and values[name] != SANDBOX and not Path(values[name]).exists()
-    ]
-    return skipped + _skipped_of_launch(_read_launch(values["accelerate_config"]))
+def _memory(
+    values: Mapping[str, Any], shape: ModelShape, layout: Layout, gpu: float | None
+) -> dict[str, Any]:
+    memory = estimate_memory(values, shape, layout, gpu=gpu)
+    knobs = [] if gpu is None else find_knobs(values, shape, layout, gpu=gpu)
+    return {
+        "num_parameters": shape.num_parameters,
+        "num_trained_parameters": trained_parameters(values, shape),
+        "num_gpus": layout.num_gpus,
+        "sharding": layout.sharding,
+        "gpu_gib": None if gpu is None else gpu / GIB,
+        "memory_gib": {name: getattr(memory, name) / GIB for name in _LABELS},
+        "peak_gib": memory.peak / GIB,
+        "verdict": _verdict(memory.peak, gpu),
+        "fits": None if gpu is None else memory.peak <= gpu,
+        "knobs": [
+            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= gpu}
+            for knob in knobs
+        ],
+        "notes": find_notes(values, shape, layout, gpu=gpu),
+    }
 
 
-def _skipped_of_launch(config: Any) -> list[str]:
-    deepspeed, fsdp = (
-        getattr(config, name, None) or {} for name in ("deepspeed_config", "fsdp_config")
-    )
-    moved = [
-        name
-        for name in ("offload_optimizer_device", "offload_param_device")
-        if deepspeed.get(name) not in (None, "none")
-    ]
-    moved += ["fsdp_offload_params"] if fsdp.get("fsdp_offload_params") else []
-    skipped = [
-        f"{name}: what is moved to the CPU is counted as if it stayed on the GPU" for name in moved
-    ]
+def _verdict(peak: float, gpu: float | None) -> str:
+    """Return whether `peak` bytes fit a GPU: yes, tight, no, or unknown without a GPU.
+
+    Tight is what an estimate that errs by a quarter may break: more than four fifths of the memory.
+    """
+    if gpu is None:
+        return "unknown"
+    if peak > gpu:
+        return "no"
+    return "tight" if peak > TIGHT * gpu else "yes"
+
+
+def _work(values: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    steps = count_steps(values, layout)
+    step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
+    speeds = {
+        "sampling": (step.sampled_tokens, values["tokens_per_s"]),
+        "updating": (step.trained_tokens, values["update_tokens_per_s"]),
+    }
+    seconds = {
+        name: None if speed is None else tokens / speed for name, (tokens, speed) in speeds.items()
+    }
+    known = [value for value in seconds.values() if value is not None]
+    return {
+        "rows_sampled_at_once": rows_at_once(values),
+        "prompts_per_step": step.prompts,
+        "rollouts_per_step": step.rollouts,
+        "max_trained_tokens_per_step": step.trained_tokens,
+        "max_sampled_tokens_per_step": step.sampled_tokens,
+        "num_steps": steps,
+        "step_s": seconds,
+        "run_h": sum(known) * steps / 3600 if known else None,
+    }
+
+
+def _skipped(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a plan does not look at, because it may lie on the Hub."""
+    yield "tokenizer: an instruction counts as max_instruction_tokens"
+    for name in ("seed_set", "probe_set"):
+        if values[name] and values[name] != SANDBOX and not Path(values[name]).exists():
+            yield f"{name}: {visible(values[name])} is not read"
+
+
+def _skipped_of_launch(launch: Any) -> Iterator[str]:
+    deepspeed = getattr(launch, "deepspeed_config", None) or {}
+    fsdp = getattr(launch, "fsdp_config", None) or {}
+    for settings, name in (
+        (deepspeed, "offload_optimizer_device"),
+        (deepspeed, "offload_param_device"),
+        (fsdp, "fsdp_offload_params"),
+    ):
+        if settings.get(name) not in (None, "none", False):
+            yield f"{name}: what is moved to the CPU is counted as if it stayed on the GPU"
     if "deepspeed_config_file" in deepspeed:
-        skipped.append("deepspeed_config_file: is not read; sharding none is assumed")
-    return skipped
+        yield "deepspeed_config_file: is not read; sharding none is assumed"
 
 
 # Showing.
 
 
-def _show(report: Mapping[str, Any], out: Console) -> None:
-    def line(label: str, text: str) -> None:
-        say(out, f"{label:<24}  {text}")
+def _line(out: Console, label: str, text: str) -> None:
+    say(out, f"{label:<24}  {text}")
 
+
+def _show(report: Mapping[str, Any], out: Console) -> None:
+    line = partial(_line, out)
     trained = report["num_trained_parameters"] / report["num_parameters"]
     size = f"{report['num_parameters'] / 1e9:.2f} G parameters"
     line("model_name_or_path", f"{visible(report['model'])}, {size}")
@@ -225,8 +229,24 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
     for name, value in report["memory_gib"].items():
         if value:
             say(out, f"  {_LABELS[name]:<44}{value:8.1f}")
+    _show_fit(report, out)
+    sizes = f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts"
+    line("per step", sizes)
+    line(
+        "tokens per step, at most",
+        f"{report['max_sampled_tokens_per_step']:,} sampled, "
+        f"{report['max_trained_tokens_per_step']:,} trained on",
+    )
+    line("max_steps", f"{report['num_steps']:,}")
+    _show_time(report, out)
+    for name in ("notes", "skipped"):
+        for text in report[name]:
+            line(name, visible(text))
+
+
+def _show_fit(report: Mapping[str, Any], out: Console) -> None:
     if report["gpu"] is None:
-        line("fits", "unknown: no GPU was found; name one with --gpu 24gb")
+        _line(out, "fits", "unknown: no GPU was found; name one with --gpu 24gb")
     else:
         said = report["verdict"]
         text = f"{report['peak_gib']:.1f} of {report['gpu_gib']:.1f} GiB of {report['gpu']}"
@@ -234,34 +254,22 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         out.print(f"{'fits':<24}  {said}: {visible(text)}", style=_STYLES[said], soft_wrap=True)
     for number, knob in enumerate(report["knobs"], start=1):
         label = "to change, in this order" if number == 1 else ""
-        verdict = ", fits" if knob["fits"] else ""
-        line(label, f"{number}. {_knob_text(knob['changes'])}: {knob['peak_gib']:.1f} GiB{verdict}")
+        fits = ", fits" if knob["fits"] else ""
+        changes = _knob_text(knob["changes"])
+        _line(out, label, f"{number}. {changes}: {knob['peak_gib']:.1f} GiB{fits}")
     if report["fits"] is False and not any(knob["fits"] for knob in report["knobs"]):
-        line("", "that is not enough: take a smaller model or a larger GPU")
-    line(
-        "per step", f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts"
-    )
-    line(
-        "tokens per step, at most",
-        f"{report['max_sampled_tokens_per_step']:,} sampled, "
-        f"{report['max_trained_tokens_per_step']:,} trained on",
-    )
-    line("max_steps", f"{report['num_steps']:,}")
-    _show_time(report, line)
-    for name in ("notes", "skipped"):
-        for text in report[name]:
-            line(name, visible(text))
+        _line(out, "", "that is not enough: take a smaller model or a larger GPU")
 
 
-def _show_time(report: Mapping[str, Any], line: Any) -> None:
+def _show_time(report: Mapping[str, Any], out: Console) -> None:
     known = {name: value for name, value in report["step_s"].items() if value is not None}
     if not known:
-        line("time", "unknown: give --tokens_per_s and --update_tokens_per_s")
+        _line(out, "time", "unknown: give --tokens_per_s and --update_tokens_per_s")
         return
     parts = ", ".join(f"{name} {value:,.0f} s" for name, value in known.items())
     missing = [name for name in report["step_s"] if name not in known]
     rest = f"; {missing[0]} not counted" if missing else ""
-    line("time per step, at most", f"{parts}{rest}; the run {report['run_h']:,.1f} h")
+    _line(out, "time per step, at most", f"{parts}{rest}; the run {report['run_h']:,.1f} h")
 
 
 def _knob_text(changes: Mapping[str, Any]) -> str:
@@ -273,19 +281,3 @@ def _knob_text(changes: Mapping[str, Any]) -> str:
             text = str(value).lower() if isinstance(value, bool) else value
             shown.append(f"{name}: {' '.join(text) if isinstance(text, list) else text}")
     return ", ".join(shown)
-
-
-_STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
-_LABELS = {
-    "weights": "weights",
-    "optimizer": "optimizer",
-    "reference": "reference model",
-    "gradients": "gradients (updating)",
-    "activations": "activations (updating)",
-    "kv_cache": "KV cache (sampling)",
-    "sampling": "first pass over prompts, logits (sampling)",
-    "engine": "vLLM, its weights and KV cache",
-    "overhead": "CUDA context, fragments",
-    "sampling_peak": "peak while sampling",
-    "updating_peak": "peak while updating",
-}

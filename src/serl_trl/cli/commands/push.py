@@ -29,40 +29,37 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
         return report_problems(command, [str(error)])
     except OSError as error:
         return report_problems(command, [f"{error.filename}: {error.strerror}."])
-    report = {
-        "kind": ready.kind,
-        "repo_id": ready.repo_id,
-        "private": ready.private,
-        "files": list(ready.files),
-        "left": list(ready.left),
-        "withheld": list(ready.withheld),
-    }
+    names = ("kind", "repo_id", "private", "files", "left", "withheld")
+    report = {name: getattr(ready, name) for name in names}
     _list(ready, out)
     if args.dry_run:
         say(out, f"nothing was sent; what would go lies in {ready.folder}")
         write_json(args.json, {**report, "folder": str(ready.folder)})
         return OK
+    code, address = _send(command, ready, out)
+    if code == OK:
+        say(out, f"pushed to {address}")
+        write_json(args.json, {**report, "url": address})
+    return code
+
+
+def _send(command: str, ready: Upload, out: Console) -> tuple[int, str]:
+    """Upload; return the exit code and the address on the Hub."""
     from huggingface_hub import get_token
 
     if get_token() is None:
-        return report_problems(
-            command, ["nobody is logged in; run `hf auth login` or set HF_TOKEN, or --dry_run."]
-        )
+        problem = "nobody is logged in; run `hf auth login` or set HF_TOKEN, or --dry_run."
+        return report_problems(command, [problem]), ""
     try:
         with out.status(f"sending {count_of(len(ready.files), 'file')}"):
-            address = upload(ready)
+            return OK, upload(ready)
     except NotPushedError as error:
-        report_problems(
-            command,
-            [
-                f"not pushed to {ready.repo_id}: {error}. All {len(ready.files)} files lie in "
-                f"{ready.folder}; push later with: {ready.command}"
-            ],
+        problem = (
+            f"not pushed to {ready.repo_id}: {error}. All {len(ready.files)} files lie in "
+            f"{ready.folder}; push later with: {ready.command}"
         )
-        return FAILED
-    say(out, f"pushed to {address}")
-    write_json(args.json, {**report, "url": address})
-    return OK
+        report_problems(command, [problem])
+        return FAILED, ""
 
 
 def _parser(command: str) -> Parser:
