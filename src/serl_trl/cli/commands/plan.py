@@ -1,5 +1,6 @@
 """`serl plan`: what a run takes in memory, tokens and time, before anything is loaded."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -135,7 +136,8 @@ def _memory(
     values: Mapping[str, Any], shape: ModelShape, layout: Layout, gpu: float | None
 ) -> dict[str, Any]:
     memory = estimate_memory(values, shape, layout, gpu=gpu)
-    knobs = [] if gpu is None else find_knobs(values, shape, layout, gpu=gpu)
+    most = math.inf if gpu is None else gpu
+    knobs = find_knobs(values, shape, layout, gpu=most)
     return {
         "num_parameters": shape.num_parameters,
         "num_trained_parameters": trained_parameters(values, shape),
@@ -147,7 +149,7 @@ def _memory(
         "verdict": _verdict(memory.peak, gpu),
         "fits": None if gpu is None else memory.peak <= gpu,
         "knobs": [
-            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= gpu}
+            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= most}
             for knob in knobs
         ],
         "notes": find_notes(values, shape, layout, gpu=gpu),
