@@ -9,7 +9,7 @@ import pytest
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.runs.reader import read_run
 from serl_trl.share import dataset as export
-from serl_trl.share.dataset import COLUMNS, read_rows, tally, withheld_because, write_dataset
+from serl_trl.share.dataset import COLUMNS, examples_of, read_rows, withheld_because, write_dataset
 
 
 def proposal(number: int, text: str, *, reason: str = "", step: int = 0, **more: Any) -> dict:
@@ -179,15 +179,11 @@ def test_a_copy_of_a_withheld_text_is_withheld(tmp_path):
     assert [row["instruction"] for row in found] == [None, None]
 
 
-def test_tallies_add_up(tmp_path):
-    found = tally(run_of(tmp_path, LEDGER).ledger)
+def test_examples_are_texts_that_may_be_shown(tmp_path):
+    found = examples_of(run_of(tmp_path, LEDGER).ledger)
 
-    assert (found.num_proposals, found.num_accepted) == (7, 3)
-    assert found.refused == {"length": 1, "duplicate": 2, "contamination": 1}
-    assert (found.num_groups, found.num_kept, found.group_refused) == (3, 2, {"tie": 1})
-    assert sum(found.ratios) == 3
-    assert found.examples["accepted"] == ["What is 1 + 1?", "What is 2 + 2?", "What is 3 + 3?"]
-    assert found.examples["refused"] == []
+    assert found["accepted"] == ["What is 1 + 1?", "What is 2 + 2?", "What is 3 + 3?"]
+    assert found["refused"] == []
 
 
 def test_refused_texts_are_shown_where_they_were_compared_and_differ(tmp_path):
@@ -197,7 +193,7 @@ def test_refused_texts_are_shown_where_they_were_compared_and_differ(tmp_path):
         proposal(1, "rather like a seed", reason="rouge_l", detail=like),
     ]
 
-    assert tally(run_of(tmp_path, records).ledger).examples["refused"] == ["rather like a seed"]
+    assert examples_of(run_of(tmp_path, records).ledger)["refused"] == ["rather like a seed"]
 
 
 def test_files_are_cut_and_numbered(tmp_path, monkeypatch):

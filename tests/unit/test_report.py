@@ -32,6 +32,7 @@ from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import read_run
 
 DOCS = Path(__file__).parents[2] / "docs"
+REPORT = DOCS.parent / "src" / "serl_trl" / "report"
 CONFIG = {
     "max_steps": 10,
     "num_generations": 4,
@@ -618,6 +619,15 @@ def test_the_page_says_what_its_words_mean(tmp_path):
 
     words = ("group", "majority ratio", "label", "kept, band", "gold", "probe set", "pass@1")
     assert all(re.search(rf"^\| [^|]*{word}", short, re.M) for word in (*words, "maj@16", "greedy"))
+
+
+def test_every_sentence_that_is_written_is_said_and_the_other_way_round():
+    sentences = (REPORT / "sentences.jinja").read_text(encoding="utf-8")
+    written_ones = set(re.findall(r"{% macro (\w+)\(", sentences))
+    code = "".join(path.read_text(encoding="utf-8") for path in REPORT.glob("*.py"))
+
+    assert set(re.findall(r'say\(\s*"(\w+)"', code)) <= written_ones
+    assert {name for name in written_ones if f'"{name}"' not in code} == set()
 
 
 def test_every_reason_has_a_row_in_the_docs():

@@ -15,9 +15,9 @@ from serl_trl.report.figures import (
     commonest_answer,
     first_and_last,
     measured_of,
-    percent,
     probe_ends,
 )
+from serl_trl.report.sentences import percent
 from serl_trl.report.warnings import HIGH_COMMONEST, MIN_COMMONEST_GROUPS
 from serl_trl.runs.reader import Run, number_in
 

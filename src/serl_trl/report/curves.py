@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table
 from serl_trl.report.charts import Line, area_chart, line_chart
-from serl_trl.report.figures import labels_of, percent
+from serl_trl.report.figures import labels_of
 from serl_trl.report.labels import gold_known
+from serl_trl.report.sentences import percent
 from serl_trl.report.words import read_table
 from serl_trl.runs.reader import Run, number_in
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from serl_trl.report.blocks import Block, Cell, Paragraph, Table, written
 from serl_trl.report.curves import CURVES
-from serl_trl.report.figures import first_and_last, measured_by, percent, points
+from serl_trl.report.figures import first_and_last, measured_by
 from serl_trl.report.funnel import num_trained
 from serl_trl.report.measured import is_rate
+from serl_trl.report.sentences import percent, points
 from serl_trl.runs.reader import Run
 
 _MAX_OPTIONS = 60

@@ -52,18 +52,6 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
     return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
 
 
-def percent(value: float) -> str:
-    """Return a fraction as `31 %`, or with one digit where it is near an end."""
-    digits = 1 if abs(value - round(value)) < 0.1 and value not in (0.0, 1.0) else 0
-    return f"{100 * value:.{digits}f} %"
-
-
-def points(value: float) -> str:
-    """Return a difference of fractions as `+19.4 points`."""
-    # Adding zero turns -0.0 into 0.0.
-    return f"{round(100 * value, 1) + 0.0:+.1f} points"
-
-
 def first_and_last(series: Sequence[Point]) -> tuple[float, float] | None:
     """Return the means of the first and the last fifth of a series; `None` with fewer than two."""
     values = [value for _, value in series]

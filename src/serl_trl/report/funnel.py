@@ -4,8 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from serl_trl.common.text import count_of
-from serl_trl.report.figures import percent
+from serl_trl.report.sentences import say
 from serl_trl.report.words import REASONS, label_meaning
 from serl_trl.runs.reader import Run, number_in
 
@@ -59,16 +58,15 @@ def num_trained(run: Run) -> int | None:
 
 def what_trained(run: Run) -> str:
     """Return one or two sentences on what the model was trained on."""
-    trained, votes = num_trained(run), number_in(run.config, "num_generations")
-    groups = len(run.ledger.groups.kept()) if trained is None else trained
-    seeds = number_in(run.facts, "num_seeds")
-    source = f"{seeds:,.0f} seed problems" if seeds else "seed problems"
-    if run.config.get("prompt_source") != "given" and len(run.ledger.proposals):
-        source = f"problems that the model wrote itself, starting from {source}"
-    times = f", each answered {votes:.0f} times" if votes else ""
-    return (
-        f"{groups:,} groups in {count_of(run.num_steps, 'step')}: {source}{times}. "
-        f"{label_meaning(run.config.get('label_reward'))}"
+    trained = num_trained(run)
+    return say(
+        "trained",
+        groups=len(run.ledger.groups.kept()) if trained is None else trained,
+        steps=run.num_steps,
+        wrote=run.config.get("prompt_source") != "given" and len(run.ledger.proposals) > 0,
+        seeds=number_in(run.facts, "num_seeds"),
+        votes=number_in(run.config, "num_generations"),
+        label=label_meaning(run.config.get("label_reward")),
     )
 
 
@@ -80,19 +78,14 @@ def what_refused(run: Run) -> str:
         ("group", "not kept", run.ledger.groups),
     )
     for noun, fate, rows in kinds:
-        if not len(rows):
-            continue
-        reasons = rows.reasons()
-        most = "; ".join(f"{REASONS.get(name, name)} ({n:,})" for name, n in reasons.most_common(2))
-        listed = f", most often because: {most}" if most else ""
-        share = percent(reasons.total() / len(rows))
-        parts.append(
-            f"{reasons.total():,} of {count_of(len(rows), noun)} ({share}) were {fate}{listed}."
-        )
+        if all_rows := len(rows):
+            reasons = rows.reasons()
+            most = [(REASONS.get(name, name), n) for name, n in reasons.most_common(2)]
+            refused = reasons.total()
+            parts.append(
+                say("refused", number=refused, all=all_rows, noun=noun, fate=fate, reasons=most)
+            )
     trained, kept = num_trained(run), len(run.ledger.groups.kept())
     if trained is not None and kept > trained:
-        parts.append(
-            f"Of the {kept:,} kept groups {trained:,} {'was' if trained == 1 else 'were'} trained "
-            f"on; the other {kept - trained:,} found no place in a batch."
-        )
+        parts.append(say("without_place", trained=trained, kept=kept))
     return " ".join(parts) or "Nothing was proposed or rolled out."

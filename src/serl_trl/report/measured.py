@@ -6,8 +6,9 @@ from pathlib import PurePath
 from serl_trl.common.intervals import wilson
 from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, one_line, written
 from serl_trl.report.charts import Mark, interval_chart
-from serl_trl.report.figures import Bounded, Measured, measured_of, percent, points, probe_ends
+from serl_trl.report.figures import Bounded, Measured, measured_of, probe_ends
 from serl_trl.report.improvement import improvement
+from serl_trl.report.sentences import percent, points
 from serl_trl.runs.facts import is_machine_path
 from serl_trl.runs.reader import Run, number_in
 

@@ -15,10 +15,11 @@ from serl_trl.report.blocks import (
 )
 from serl_trl.report.collapse import collapse, signs_of_collapse
 from serl_trl.report.differences import option_cell
-from serl_trl.report.figures import commonest_answer, percent
+from serl_trl.report.figures import commonest_answer
 from serl_trl.report.funnel import what_refused, what_trained
 from serl_trl.report.improvement import improvement
 from serl_trl.report.labels import label_answer
+from serl_trl.report.sentences import percent, say
 from serl_trl.report.warnings import warnings_of
 from serl_trl.report.words import GLOSSARY, OPTIONS, label_meaning
 from serl_trl.runs.reader import Run, number_in
@@ -45,25 +46,19 @@ def words_used() -> Table:
 
 
 def _finished(run: Run) -> tuple[str, str]:
-    planned, steps = number_in(run.config, "max_steps"), count_of(run.num_steps, "step")
+    planned, step, verdict = number_in(run.config, "max_steps") or -1, run.num_steps, "whole"
     if run.ledger.starved is not None:
-        step, _ = run.ledger.starved
-        return f"No: it found no group to train on any more and stopped at step {step}.", "warn"
-    if run.ledger.spent is not None:
-        return f"Yes: all planned rollouts were made, in {steps}.", "good"
-    if not planned or planned < 0:
-        return f"It did {steps}.", ""
-    if run.num_steps < planned:
-        return f"No: it did {run.num_steps} of {planned:.0f} steps.", "warn"
-    spent = [row["train_runtime"] for row in run.metrics if "train_runtime" in row]
-    time = f", in {_duration(spent[-1])}" if spent else ""
-    return f"Yes: {steps}{time}.", "good"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+        verdict, step = "starved", run.ledger.starved[0]
+    elif run.ledger.spent is not None:
+        verdict = "spent"
+    elif planned < 0:
+        verdict = "unplanned"
+    elif step < planned:
+        verdict = "early"
+    seconds = [value for _, value in run.series("train_runtime")][-1:]
+    answer = say("finished", verdict=verdict, step=step, planned=planned, seconds=sum(seconds))
+    tones = {"starved": "warn", "early": "warn", "unplanned": ""}
+    return answer, tones.get(verdict, "good")
 
 
 def warnings_section(run: Run) -> list[Block]:
@@ -75,11 +70,7 @@ def warnings_section(run: Run) -> list[Block]:
         diagnosis = written(run.ledger.starved[1], max_chars=3000)
         blocks.append(Excerpt(diagnosis, ("What the run said when it stopped.",)))
     if n := run.ledger.num_resumed:
-        note = (
-            f"The run was taken up again from an earlier step {count_of(n, 'time')}, and did anew "
-            "what came after that step; here it is counted once."
-        )
-        blocks.append(Paragraph(note, "note"))
+        blocks.append(Paragraph(say("resumed", times=n), "note"))
     return blocks
 
 

@@ -16,7 +16,7 @@ from serl_trl.report.blocks import (
     one_line,
     written,
 )
-from serl_trl.report.figures import percent
+from serl_trl.report.sentences import percent, say
 from serl_trl.report.words import DETAILS, REASONS
 from serl_trl.runs.reader import Run, number_in
 
@@ -47,11 +47,7 @@ def contamination_section(run: Run) -> list[Block]:
         sets[str(_mapping(record, "detail").get("evaluation_set", "unnamed"))[:120]] += 1
         if len(items) < NUM_CONTAMINATED:
             items.append(_proposal_excerpt(record))
-    text = (
-        f"{count_of(len(rows), 'proposal')} overlapped a problem of an evaluation set and "
-        f"{'was' if len(rows) == 1 else 'were'} refused, so that none of them is trained on. "
-        f"Shown: {len(items)} of {len(rows):,}; the ledger has all."
-    )
+    text = say("contaminated", number=len(rows), shown=len(items))
     counted = tuple((written(name), f"{n:,}") for name, n in sets.most_common(20))
     table = Table(("evaluation set", "refused"), counted)
     return [*blocks, Paragraph(text), table, Excerpts(tuple(items))]
@@ -217,12 +213,8 @@ def lineage_section(run: Run) -> list[Block]:
 def _written_after(run: Run, row: int) -> str:
     proposals, shots = run.ledger.proposals, _shots(run, row)
     seeds = [shot[5:] for shot in shots if shot.startswith("seed:")]
-    return (
-        f"Proposal {proposals.ids[row]}, written at step {proposals.steps[row]} after "
-        f"{count_of(len(shots), 'example')}: "
-        f"{count_of(len(seeds), 'seed')} (numbers {', '.join(seeds) or 'none'}) and "
-        f"{count_of(len(shots) - len(seeds), 'instruction')} of its own."
-    )
+    identity, step = proposals.ids[row], proposals.steps[row]
+    return say("written_after", proposal=identity, step=step, examples=len(shots), seeds=seeds)
 
 
 def _own_examples(run: Run, row: int) -> list[int]:

@@ -6,7 +6,8 @@ code before a template sees it; only names that were checked (`is_hub_id`) go in
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -19,14 +20,15 @@ from serl_trl.common.text import count_of
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
 from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.runs.facts import RunFacts, without_home_paths
-from serl_trl.runs.reader import Run
-from serl_trl.share.dataset import COLUMNS, NUM_BINS, Tallies, tally
+from serl_trl.runs.reader import LedgerIndex, Records, Run
+from serl_trl.share.dataset import COLUMNS, examples_of
 from serl_trl.share.figures import draw_curves
 from serl_trl.share.measured import before_and_after, compared
 
 TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
 DATASET_TAGS = ("serl", "synthetic", "self-instruct")
 FIGURES = "figures"
+NUM_BINS = 10
 # The classes of the Hub, each with the number of rows at which the next one begins.
 _SIZES = (
     (1_000, "n<1K"),
@@ -143,7 +145,7 @@ def _template(name: str) -> str:
 def _common_words(subject: Subject, name: str) -> dict[str, Any]:
     """Return what the templates say of both cards; texts are Markdown, the rest is numbers."""
     run, facts = subject.run, subject.facts
-    tallies = tally(run.ledger)
+    examples = examples_of(run.ledger)
     options = [
         (code(k), code(v if isinstance(v, str) else repr(v))) for k, v in facts.options.items()
     ]
@@ -158,15 +160,15 @@ def _common_words(subject: Subject, name: str) -> dict[str, Any]:
         "num_steps": run.num_steps,
         "seconds": _most(run, "train_runtime"),
         "tokens": _most(run, "num_tokens"),
-        "funnel": _funnel(tallies),
-        "agreement": _agreement(tallies),
-        "num_kept": tallies.num_kept,
+        "funnel": _funnel(run.ledger),
+        "agreement": _agreement(run.ledger.groups),
+        "num_kept": len(run.ledger.groups.kept()),
         "labels": labels_right(run),
         "estimate": label_estimate(run),
-        "num_contaminated": tallies.refused["contamination"],
+        "num_contaminated": run.ledger.proposals.reasons()["contamination"],
         "num_seed_overlaps": run.ledger.num_seed_overlaps,
-        "accepted": _examples(tallies.examples["accepted"]),
-        "refused": _examples(tallies.examples["refused"]),
+        "accepted": "\n\n".join(map(fenced, examples["accepted"])),
+        "refused": "\n\n".join(map(fenced, examples["refused"])),
         "count_of": count_of,
     }
 
@@ -210,35 +212,36 @@ def _messages(run: Run) -> str:
     return json.dumps(rollout_messages(_INSTRUCTION, PromptStyle(**named)))
 
 
-def _funnel(tallies: Tallies) -> str:
+def _funnel(ledger: LedgerIndex) -> str:
     """Return how proposals became groups to train on, and what was refused why."""
+    proposals, groups = ledger.proposals, ledger.groups
     stages = {
-        "proposals written": tallies.num_proposals,
-        "accepted by the filters": tallies.num_accepted,
-        "answered by a group of completions": tallies.num_groups,
-        "groups with a majority inside the band": tallies.num_kept,
+        "proposals written": len(proposals),
+        "accepted by the filters": len(proposals.kept()),
+        "answered by a group of completions": len(groups),
+        "groups with a majority inside the band": len(groups.kept()),
     }
     found = table(("stage", "number"), [(name, f"{n:,}") for name, n in stages.items()])
     reasons = [
         (code(reason), what, f"{number:,}")
-        for what, counts in (("proposal", tallies.refused), ("group", tallies.group_refused))
-        for reason, number in counts.most_common()
+        for what, rows in (("proposal", proposals), ("group", groups))
+        for reason, number in rows.reasons().most_common()
     ]
-    return found + (
-        "\n\n" + table(("refused because", "what", "number"), reasons) if reasons else ""
-    )
+    if not reasons:
+        return found
+    return f"{found}\n\n{table(('refused because', 'what', 'number'), reasons)}"
 
 
-def _agreement(tallies: Tallies) -> str:
+def _agreement(groups: Records) -> str:
     """Return the histogram of majority ratios."""
-    most = max(tallies.ratios, default=0) or 1
+    bins = Counter(min(int(ratio * NUM_BINS), NUM_BINS - 1) for ratio in groups.ratios)
+    most = max(bins.values(), default=1)
     rows = [
-        (f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}", f"{n:,}", "█" * round(20 * n / most))
-        for i, n in enumerate(tallies.ratios)
+        (
+            f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}",
+            f"{bins[i]:,}",
+            "█" * round(20 * bins[i] / most),
+        )
+        for i in range(NUM_BINS)
     ]
     return table(("majority ratio", "groups", ""), rows)
-
-
-def _examples(texts: Sequence[str]) -> str:
-    """Return the texts as blocks that they cannot leave."""
-    return "\n\n".join(map(fenced, texts))

@@ -21,7 +21,6 @@ from serl_trl.runs.reader import LedgerIndex, Run
 
 ROWS_PER_FILE = 50_000
 ROWS_PER_WRITE = 2_000
-NUM_BINS = 10
 NUM_EXAMPLES = 3
 NEAR_COPY = 0.9
 """ROUGE-L F1 from which a proposal that is nearest to a seed counts as a copy of it."""
@@ -66,40 +65,6 @@ class Column:
 
 _TABLE = yaml.safe_load(files("serl_trl.share").joinpath("columns.yaml").read_text("utf-8"))
 COLUMNS = {name: Column(**row) for name, row in _TABLE.items()}
-
-
-@dataclass(frozen=True)
-class Tallies:
-    """What a ledger adds up to. `ratios` counts groups by majority ratio, in `NUM_BINS` bins.
-
-    `examples` holds the first few texts of each split that may be shown.
-    """
-
-    num_proposals: int
-    num_accepted: int
-    refused: Counter[str]
-    num_groups: int
-    num_kept: int
-    group_refused: Counter[str]
-    ratios: tuple[int, ...]
-    examples: dict[str, list[str]]
-
-
-def tally(ledger: LedgerIndex) -> Tallies:
-    """Add up a ledger, and find the first `NUM_EXAMPLES` texts of each split."""
-    proposals, groups = ledger.proposals, ledger.groups
-    refused, group_refused = proposals.reasons(), groups.reasons()
-    bins = Counter(min(int(ratio * NUM_BINS), NUM_BINS - 1) for ratio in groups.ratios)
-    return Tallies(
-        num_proposals=len(proposals),
-        num_accepted=len(proposals) - refused.total(),
-        refused=refused,
-        num_groups=len(groups),
-        num_kept=len(groups) - group_refused.total(),
-        group_refused=group_refused,
-        ratios=tuple(bins[number] for number in range(NUM_BINS)),
-        examples=_examples(ledger),
-    )
 
 
 def withheld_because(record: Mapping[str, Any], own_texts: Collection[str]) -> str | None:
@@ -266,7 +231,8 @@ def _read(ledger: LedgerIndex, place: int, shape: Shape) -> dict[str, Any]:
         ) from None
 
 
-def _examples(ledger: LedgerIndex) -> dict[str, list[str]]:
+def examples_of(ledger: LedgerIndex) -> dict[str, list[str]]:
+    """Return the first `NUM_EXAMPLES` texts of each split that may be shown."""
     kept, refused = ledger.proposals.kept(), ledger.proposals.refused()
     found: dict[str, list[str]] = {name: [] for name in SPLITS}
     if not kept and not refused:
