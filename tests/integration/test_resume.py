@@ -27,7 +27,7 @@ from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.saving import FREE_OPTIONS, _as_json
+from serl_trl.train.facts import FREE_OPTIONS, _as_json
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import HANG_S, run_to_end
 

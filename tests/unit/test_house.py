@@ -16,8 +16,6 @@ LARGER = {
     "loop/selfplay.py:SelfPlay",
     "propose/requests.py:build_requests",
     "train/model_files.py:find_weights",
-    "train/saving.py",
-    "train/saving.py:Saving",
     "train/trainer.py",
     "train/trainer.py:SeRLTrainer",
     "train/trainer.py:__init__",

@@ -101,7 +101,7 @@ def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
     args = SeRLParser(prog="serl").parse(argv, nulls=nulls)
     inputs = load_inputs(args)
     if args.run.overwrite:
-        from serl_trl.train.saving import in_first
+        from serl_trl.train.resume import in_first
 
         in_first(lambda: set_aside(output_folder(args)))
     return build_trainer(args, inputs)

@@ -2,7 +2,7 @@
 
 A run's folder holds `checkpoint-N`, and under `_serl` the folders `saving` (what is being written;
 cleared at the next save or start), `damaged` (checkpoints that no longer fit their manifest) and
-`cut` (what a resumed run had written after the checkpoint it went on from).
+`cut` (what a resumed run had written after the checkpoint it was resumed from).
 """
 
 import contextlib
@@ -14,8 +14,8 @@ import os
 import shutil
 import socket
 import weakref
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ NEWEST, NEWEST_OR_NONE = True, "auto"
 """What `choose` takes beside a folder: the newest, which must exist or need not."""
 
 POINTS = ("room", "state", "processes", "trainer", "synced", "manifest", "renamed", "rotated")
-"""The points of the save path, in their order; `reached` is called at each of them."""
+"""The points of the save path, in their order; `reached` is called at each of them, and a test puts
+a crash there."""
 
 _FINISHED = f"{PRIVATE_FOLDER}/{FINISHED}"
 _SAVING = f"{PRIVATE_FOLDER}/saving"
@@ -51,24 +52,25 @@ _MANIFEST_SHAPE = {
     "own_sha256": optional(str),
 }
 _STATE_SHAPE = {"sizes": optional({ANY: int}), "iteration": optional(int)}
-# A state holds the instructions of the pool; a manifest one line for each file.
+# Bytes. A state holds the instructions of the pool; a manifest one line for each file.
 _MAX_STATE = 2**30
-
+# Of a file of so many bytes only the ends are hashed, so that checking costs little beside writing.
 _WHOLE_BYTES = 64 * 2**20
 _END_BYTES = 2**20
+# A checkpoint may be a little larger than the last one: the pool grows.
 _MARGIN = 1.1
 
 
 class CheckpointError(FolderError):
-    """Why a run cannot go on from a checkpoint, and what to do instead."""
+    """Why a run cannot be resumed from a checkpoint, and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run must share with the checkpoint it goes on from.
+    """What a run must share with the checkpoint it is resumed from.
 
     `config` holds the options that decide what is trained, `sets` a hash of each set that is read,
-    `versions` the versions of the libraries, a difference in which is only worth a warning.
+    `versions` those of the libraries, a difference in which is only worth a warning.
     """
 
     config: dict[str, Any]
@@ -77,20 +79,24 @@ class Facts:
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Facts):
+    """What a checkpoint is: its step, its facts, and size and hash of each of its files."""
+
+    step: int
+    files: dict[str, dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Choice:
-    """The checkpoint to go on from (`None`: start afresh), and why newer ones were passed over."""
+    """The checkpoint to resume (`None`: start afresh), and why newer ones were passed over."""
 
     folder: Path | None = None
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
-def _nothing(point: str) -> None:
-    """Do nothing at a point of the save path."""
-
-
-reached: Callable[[str], None] = _nothing
-"""Called with the name of each of `POINTS` as it is passed; a test puts a crash here."""
+def reached(point: str) -> None:
+    """Do nothing, at each of `POINTS`."""
 
 
 # Keeping other runs out.
@@ -184,7 +190,7 @@ def publish(folder: Path, target: Path, *, step: int, facts: Facts) -> None:
     reached("synced")
     names = sorted(name for name in written.files(shared=True) if name != MANIFEST)
     files = {name: _print_of(written, name) for name in names}
-    manifest = {"step": step, **asdict(facts), "files": files}
+    manifest = asdict(Manifest(step=step, files=files, **vars(facts)))
     whole = {**manifest, "own_sha256": fingerprint(manifest)}
     written.write(MANIFEST, json.dumps(whole, indent=1))
     reached("manifest")
@@ -212,7 +218,7 @@ def rotate(run: Path, *, keep: int | None, protected: Collection[Path] = ()) -> 
 def expected_bytes(run: Path, *, otherwise: int) -> int:
     """Return what the next checkpoint will take: as much as the newest one, else `otherwise`."""
     try:
-        files = read_manifest(list_checkpoints(run)[-1])["files"]
+        files = read_manifest(list_checkpoints(run)[-1]).files
     except (IndexError, CheckpointError):
         return otherwise
     return sum(each["size"] for each in files.values())
@@ -234,24 +240,22 @@ def load_state(folder: Path) -> dict[str, Any]:
     return Folder(folder).read_json(STATE_FILE, _STATE_SHAPE, max_bytes=_MAX_STATE, shared=True)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a checkpoint.
 
     Raises `CheckpointError` when there is none, or one that cannot be read.
     """
+    files, saved = Folder(folder), None
     try:
-        if not Folder(folder).has(MANIFEST, shared=True):
-            raise CheckpointError(f"it holds no {MANIFEST}, so it was not saved to its end")
-        manifest = Folder(folder).read_json(
-            MANIFEST, _MANIFEST_SHAPE, max_bytes=_MAX_STATE, shared=True
-        )
-    except CheckpointError:
-        raise
+        if files.has(MANIFEST, shared=True):
+            saved = files.read_json(MANIFEST, _MANIFEST_SHAPE, max_bytes=_MAX_STATE, shared=True)
     except FolderError as error:
         raise CheckpointError(f"its {MANIFEST} cannot be read ({one_line(error)})") from error
-    if manifest.pop("own_sha256", None) != fingerprint(manifest):
+    if saved is None:
+        raise CheckpointError(f"it holds no {MANIFEST}, so it was not saved to its end")
+    if saved.pop("own_sha256", None) != fingerprint(saved):
         raise CheckpointError(f"the bytes of its {MANIFEST} were changed")
-    return manifest
+    return Manifest(**{each.name: saved[each.name] for each in fields(Manifest)})
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -281,9 +285,9 @@ def find_damage(checkpoint: Path) -> str:
         manifest = read_manifest(checkpoint)
     except CheckpointError as error:
         return str(error)
-    if _is_numbered(checkpoint) and step_of(checkpoint) != manifest["step"]:
-        return f"it holds step {manifest['step']}, which its name does not say"
-    for name, expected in manifest["files"].items():
+    if _is_numbered(checkpoint) and step_of(checkpoint) != manifest.step:
+        return f"it holds step {manifest.step}, which its name does not say"
+    for name, expected in manifest.files.items():
         try:
             if problem := _find_change(Folder(checkpoint), name, expected):
                 return problem
@@ -314,7 +318,7 @@ def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
         if problem := find_damage(folder) or _find_lack(folder):
             others = [path.name for path in list_checkpoints(run) if not find_damage(path)]
             raise CheckpointError(
-                f"resume={folder} cannot be gone on from: {problem}. Whole checkpoints in {run}: "
+                f"Cannot resume {folder}: {problem}. Whole checkpoints in {run}: "
                 f"{', '.join(others) or 'none'}."
             )
         return Choice(folder)
@@ -335,31 +339,30 @@ def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
 def find_changes(checkpoint: Path, facts: Facts) -> list[str]:
     """Return one line per option, set and count of processes that differs from the checkpoint's.
 
-    An option that only one of them knows, because a version brought or dropped it, is no change.
+    Only options that both know count: a version may bring one or drop one.
     """
     then = read_manifest(checkpoint)
-    now = json.loads(json.dumps(asdict(facts)))
     changes = [
-        f"{name}: {_shown(then['config'][name])} in the checkpoint, {_shown(value)} now"
-        for name, value in now["config"].items()
-        if name in then["config"] and then["config"][name] != value
+        f"{name}: {_shown(then.config[name])} in the checkpoint, {_shown(value)} now"
+        for name, value in facts.config.items()
+        if name in then.config and then.config[name] != value
     ]
     changes += [
         f"{name}: not the one of the checkpoint"
-        for name, value in now["sets"].items()
-        if then["sets"].get(name) != value
+        for name, value in facts.sets.items()
+        if then.sets.get(name) != value
     ]
-    if then["num_processes"] != now["num_processes"]:
+    if then.num_processes != facts.num_processes:
         changes.append(
-            f"number of processes: {then['num_processes']} in the checkpoint, "
-            f"{now['num_processes']} now"
+            f"number of processes: {then.num_processes} in the checkpoint, "
+            f"{facts.num_processes} now"
         )
     return changes
 
 
 def find_other_versions(checkpoint: Path, facts: Facts) -> list[str]:
     """Return one text per library that has another version than when the checkpoint was saved."""
-    then = read_manifest(checkpoint)["versions"]
+    then = read_manifest(checkpoint).versions
     return [
         f"{name} {then.get(name)} -> {version}"
         for name, version in facts.versions.items()
@@ -461,7 +464,7 @@ def _print_of(folder: Folder, name: str) -> dict[str, Any]:
 
 def _find_lack(checkpoint: Path) -> str:
     """Return why a whole checkpoint cannot be resumed from, or nothing."""
-    if STATE_FILE in read_manifest(checkpoint)["files"]:
+    if STATE_FILE in read_manifest(checkpoint).files:
         return ""
     return "it holds the model only, as save_only_model wanted"
 

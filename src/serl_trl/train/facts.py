@@ -1,7 +1,9 @@
-"""A trainer looked at before it trains: what the run is made of, for its folder."""
+"""What a run is made of, read from its trainer: for its folder, and for its checkpoints."""
 
 import json
+import platform
 import uuid
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -9,8 +11,35 @@ from typing import Any
 
 from serl_trl.common.plain_yaml import MAX_CHARS
 from serl_trl.data.tables import is_hub_id
-from serl_trl.runs.facts import RunFacts, package_versions, public_name, read_license, recipe
-from serl_trl.train.host import Host
+from serl_trl.runs.facts import (
+    RunFacts,
+    installed,
+    package_versions,
+    public_name,
+    read_license,
+    recipe,
+)
+from serl_trl.train.checkpoint import Facts, fingerprint
+from serl_trl.train.host import Host, inside
+
+# Options that may differ between a run and its resumption. They decide how long it is, what is
+# written down and where, but nothing of what a step samples or learns.
+FREE_OPTIONS = frozenset(
+    {
+        # How long the run is, and when it stops early.
+        *("max_steps", "num_train_epochs", "num_selfplay_iterations", "max_rollouts"),
+        *("max_empty_refills", "warn_logprob_gap", "max_logprob_gap", "max_nonfinite_steps"),
+        # What is shown, measured and kept, and where.
+        *("output_dir", "plugins", "run_name", "project", "report_to", "disable_tqdm"),
+        *("include_num_input_tokens_seen", "num_completions_to_print", "skip_memory_metrics"),
+        *("sample_steps", "show_steps", "probe_steps", "probe_samples"),
+        # How it is resumed and kept up.
+        *("resume_from_checkpoint", "allow_changes", "on_full_disk", "ddp_timeout", "local_rank"),
+    }
+)
+FREE_PREFIXES = ("logging_", "log_", "save_", "hub_", "push_to_hub", "trackio_", "vllm_server_")
+
+_LIBRARIES = ("serl-trl", "torch", "trl", "transformers", "accelerate", "peft", "vllm")
 
 
 def gather_facts(trainer: Host) -> RunFacts:
@@ -52,20 +81,58 @@ def gather_facts(trainer: Host) -> RunFacts:
     )
 
 
+def checkpoint_facts(trainer: Host) -> Facts:
+    """Return what a run must share with a checkpoint that it is resumed from."""
+    config = trainer.model.config
+    options = {
+        name: value
+        for name, value in trainer.args.to_dict().items()
+        if name not in FREE_OPTIONS and not name.startswith(FREE_PREFIXES)
+    }
+    # A folder may have moved; what it is called says which model it is.
+    options["model"] = Path(getattr(config, "_name_or_path", "") or "").name
+    options["reward_funcs"] = inside(trainer).reward_func_names
+    options["chat_template_sha256"] = fingerprint(inside(trainer)._tokenizer.chat_template)
+    adapters = getattr(trainer.model, "peft_config", None) or {}
+    options |= _listed("adapter", next(iter(adapters.values()), None))
+    options |= _listed("quantization", getattr(config, "quantization_config", None))
+    seeds = [trainer.seed_set.instructions, trainer.seed_set.answers]
+    evaluated = {name: list(texts) for name, texts in trainer.evaluation_sets.items()}
+    return Facts(
+        config=json.loads(json.dumps(options, default=_as_json)),
+        sets={"seed_set": fingerprint(seeds), "evaluation_sets": fingerprint(evaluated)},
+        num_processes=trainer.accelerator.num_processes,
+        versions={"python": platform.python_version(), **installed(_LIBRARIES)},
+    )
+
+
+def _listed(name: str, config: Any) -> dict[str, Any]:
+    """Return the options of an adapter or a quantisation under names of their own.
+
+    `name` alone says whether there is one, so that one that comes or goes is a difference too.
+    """
+    if config is None:
+        return {name: False}
+    options = config if isinstance(config, Mapping) else config.to_dict()
+    # A folder may have moved, and versions are compared elsewhere.
+    skipped = ("base_model_name_or_path", "peft_version")
+    return {name: True} | {f"{name}.{k}": v for k, v in options.items() if k not in skipped}
+
+
+def _as_json(value: Any) -> Any:
+    """Turn what JSON does not know into it; the order of a set differs between processes."""
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
 def options_that_differ(args: Any) -> dict[str, Any]:
     """Return the options of a config that are not at their defaults, as `to_dict` shows them."""
     defaults = {
         f.name: f.default_factory() if f.default_factory is not MISSING else f.default
         for f in fields(args)
     }
-    shown = args.to_dict()
-    return recipe(
-        {
-            name: value
-            for name, value in shown.items()
-            if _comparable(value) != _comparable(defaults.get(name))
-        }
-    )
+    given = args.to_dict().items()
+    changed = {k: v for k, v in given if _comparable(v) != _comparable(defaults.get(k))}
+    return recipe(changed)
 
 
 def _comparable(value: Any) -> Any:

@@ -59,8 +59,9 @@ from serl_trl.train.model_files import (
 from serl_trl.train.needs import argument_problems
 from serl_trl.train.policy import TrainerPolicy, context_tokens
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
+from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
 from serl_trl.train.sampling import Sampling, note_foreign_sampling, own_sampling
-from serl_trl.train.saving import Saving, in_first, naming_a_foreign_checkpoint
+from serl_trl.train.saving import Saving
 from serl_trl.train.stopping import (
     NonFiniteGuard,
     Stopping,

@@ -24,7 +24,7 @@ from serl_trl.common.text import visible
 from serl_trl.report.pages import report_after_training
 from serl_trl.share.hub import push_model
 from serl_trl.train.checkpoint import NEWEST_OR_NONE, choose, is_finished, mark_finished
-from serl_trl.train.saving import in_first
+from serl_trl.train.resume import in_first
 from serl_trl.train.trainer import SeRLTrainer
 
 
