@@ -4,46 +4,22 @@ import json
 import logging
 import pickle
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 from transformers import TrainerCallback
 
 from serl_trl.common.files import read_lines
 from serl_trl.common.folder import Folder, FolderError
-from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
+from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import MANIFEST, CheckpointError, _print_of, fingerprint
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
-
-SMALL: dict[str, Any] = {
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "report_to": "none",
-    "save_strategy": "steps",
-    "save_steps": 1,
-    "disable_tqdm": True,
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 1,
-    "num_generations": 4,
-    "max_completion_length": 32,
-    "num_requests": 2,
-    "num_shots": 2,
-    "num_pool_shots": 1,
-    "proposer_max_tokens": 64,
-    "max_per_template": 0,
-    "difficulty_low": 0.4,
-    "difficulty_high": 1.0,
-    "beta": 0.0,
-    **asdict(STYLE),
-}
+from tests.integration.tiny import SAVING
 
 
 def make(folder: Path, *, steps: int) -> SeRLTrainer:
-    config = SeRLConfig(output_dir=str(folder), max_steps=steps, **SMALL)
+    config = SeRLConfig(output_dir=str(folder), max_steps=steps, **SAVING)
     return SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,39 +24,16 @@ from serl_trl.common.console import BAD_INPUT
 from serl_trl.common.files import read_lines
 from serl_trl.common.processes import leave_process_group
 from serl_trl.labels.groups import Completion
-from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
+from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.facts import FREE_OPTIONS, _as_json
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import HANG_S, run_to_end
+from tests.integration.tiny import SAVING
 
 ROOT = Path(__file__).parents[2]
-SMALL: dict[str, Any] = {
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "report_to": "none",
-    "save_strategy": "steps",
-    "save_steps": 1,
-    "disable_tqdm": True,
-    "logging_steps": 1,
-    "max_steps": 4,
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 1,
-    "num_generations": 4,
-    "max_completion_length": 32,
-    "num_requests": 2,
-    "num_shots": 2,
-    "num_pool_shots": 1,
-    "proposer_max_tokens": 64,
-    "max_per_template": 0,
-    "difficulty_low": 0.4,
-    "difficulty_high": 1.0,
-    "learning_rate": 1e-3,
-    "beta": 0.0,
-    **asdict(STYLE),
-}
+SMALL: dict[str, Any] = {**SAVING, "max_steps": 4}
 TIMES = ("serl/time/", "step_time", "train_runtime", "train_samples_per", "train_steps_per")
 
 

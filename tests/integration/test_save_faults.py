@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +15,14 @@ import torch
 from transformers import TrainerCallback
 
 from serl_trl.common.disk import DiskFullError
-from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
+from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import find_damage, list_checkpoints
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
+from tests.integration.tiny import SAVING
 
-SMALL: dict[str, Any] = {
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "report_to": "none",
-    "save_strategy": "steps",
-    "save_steps": 1,
-    "save_total_limit": 1,
-    "disable_tqdm": True,
-    "max_steps": 2,
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 1,
-    "num_generations": 4,
-    "max_completion_length": 32,
-    "num_requests": 2,
-    "num_shots": 2,
-    "num_pool_shots": 1,
-    "proposer_max_tokens": 64,
-    "max_per_template": 0,
-    "difficulty_low": 0.4,
-    "difficulty_high": 1.0,
-    "beta": 0.0,
-    **asdict(STYLE),
-}
+SMALL: dict[str, Any] = {**SAVING, "max_steps": 2, "save_total_limit": 1}
 # The parts of a checkpoint that TRL writes, by the methods that write them, in their order.
 PARTS = ("save_model", "_save_optimizer_and_scheduler", "_save_scaler", "_save_rng_state")
 
