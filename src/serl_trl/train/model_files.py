@@ -7,7 +7,7 @@ raises. Everything here reads headers only, except `refuse_nonfinite`, which rea
 import copy
 import json
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from transformers.utils import logging as hf_logging
 from transformers.utils.hub import cached_file
 
 from serl_trl.common.processes import is_main_process
+from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import one_line, visible
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 ELSEWHERE = ("subfolder", "variant", "gguf_file", "state_dict")
 """Options of `from_pretrained` with which other files than these are loaded."""
 
-
 # What the embedding of tokens is called in most models.
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+# What torch, safetensors and JSON raise for bytes that are not what the name of the file says.
 _DAMAGED = (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError)
 
 
@@ -50,10 +51,9 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class Weights:
-    """The files that hold the weights of a model, a folder or Hub model of that revision."""
+    """The files that hold the weights of the folder or Hub model `path`."""
 
     path: str
-    revision: str | None
     files: tuple[Path, ...] = ()
 
     def refuse(self, problem: str, file: Path | None = None) -> ModelFileError:
@@ -69,9 +69,9 @@ def refuse_bad_model(
     revision: str | None = None,
     adapter: "PeftConfig | None" = None,
 ) -> None:
-    """Raise `ModelFileError`, in all processes, unless the weights can be used; reads them once.
+    """Raise `ModelFileError`, in all processes at once, unless the weights can be used.
 
-    Called by all processes. With `adapter`, `path` is an adapter, and its base is looked at too.
+    With `adapter`, `path` is an adapter, and its base is looked at too. Reads the weights once.
     """
     given = args.model_init_kwargs or {}
     if any(name in given for name in ELSEWHERE):
@@ -109,9 +109,9 @@ def find_model(
 def check_model(
     config: Any, base: Weights, found: Weights | None, adapter: "PeftConfig | None"
 ) -> int | None:
-    """Check the tensors of a model, and of the adapter over it, by their headers.
+    """Check the tensors of a model, and of the adapter over it, by the headers of their files.
 
-    Returns the number of rows of the embedding, `None` where it cannot be told.
+    Returns the number of rows of the embedding; `None` where the headers do not tell it.
     """
     _check_generation_config(base)
     model = check_tensors(base, config)
@@ -124,9 +124,9 @@ def check_model(
 
 
 def check_headers(config: Any, base: Weights, found: Weights | None) -> int | None:
-    """Check what the headers of the files say by themselves, without the code of the model.
+    """Check what the headers say by themselves, where loading the code of the model takes too long.
 
-    `found` is the adapter over `base`. Returns as `check_model` does; raises `ModelFileError`.
+    `found` is the adapter over `base`. Returns what `check_model` returns.
     """
     _check_generation_config(base)
     tensors = _shapes(base)
@@ -152,11 +152,11 @@ def find_weights(
 ) -> Weights | None:
     """Return the weight files of a folder or Hub model, which are downloaded where they are not.
 
-    With `local_only` nothing is downloaded; `None` where a Hub model lies not on the disk.
-
-    Raises `ModelFileError` where there are none, or the index names a file that is not there.
+    With `local_only` nothing is downloaded; `None` where a Hub model lies not on the disk. Raises
+    `ModelFileError` where there are none, or the index names a file that is not there.
     """
-    weights = Weights(path, revision)
+    weights = Weights(path)
+    may_lack = local_only and not Path(path).is_dir()
 
     def get(name: str) -> Path | None:
         found = cached_file(
@@ -169,23 +169,20 @@ def find_weights(
         )
         return Path(found) if found else None
 
-    first = next((found for name in names if (found := get(name))), None)
+    first = next(filter(None, map(get, names)), None)
     if first is None:
-        if local_only and not Path(path).is_dir():
+        if may_lack:
             return None
         raise weights.refuse(f"has no weights; one of {', '.join(names)} must be there.")
     if first.suffix != ".json":
-        return Weights(path, revision, (first,))
+        return Weights(path, (first,))
     shards = {name: get(name) for name in _shard_names(first, weights)}
-    if missing := [name for name, found in shards.items() if found is None]:
-        if local_only and not Path(path).is_dir():
-            return None
-        raise weights.refuse(
-            f"names {visible(missing[0])}, which is not there ({len(missing)} of {len(shards)} "
-            "files are missing); download the model again.",
-            first,
-        )
-    return Weights(path, revision, tuple(found for found in shards.values() if found))
+    found = tuple(filter(None, shards.values()))
+    if len(found) == len(shards):
+        return Weights(path, found)
+    if may_lack:
+        return None
+    raise weights.refuse(_lacking(shards), first)
 
 
 def refuse_nonfinite(weights: Weights) -> None:
@@ -209,9 +206,9 @@ def refuse_nonfinite(weights: Weights) -> None:
 def check_tensors(weights: Weights, config: Any) -> Any:
     """Return the model without data; raise `ModelFileError` when a tensor is missing or misshapen.
 
-    Weights that `config` ties to others may be missing. `None` where the files cannot be compared:
-    stored quantised, they hold other tensors than the model; a model whose code comes with it is
-    built by that code alone.
+    The model's own class says which tensors there are; weights that `config` ties to others may be
+    missing. `None` where the files cannot be compared: stored quantised, they hold other tensors
+    than the model, and a model whose code comes with it is built by that code alone.
     """
     import transformers
 
@@ -329,6 +326,14 @@ def _missing(names: Sequence[str]) -> str:
     )
 
 
+def _lacking(shards: Mapping[str, Path | None]) -> str:
+    missing = [name for name, found in shards.items() if found is None]
+    return (
+        f"names {visible(missing[0])}, which is not there ({len(missing)} of {len(shards)} files "
+        "are missing); download the model again."
+    )
+
+
 def _misshapen(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
     return (
         f"holds {visible(name)} of shape {list(stored)}, config.json wants {list(wanted)}; the two "
@@ -342,9 +347,8 @@ def _only(weights: Weights) -> Path | None:
 
 def _shard_names(index: Path, weights: Weights) -> list[str]:
     try:
-        names = list(
-            dict.fromkeys(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        )
+        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = list(dict.fromkeys(placed.values()))
     except (KeyError, *_DAMAGED) as error:
         raise weights.refuse(
             f"is no index of weights ({_why(error)}); download the model again.", index
@@ -402,15 +406,13 @@ def _safetensors(file: Path, *, data: bool) -> Iterator[tuple[str, torch.Tensor]
 @contextmanager
 def _quiet() -> Generator[None]:
     """Keep the loader's table and progress bar from the terminal: what matters is raised."""
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    level = hf_logging.get_verbosity()
     hf_logging.set_verbosity(hf_logging.CRITICAL)
-    hf_logging.disable_progress_bar()
     try:
-        yield
+        with own_lines_only():
+            yield
     finally:
         hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -16,13 +16,7 @@ from serl_trl.train.checkpoint import STATE_FILE
 from serl_trl.train.facts import checkpoint_facts
 from serl_trl.train.host import Host, inside
 from serl_trl.train.reference import load_reference, save_reference
-from serl_trl.train.state import (
-    CycleState,
-    LoopState,
-    ProcessState,
-    RunState,
-    refusing_other_fields,
-)
+from serl_trl.train.state import ProcessState, RunState, refusing_other_fields
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +38,7 @@ class Saving:
         self._is_main = trainer.is_world_process_zero()
         self._process_file = f"serl_process_{trainer.args.process_index}.pt"
         self._start = resume.Start(None, fresh_cycle=False)
-        self._loop: LoopState | None = None
+        self._process: ProcessState | None = None
         self._needed = 0
         self.folder: Path | None = None
         self.seconds = 0.0
@@ -63,7 +57,7 @@ class Saving:
     def start(self, wanted: str | bool | None) -> str | None:
         """Return the checkpoint to train on from, after making the run's folder fit it."""
         self._start = resume.begin(self._trainer, wanted)
-        self._loop = None
+        self._process = None
         return self._start.folder
 
     def load(self, folder: Path) -> None:
@@ -74,17 +68,16 @@ class Saving:
             state.put(trainer)
         load_reference(trainer, folder)
         if self._start.fresh_cycle:
-            CycleState(0, None).put(trainer)
-            return
-        process = ProcessState.read(folder / self._process_file, trainer.args.device)
-        process.cycle.put(trainer)
-        self._loop = process.loop
+            inside(trainer)._step, inside(trainer)._buffered_inputs = 0, None
+        else:
+            path = folder / self._process_file
+            self._process = ProcessState.read(path, trainer.args.device)
 
     def restore_loop(self) -> None:
-        """Restore the sums that the training loop has just set to zero; nothing in a fresh run."""
+        """Restore what the training loop has just set to zero; nothing in a fresh run."""
         self.seconds = 0.0
-        if self._loop is not None:
-            self._loop.put(self._trainer)
+        if self._process is not None:
+            self._process.put(self._trainer)
 
     # Saving.
 

@@ -113,17 +113,14 @@ class RunState(_State):
 
 
 @dataclass(frozen=True)
-class CycleState(_State):
-    """Where a process stands in a generation cycle, and the rollouts it has left of it."""
+class ProcessState(_State):
+    """What each process has of its own: its place in a generation cycle, sums since the last log.
 
-    step: int = _attribute("_step")
+    Put back when the training loop has begun, because that sets most of it to zero.
+    """
+
     buffer: list[Any] | None = _attribute("_buffered_inputs")
-
-
-@dataclass(frozen=True)
-class LoopState(_State):
-    """A process's sums since the last log, as JSON; the training loop sets them to zero first."""
-
+    step: int = _attribute("_step")
     loss: float = _kept(lambda trainer: inside(trainer)._tr_loss.item(), _put_loss)
     total_loss: float = _attribute("_total_loss_scalar")
     last_logged: int = _attribute("_globalstep_last_logged")
@@ -134,19 +131,6 @@ class LoopState(_State):
     seconds: float = _attribute("saving.seconds")
     logs: dict[str, Any] = _kept(_take_logs, _put_logs)
 
-
-@dataclass(frozen=True)
-class ProcessState:
-    """What each process has of its own."""
-
-    cycle: CycleState
-    loop: LoopState
-
-    @classmethod
-    def take(cls, trainer: Host) -> Self:
-        """Read it from a trainer."""
-        return cls(CycleState.take(trainer), LoopState.take(trainer))
-
     @classmethod
     def read(cls, path: Path, device: torch.device) -> Self:
         """Read what `write` wrote, with the rollouts on `device`."""
@@ -154,13 +138,12 @@ class ProcessState:
         place = "cpu" if device.type == "cpu" else device
         saved = torch.load(path, map_location=place, weights_only=True)
         with refusing_other_fields(path.parent, path.name):
-            loop = LoopState(**json.loads(saved["loop"]))
-            return cls(CycleState(**saved["cycle"]), loop)
+            return cls(buffer=saved["buffer"], **json.loads(saved["sums"]))
 
     def write(self, path: Path) -> None:
-        """Write it; JSON where a user's numbers may be of any library, which torch would refuse."""
-        loop = json.dumps(vars(self.loop), default=_plain)
-        torch.save({"cycle": vars(self.cycle), "loop": loop}, path)
+        """Write it: the rollouts as tensors, the rest as JSON, for which users log any number."""
+        sums = {name: value for name, value in vars(self).items() if name != "buffer"}
+        torch.save({"buffer": self.buffer, "sums": json.dumps(sums, default=_plain)}, path)
 
 
 @contextmanager
