@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from serl_trl.common.errors import NonFiniteError
 from serl_trl.common.files import read_lines
 from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig, find_problems
-from serl_trl.train.stopping import NonFiniteError
 from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {

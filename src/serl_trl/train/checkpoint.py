@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import weakref
@@ -129,8 +130,7 @@ def hold(run: Path) -> Hold:
     if problem := output_problem(run):
         raise CheckpointError(problem)
     folder = Folder(run.resolve())
-    folder.make(PRIVATE_FOLDER)
-    path = folder.at(f"{PRIVATE_FOLDER}/{LOCK}")
+    path = folder.make(PRIVATE_FOLDER) / LOCK
     held = _holds.get(path)
     if held is not None and held.is_of(path):
         return held
@@ -228,15 +228,7 @@ def expected_bytes(run: Path, *, otherwise: int) -> int:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read the state that `save_state` wrote.
-
-    Raises `CheckpointError` when the checkpoint holds none: it was not written by a self-play run.
-    """
-    if not Folder(folder).has(STATE_FILE, shared=True):
-        raise CheckpointError(
-            f"resume={folder} holds no {STATE_FILE}; name a checkpoint that a SeRLTrainer wrote, "
-            "or start a fresh run from its weights with model_name_or_path."
-        )
+    """Read what `save_state` wrote."""
     return Folder(folder).read_json(STATE_FILE, _STATE_SHAPE, max_bytes=_MAX_STATE, shared=True)
 
 
@@ -261,14 +253,19 @@ def read_manifest(folder: Path) -> Manifest:
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the folders `checkpoint-N` of a run, oldest first, whole or not."""
     folder = Folder(run)
-    numbered = [path for path in folder.entries() if _is_numbered(path)]
-    found = [path for path in numbered if path.is_symlink() or folder.has_folder(path.name)]
-    return sorted(found, key=step_of)
+    found = [
+        path
+        for path in folder.entries()
+        if step_of(path) is not None and (path.is_symlink() or folder.has_folder(path.name))
+    ]
+    return sorted(found, key=lambda path: step_of(path) or 0)
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return the optimizer step in the name of a checkpoint."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+def step_of(checkpoint: Path) -> int | None:
+    """Return the optimizer step in the name of a checkpoint; `None` for any other name."""
+    # Bounded: a folder from somebody else may have a number that Python refuses to read.
+    found = re.fullmatch("checkpoint-([0-9]{1,15})", checkpoint.name)
+    return int(found[1]) if found else None
 
 
 def find_damage(checkpoint: Path) -> str:
@@ -283,17 +280,13 @@ def find_damage(checkpoint: Path) -> str:
         return "it is a link; put the folder itself there"
     try:
         manifest = read_manifest(checkpoint)
-    except CheckpointError as error:
-        return str(error)
-    if _is_numbered(checkpoint) and step_of(checkpoint) != manifest.step:
-        return f"it holds step {manifest.step}, which its name does not say"
-    for name, expected in manifest.files.items():
-        try:
-            if problem := _find_change(Folder(checkpoint), name, expected):
-                return problem
-        except FolderError as error:
-            return one_line(error)
-    return ""
+        if step_of(checkpoint) not in (None, manifest.step):
+            return f"it holds step {manifest.step}, which its name does not say"
+        folder = Folder(checkpoint)
+        changes = (_find_change(folder, name, was) for name, was in manifest.files.items())
+        return next(filter(None, changes), "")
+    except FolderError as error:
+        return one_line(error)
 
 
 def _find_change(checkpoint: Folder, name: str, expected: Mapping[str, Any]) -> str:
@@ -393,7 +386,7 @@ def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, i
     """
     folder, private = Folder(run), run / PRIVATE_FOLDER
     clear_saving(run)
-    folders = [path for path in list_checkpoints(run) if step_of(path) > step]
+    folders = [path for path in list_checkpoints(run) if (step_of(path) or 0) > step]
     iterations = folder.entries(f"{PRIVATE_FOLDER}/iterations")
     saved = [path for path in iterations if path.name.isdecimal()]
     folders += [path for path in saved if int(path.name) > num_iterations]
@@ -445,10 +438,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _is_numbered(path: Path) -> bool:
-    return path.name.startswith("checkpoint-") and path.name[11:].isdecimal()
-
-
 def _print_of(folder: Folder, name: str) -> dict[str, Any]:
     """Return size and hash of a file; of a big one only its ends are hashed."""
     with folder.open(name, shared=True) as file:
@@ -463,10 +452,9 @@ def _print_of(folder: Folder, name: str) -> dict[str, Any]:
 
 
 def _find_lack(checkpoint: Path) -> str:
-    """Return why a whole checkpoint cannot be resumed from, or nothing."""
-    if STATE_FILE in read_manifest(checkpoint).files:
-        return ""
-    return "it holds the model only, as save_only_model wanted"
+    """Return why a whole checkpoint cannot be resumed, or nothing."""
+    whole = STATE_FILE in read_manifest(checkpoint).files
+    return "" if whole else "it holds the model only, as save_only_model wanted"
 
 
 def _free(path: Path) -> Path:

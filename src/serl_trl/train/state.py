@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside TRL's own files: each part of a run's state, listed once.
+"""A run's state beside TRL's own: each part listed once, for checkpoints and undone refills.
 
 A field names its value and where in the trainer that value lives, so that nothing can be saved and
 then be forgotten on resuming. The files belong to one version of this package: a checkpoint with
@@ -17,6 +17,7 @@ import torch
 
 from serl_trl.train.checkpoint import STATE_FILE, CheckpointError, load_state
 from serl_trl.train.host import Host, inside
+from serl_trl.train.randomness import RandomState
 
 
 def _kept(take: Callable[[Any], Any], put: Callable[[Any, Any], None]) -> Any:
@@ -45,14 +46,17 @@ def _part(name: str) -> Any:
     )
 
 
-def _refilled(find: Callable[[Any], dict[str, Any]]) -> Any:
-    """Return the field of a mapping that TRL holds in several places, so that it must stay it."""
+def _lists(find: Callable[[Any], dict[str, list[Any]]]) -> Any:
+    """Return the field of a mapping of lists that TRL holds, and which so must stay that object."""
 
-    def put(trainer: Any, values: dict[str, Any]) -> None:
+    def take(trainer: Any) -> dict[str, list[Any]]:
+        return {name: list(values) for name, values in find(trainer).items()}
+
+    def put(trainer: Any, values: dict[str, list[Any]]) -> None:
         find(trainer).clear()
         find(trainer).update(values)
 
-    return _kept(find, put)
+    return _kept(take, put)
 
 
 def _take_logs(trainer: Any) -> dict[str, Any]:
@@ -112,6 +116,23 @@ class RunState(_State):
             return cls(**saved)
 
 
+def _cut_back(trainer: Any, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        trainer.written[name].cut(size)
+
+
+@dataclass(frozen=True)
+class RefillState(_State):
+    """What an abandoned refill must leave as it found it."""
+
+    selfplay: dict[str, Any] = _part("selfplay")
+    randomness: RandomState = _kept(lambda _: RandomState.take(), lambda _, state: state.put())
+    sizes: dict[str, int] = _kept(
+        lambda trainer: {name: lines.size() for name, lines in trainer.written.items()}, _cut_back
+    )
+    pending_metrics: dict[str, Any] = _lists(lambda trainer: inside(trainer)._pending_metrics)
+
+
 @dataclass(frozen=True)
 class ProcessState(_State):
     """What each process has of its own: its place in a generation cycle, sums since the last log.
@@ -126,8 +147,8 @@ class ProcessState(_State):
     last_logged: int = _attribute("_globalstep_last_logged")
     # For transformers' own figures of speed; releases before 5.18 do without it.
     initial_step: int = _attribute("_initial_global_step", 0)
-    metrics: dict[str, Any] = _refilled(lambda trainer: inside(trainer)._metrics["train"])
-    pending_metrics: dict[str, Any] = _refilled(lambda trainer: inside(trainer)._pending_metrics)
+    metrics: dict[str, Any] = _lists(lambda trainer: inside(trainer)._metrics["train"])
+    pending_metrics: dict[str, Any] = _lists(lambda trainer: inside(trainer)._pending_metrics)
     seconds: float = _attribute("saving.seconds")
     logs: dict[str, Any] = _kept(_take_logs, _put_logs)
 

@@ -4,13 +4,12 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from accelerate.utils import is_peft_model, set_seed
@@ -57,17 +56,14 @@ from serl_trl.train.model_files import (
     tokenizer_problem,
 )
 from serl_trl.train.needs import argument_problems
+from serl_trl.train.nonfinite import NonFiniteGuard, refuse_nonfinite_weights
 from serl_trl.train.policy import TrainerPolicy, context_tokens
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
+from serl_trl.train.randomness import private_randomness
 from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
 from serl_trl.train.sampling import Sampling, note_foreign_sampling, own_sampling
 from serl_trl.train.saving import Saving
-from serl_trl.train.stopping import (
-    NonFiniteGuard,
-    Stopping,
-    name_lost_process,
-    refuse_nonfinite_weights,
-)
+from serl_trl.train.stopping import Stopping, name_lost_process
 from serl_trl.train.swaps import swapped
 from serl_trl.train.template_roles import (
     COMPLETION_TEMPLATE,
@@ -635,7 +631,7 @@ class SeRLTrainer(GRPOTrainer):
         training, rounds = self.model.training, self.args.max_refill_rounds
         self.model.train()
         seed = self.args.seed + self.accelerator.process_index
-        with self.selfplay.looking(), _private_randomness(seed):
+        with self.selfplay.looking(), private_randomness(seed):
             for number in range(1, rounds + 1):
                 if len(judged) >= num:
                     break
@@ -696,7 +692,7 @@ class SeRLTrainer(GRPOTrainer):
         tokens = self.args.max_completion_length
         training = self.model.training
         self.model.eval()
-        with awake(self), _private_randomness(seed + self.accelerator.process_index):
+        with awake(self), private_randomness(seed + self.accelerator.process_index):
             sampling = Sampling(temperature, top_p, tokens)
             sampled = self.policy.sample(instructions, num_samples, sampling)
             best = self.policy.sample(instructions, 1, Sampling(0.0, 1.0, tokens)) if greedy else []
@@ -937,16 +933,3 @@ def _repeating(schedule: Callable[[int], float], period: int) -> Callable[[int],
         return schedule(step % period)
 
     return repeated
-
-
-@contextmanager
-def _private_randomness(seed: int) -> Generator[None]:
-    # An engine may draw from Python's and NumPy's.
-    plain, numbers = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(plain)
-        np.random.set_state(numbers)
