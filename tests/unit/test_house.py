@@ -15,7 +15,6 @@ LARGER = {
     "loop/selfplay.py",
     "loop/selfplay.py:SelfPlay",
     "propose/requests.py:build_requests",
-    "train/model_files.py:find_weights",
     "train/trainer.py",
     "train/trainer.py:SeRLTrainer",
     "train/trainer.py:__init__",

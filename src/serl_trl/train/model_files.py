@@ -1,13 +1,14 @@
 """Whether a model's files can be trained: whole, finite, and of the shapes that its config says.
 
 transformers draws a tensor that a folder lacks at random, keeps NaN, and names no file in what it
-raises. Everything here reads headers only, except `refuse_nonfinite`, which reads each tensor once.
+raises. Everything here reads headers only, except `refuse_nonfinite`, which reads all once.
 """
 
 import copy
+import functools
 import json
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers.utils import logging as hf_logging
 from transformers.utils.hub import cached_file
 
@@ -133,14 +135,16 @@ def check_headers(config: Any, base: Weights, found: Weights | None) -> int | No
     if found is not None:
         _shapes(found)
     names = [name for name in tensors if name.endswith(_EMBEDDINGS)]
-    stored = tensors[names[0]][1].shape if len(names) == 1 else ()
-    if len(stored) != 2 or getattr(config, "quantization_config", None) is not None:
+    if len(names) != 1 or getattr(config, "quantization_config", None) is not None:
         return None
-    wanted = getattr(config.get_text_config(), "vocab_size", None)
-    if wanted is not None and wanted != stored[0]:
-        file = tensors[names[0]][0]
-        raise base.refuse(_misshapen(names[0], stored, (wanted, stored[1])), file)
-    return stored[0]
+    file, embedding = tensors[names[0]]
+    if embedding.dim() != 2:
+        return None
+    rows, width = embedding.shape
+    wanted = getattr(config.get_text_config(), "vocab_size", rows)
+    if wanted not in (None, rows):
+        raise base.refuse(_misshapen(names[0], (rows, width), (wanted, width)), file)
+    return rows
 
 
 def find_weights(
@@ -155,20 +159,8 @@ def find_weights(
     With `local_only` nothing is downloaded; `None` where a Hub model lies not on the disk. Raises
     `ModelFileError` where there are none, or the index names a file that is not there.
     """
-    weights = Weights(path)
-    may_lack = local_only and not Path(path).is_dir()
-
-    def get(name: str) -> Path | None:
-        found = cached_file(
-            path,
-            name,
-            revision=revision,
-            local_files_only=local_only,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=not local_only,
-        )
-        return Path(found) if found else None
-
+    get = functools.partial(_get_file, path, revision=revision, local_only=local_only)
+    weights, may_lack = Weights(path), local_only and not Path(path).is_dir()
     first = next(filter(None, map(get, names)), None)
     if first is None:
         if may_lack:
@@ -177,21 +169,33 @@ def find_weights(
     if first.suffix != ".json":
         return Weights(path, (first,))
     shards = {name: get(name) for name in _shard_names(first, weights)}
-    found = tuple(filter(None, shards.values()))
-    if len(found) == len(shards):
-        return Weights(path, found)
-    if may_lack:
-        return None
-    raise weights.refuse(_lacking(shards), first)
+    if missing := [name for name, found in shards.items() if found is None]:
+        if may_lack:
+            return None
+        raise weights.refuse(
+            f"names {visible(missing[0])}, which is not there ({len(missing)} of {len(shards)} "
+            "files are missing); download the model again.",
+            first,
+        )
+    return Weights(path, tuple(filter(None, shards.values())))
+
+
+def _get_file(path: str, name: str, *, revision: str | None, local_only: bool) -> Path | None:
+    found = cached_file(
+        path,
+        name,
+        revision=revision,
+        local_files_only=local_only,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=not local_only,
+    )
+    return Path(found) if found else None
 
 
 def refuse_nonfinite(weights: Weights) -> None:
-    """Raise `ModelFileError` when a tensor holds NaN or infinity.
-
-    Holds one tensor at a time, and costs one reading of the files: about a second per GB.
-    """
+    """Raise `ModelFileError` when a tensor holds NaN or infinity; about a second per GB."""
     for file in weights.files:
-        for name, tensor in _tensors(file, weights):
+        for name, tensor in _tensors(file, weights).items():
             # Narrower types are quantised, and have no minimum.
             if not tensor.is_floating_point() or tensor.itemsize < 2 or not tensor.numel():
                 continue
@@ -231,8 +235,7 @@ def check_tensors(weights: Weights, config: Any) -> Any:
     except Exception as error:
         # Model classes raise nearly anything for a bad config.
         raise weights.refuse(f"no model can be built from config.json: {_why(error)}.") from error
-    if missing := sorted(loaded["missing_keys"]):
-        raise weights.refuse(_missing(missing), _only(weights))
+    _refuse_missing(weights, loaded["missing_keys"])
     for name, stored, wanted in sorted(loaded["mismatched_keys"]):
         file = found[name][0] if name in found else _only(weights)
         raise weights.refuse(_misshapen(name, stored, wanted), file)
@@ -255,8 +258,7 @@ def check_adapter(weights: Weights, base: Any, adapter: "PeftConfig") -> None:
         raise weights.refuse(
             f"adapter_config.json does not fit its base: {_why(error)}."
         ) from error
-    if missing := sorted(set(wanted) - set(found)):
-        raise weights.refuse(_missing(missing), _only(weights))
+    _refuse_missing(weights, wanted.keys() - found.keys())
     for name, tensor in wanted.items():
         file, stored = found[name]
         if stored.shape != tensor.shape:
@@ -319,19 +321,14 @@ def _load_config(
     return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
 
 
-def _missing(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
-    return (
-        f"lacks {visible(names[0])}{more}, which would be random numbers; download the model again."
-    )
-
-
-def _lacking(shards: Mapping[str, Path | None]) -> str:
-    missing = [name for name, found in shards.items() if found is None]
-    return (
-        f"names {visible(missing[0])}, which is not there ({len(missing)} of {len(shards)} files "
-        "are missing); download the model again."
-    )
+def _refuse_missing(weights: Weights, names: Collection[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+        raise weights.refuse(
+            f"lacks {visible(min(names))}{more}, which would be random numbers; download the "
+            "model again.",
+            _only(weights),
+        )
 
 
 def _misshapen(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
@@ -360,26 +357,22 @@ def _shard_names(index: Path, weights: Weights) -> list[str]:
 
 
 def _shapes(weights: Weights) -> dict[str, tuple[Path, torch.Tensor]]:
-    """Return the file and an empty tensor for each name."""
+    """Return the file and a tensor without data for each name."""
     return {
-        name: (file, tensor)
+        name: (file, tensor.to("meta"))
         for file in weights.files
-        for name, tensor in _tensors(file, weights, data=False)
+        for name, tensor in _tensors(file, weights).items()
     }
 
 
-def _tensors(
-    file: Path, weights: Weights, *, data: bool = True
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors of a file one by one, on the meta device without `data`."""
+def _tensors(file: Path, weights: Weights) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file. It is mapped: bytes are read when they are looked at."""
     try:
         if file.suffix == ".safetensors":
-            yield from _safetensors(file, data=data)
-        else:
-            # `weights_only` unpickles tensors and runs nothing.
-            place = "cpu" if data else "meta"
-            state = torch.load(file, map_location=place, mmap=data, weights_only=True)
-            yield from ((name, value) for name, value in state.items() if torch.is_tensor(value))
+            return load_file(file)
+        # `weights_only` unpickles tensors and runs nothing.
+        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        return {name: value for name, value in state.items() if torch.is_tensor(value)}
     except (SafetensorError, UnpicklingError, *_DAMAGED) as error:
         # What torch says of a pickle that holds more than tensors is advice to run it.
         why = "it holds no bare tensors" if isinstance(error, UnpicklingError) else _why(error)
@@ -391,16 +384,6 @@ def _tensors(
 
 def _why(error: Exception) -> str:
     return visible(one_line(error))[:200]
-
-
-def _safetensors(file: Path, *, data: bool) -> Iterator[tuple[str, torch.Tensor]]:
-    with safe_open(file, framework="pt") as opened:
-        for name in opened.keys():  # noqa: SIM118 - it is no mapping
-            if data:
-                yield name, opened.get_tensor(name)
-            else:
-                part = opened.get_slice(name)
-                yield name, torch.empty(part.get_shape(), device="meta")
 
 
 @contextmanager
