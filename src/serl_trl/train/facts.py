@@ -127,8 +127,8 @@ def _as_json(value: Any) -> Any:
 def options_that_differ(args: Any) -> dict[str, Any]:
     """Return the options of a config that are not at their defaults, as `to_dict` shows them."""
     defaults = {
-        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
-        for f in fields(args)
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(args)
     }
     given = args.to_dict().items()
     changed = {k: v for k, v in given if _comparable(v) != _comparable(defaults.get(k))}

@@ -44,8 +44,10 @@ NOTEBOOK_CALLBACK = "NotebookProgressCallback"
 class Watcher(TrainerCallback):
     """A progress bar over the steps, whose text says what is being waited for, and a table.
 
-    `every` prints a row every so many steps; 0 prints one whenever metrics are logged.
-    `samples_every` shows what the model wrote every so many steps; 0 never does.
+    transformers' own bar and table know the loss alone, which says nothing of a self-play run, and
+    a step of minutes looks like a hanging one. `every` prints a row every so many steps; 0 prints
+    one whenever metrics are logged. `samples_every` shows what the model wrote every so many steps;
+    0 never does.
     """
 
     def __init__(self, *, show: bool, every: int = 0, samples_every: int = 0) -> None:
@@ -60,8 +62,7 @@ class Watcher(TrainerCallback):
     def waiting_for(self, part: str, kept: int = 0, needed: int = 0) -> None:
         """Show that the run waits for `part`, with `kept` of `kept + needed` groups found."""
         if self._progress is not None:
-            text = f"{part} {kept}/{kept + needed} groups" if needed else part
-            self._progress.update(self._task, description=text)
+            self._progress.update(self._task, description=_waiting(part, kept, needed))
 
     def show_samples(
         self, step: int, proposals: Iterable["JudgedProposal"], groups: Sequence["Group"]
@@ -107,23 +108,16 @@ class Watcher(TrainerCallback):
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Print one row of the table, and what was refused and why."""
-        if not self._is_due(state, logs):
+        if not logs or not self._is_due(state, logs):
             return
-        assert logs is not None, "a row is due for logs only"
-        cells = [
-            value.rjust(max(6, len(name)))
-            for (name, _, _), value in zip(COLUMNS, row_values(state, logs), strict=True)
-        ]
         if self._num_rows % ROWS_PER_HEADING == 0:
-            names = [name.rjust(max(6, len(name))) for name, _, _ in COLUMNS]
-            self._console.print(
-                "  ".join(names) + "  refused", style="bold", markup=False, soft_wrap=True
-            )
+            heading = _aligned([*(name for name, _, _ in COLUMNS), "refused"])
+            self._console.print(heading, style="bold", markup=False, soft_wrap=True)
         prefix = "serl/refused/"
         refused = {key.removeprefix(prefix): n for key, n in logs.items() if key.startswith(prefix)}
         most = sorted(refused.items(), key=lambda item: -item[1])[:3]
         reasons = ", ".join(f"{reason} {count:.0f}" for reason, count in most)
-        row = "  ".join(cells) + "  " + reasons
+        row = _aligned([*row_values(state, logs), reasons])
         self._console.print(row, markup=False, highlight=False, soft_wrap=True)
         self._num_rows += 1
 
@@ -133,9 +127,9 @@ class Watcher(TrainerCallback):
             self._progress.stop()
             self._progress = None
 
-    def _is_due(self, state: Any, logs: dict[str, Any] | None) -> bool:
+    def _is_due(self, state: Any, logs: dict[str, Any]) -> bool:
         due = self._every == 0 or state.global_step % self._every == 0
-        return bool(self._show and due and logs and "serl/num_groups" in logs)
+        return self._show and due and "serl/num_groups" in logs
 
 
 class NotebookWatcher(Watcher):
@@ -149,8 +143,8 @@ class NotebookWatcher(Watcher):
     def waiting_for(self, part: str, kept: int = 0, needed: int = 0) -> None:
         """Say behind the bar what is being waited for."""
         if self._table is not None:
-            text = f"{part} {kept}/{kept + needed} groups" if needed else part
-            self._table.update(self._step, force_update=True, comment=text)
+            comment = _waiting(part, kept, needed)
+            self._table.update(self._step, force_update=True, comment=comment)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the table."""
@@ -171,9 +165,8 @@ class NotebookWatcher(Watcher):
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Add one row; the oldest of many leave, because the whole table is drawn each time."""
-        if self._table is None or not self._is_due(state, logs):
+        if self._table is None or not logs or not self._is_due(state, logs):
             return
-        assert logs is not None, "a row is due for logs only"
         rows = self._table.inner_table
         rows.append(row_values(state, logs))
         del rows[1:-MAX_NOTEBOOK_ROWS]
@@ -188,6 +181,17 @@ def row_values(state: Any, logs: dict[str, Any]) -> list[str]:
     """Return one row of the table as text, by `COLUMNS`; what was not logged is empty."""
     values = {**logs, "step": state.global_step}
     return [f.format(values[key]) if values.get(key) is not None else "" for _, key, f in COLUMNS]
+
+
+def _waiting(part: str, kept: int, needed: int) -> str:
+    return f"{part} {kept}/{kept + needed} groups" if needed else part
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    """Return one line of the table; the last cell, of any length, ends it."""
+    widths = [max(6, len(name)) for name, _, _ in COLUMNS]
+    aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=False)]
+    return "  ".join([*aligned, cells[-1]])
 
 
 def _shortened(text: str, most: int = 160) -> str:

@@ -11,6 +11,8 @@ COMPLETION_TEMPLATE = (
 )
 """Chat template of prompt_style=completion: the texts of the messages, one under the other."""
 
+# Put before a template that knows no system message. Stands on one line, and ends in an output that
+# is empty, because the template behind it may begin with a blank that it wants to keep.
 _FOLD = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- if messages | length > 1 and messages[1]['role'] == 'user' -%}"
@@ -21,6 +23,7 @@ _FOLD = (
     "{%- endif -%}"
     "{%- endif -%}{{- '' }}"
 )
+# A text that no template writes by itself.
 _MARK = "Say what 7041 is."
 _USER: Messages = [{"role": "user", "content": "What is 1 + 1?"}]
 
@@ -98,13 +101,9 @@ def _end_of_turn(tokenizer: Any, render: Render) -> int | None:
         return None
     _, found, rest = text.rpartition(_MARK)
     ids = tokenizer(rest, add_special_tokens=False)["input_ids"] if found else []
-    special = set(tokenizer.all_special_ids) | _special_added(tokenizer)
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()
+    special = {*tokenizer.all_special_ids, *(number for number, token in added if token.special)}
     return next((each for each in ids if each in special), None)
-
-
-def _special_added(tokenizer: Any) -> set[int]:
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {number for number, token in added.items() if token.special}
 
 
 def _set_template(tokenizer: Any, template: str) -> None:
