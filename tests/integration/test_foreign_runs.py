@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import TrainerCallback
 
 from serl_trl.common.files import read_lines
@@ -69,6 +70,28 @@ def test_a_state_empties_no_file_outside(run):
         make(run, steps=2).train("auto")
 
     assert victim.read_text() == "mine"
+
+
+def other_state(checkpoint: Path) -> None:
+    state = checkpoint / "serl_state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "num_epochs": 1}))
+
+
+def other_process(checkpoint: Path) -> None:
+    torch.save({"step": 1, "buffer": None, "loop": "{}"}, checkpoint / "serl_process_0.pt")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(other_state, "serl_state.json"), (other_process, "serl_process_0.pt")],
+    ids=["shared", "process"],
+)
+def test_a_checkpoint_of_another_version_is_one_sentence(run, write, name):
+    write(run / "checkpoint-1")
+    pack(run / "checkpoint-1")
+
+    with pytest.raises(CheckpointError, match=f"its {name} is not what this version .* writes"):
+        make(run, steps=2).train("auto")
 
 
 class Evil:
