@@ -52,7 +52,6 @@ HEAVY = {
     "train.nonfinite",
     "train.policy",
     "train.probe",
-    "train.randomness",
     "train.reference",
     "train.resume",
     "train.sampling",

@@ -18,6 +18,7 @@ def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
     the group's mean. Returns the same shape.
     """
     groups = _without_nan(rewards).view(-1, group_size)
+    # A reward that counted in its own baseline would shrink its advantage.
     others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
     return (groups - others).flatten()
 
@@ -40,6 +41,7 @@ def returns_with_kl(rewards: Tensor, kl: Tensor, mask: Tensor, *, beta: float) -
     have shape (N, L). The result has shape (N, L) and is 0 outside `mask`.
     """
     penalty = beta * kl * mask
+    # Summed from the end: a token is charged for the KL that it can still change.
     to_go = penalty.flip(dims=[1]).cumsum(dim=1).flip(dims=[1])
     return (rewards.unsqueeze(1) - to_go) * mask
 
@@ -51,6 +53,7 @@ def normalise_tokens(returns: Tensor, mask: Tensor, moments: Tensor) -> Tensor:
     """
     count, total, squares = moments.unbind()
     mean = total / count
+    # Rounding can make the variance of equal values a little negative.
     std = (squares / count - mean**2).clamp(min=0).sqrt()
     return (returns - mean) / (std + EPS) * mask
 

@@ -131,6 +131,7 @@ def hold(run: Path) -> Hold:
         raise CheckpointError(problem)
     folder = Folder(run.resolve())
     path = folder.make(PRIVATE_FOLDER) / LOCK
+    # The kernel would refuse a second lock of this process like another one's.
     held = _holds.get(path)
     if held is not None and held.is_of(path):
         return held
@@ -170,8 +171,9 @@ def make_room(folder: Path, *, needed: int) -> None:
 
     Raises `DiskFullError` when less than that and a tenth more is free.
     """
-    clear_saving(folder.parents[2])
-    Folder(folder.parents[2]).make(f"{_SAVING}/{folder.name}")
+    run = folder.parents[2]
+    clear_saving(run)
+    Folder(run).make(f"{_SAVING}/{folder.name}")
     free = shutil.disk_usage(folder).free
     if free < needed * _MARGIN:
         raise DiskFullError(describe_full_disk(folder, needed=needed, free=free))
@@ -185,6 +187,7 @@ def publish(folder: Path, target: Path, *, step: int, facts: Facts) -> None:
     whole or not there.
     """
     written = Folder(folder)
+    # Before the manifest: one that reached the disk before its files would vouch for holes.
     for path in sorted(folder.rglob("*")):
         sync(path)
     reached("synced")
@@ -196,6 +199,7 @@ def publish(folder: Path, target: Path, *, step: int, facts: Facts) -> None:
     reached("manifest")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
+    # Else the new name may be lost with the power, and rotation has removed the checkpoint before.
     sync(target.parent)
     reached("renamed")
 
@@ -207,6 +211,7 @@ def rotate(run: Path, *, keep: int | None, protected: Collection[Path] = ()) -> 
     """
     checkpoints = list_checkpoints(run)
     spare = [path for path in checkpoints[:-1] if path not in protected]
+    # The newest always stays: with a limit of 0 a run would have nothing to resume.
     excess = 0 if keep is None else max(0, len(checkpoints) - max(keep, 1))
     for path in spare[:excess]:
         doomed = Folder(run).make(_SAVING) / f"old-{path.name}"
@@ -283,6 +288,7 @@ def find_damage(checkpoint: Path) -> str:
         if step_of(checkpoint) not in (None, manifest.step):
             return f"it holds step {manifest.step}, which its name does not say"
         folder = Folder(checkpoint)
+        # Lazily: hashing stops at the first file that was changed.
         changes = (_find_change(folder, name, was) for name, was in manifest.files.items())
         return next(filter(None, changes), "")
     except FolderError as error:

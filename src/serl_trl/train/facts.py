@@ -47,6 +47,7 @@ def gather_facts(trainer: Host) -> RunFacts:
     model = trainer.model
     adapters = getattr(model, "peft_config", None)
     name = str(getattr(model.config, "_name_or_path", "") or "")
+    # An adapter names the base that it was made for.
     if adapters:
         name = str(next(iter(adapters.values())).base_model_name_or_path or name)
     on_hub = is_hub_id(name) and not Path(name).exists()
@@ -93,6 +94,7 @@ def checkpoint_facts(trainer: Host) -> Facts:
     options["model"] = Path(getattr(config, "_name_or_path", "") or "").name
     options["reward_funcs"] = inside(trainer).reward_func_names
     options["chat_template_sha256"] = fingerprint(inside(trainer)._tokenizer.chat_template)
+    # What is trained with given objects, not with options, is compared by what the objects say.
     adapters = getattr(trainer.model, "peft_config", None) or {}
     options |= _listed("adapter", next(iter(adapters.values()), None))
     options |= _listed("quantization", getattr(config, "quantization_config", None))

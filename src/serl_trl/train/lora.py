@@ -26,8 +26,10 @@ def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer)
     }
+    # Modules that are trained whole, beside the adapter, such as a norm or the embedding.
     saved = f".modules_to_save.{model.active_adapter}."
     for full_name, parameter in model.named_parameters():
+        # The adapter's own matrices, and what a module trained whole was before.
         if model.prefix in full_name or "original_module." in full_name:
             continue
         if ".modules_to_save." in full_name and saved not in full_name:
@@ -42,6 +44,7 @@ def find_unmergeable(model: Any) -> list[str]:
     config = model.peft_config[model.active_adapter]
     kinds = {str(config.peft_type.value)} - {"LORA"}
     for module in model.modules():
+        # Experts of a mixture: PEFT adapts their parameter, not a layer around it.
         if isinstance(module, ParamWrapper):
             kinds.add("target_parameters")
         elif isinstance(module, LoraLayer):
@@ -60,6 +63,7 @@ def make_reference(model: Any) -> None:
     if REFERENCE not in model.peft_config:
         model.add_adapter(REFERENCE, model.peft_config[active])
     for name, parameter in model.named_parameters():
+        # Copied in place, also where the reference exists: it moves with each iteration.
         if f".{active}." in name:
             copy = model.get_parameter(name.replace(f".{active}.", f".{REFERENCE}."))
             copy.data.copy_(parameter.data)

@@ -61,6 +61,7 @@ class NonFiniteGuard:
         numbers = [*(float(loss) for _, loss in seen), float(grad_norm)]
         bad = float(not all(map(math.isfinite, numbers)))
         mine = torch.tensor([bad], device=accelerator.device)
+        # All skip together, or the processes' weights would part ways.
         if float(accelerator.reduce(mine, reduction="sum")) > 0:
             self.num_skipped += 1
             self._report([inputs for inputs, _ in seen], numbers)

@@ -147,6 +147,7 @@ class TrainerPolicy:
     def _score(self, rows: Sequence[tuple[Messages, list[int]]]) -> list[list[float]]:
         trainer = self._trainer
         prompt_ids, _, _ = inside(trainer)._tokenize_prompts([prompt for prompt, _ in rows])
+        # On the CPU: only the padded whole is copied to the device.
         prompts = [torch.tensor(ids) for ids in prompt_ids]
         completions = [torch.tensor(ids) for _, ids in rows]
 
@@ -214,6 +215,7 @@ def pieces(lengths: Sequence[int], most: int) -> list[list[int]]:
     What fits one piece keeps its order, so that a batch is generated as TRL generates it.
     """
     order = list(range(len(lengths)))
+    # Alike in length, because every row of a piece waits for its longest.
     if len(order) > most:
         order.sort(key=lengths.__getitem__)
     return [order[i : i + most] for i in range(0, len(order), most)]

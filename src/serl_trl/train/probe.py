@@ -35,6 +35,7 @@ COLUMNS = (
     ("own s", "serl/time/own_s", "{:.2f}"),
     ("update s", "step_time", "{:.1f}"),
 )
+# The heading comes again before it has left the screen.
 ROWS_PER_HEADING = 20
 MAX_NOTEBOOK_ROWS = 60
 # By its name: its module imports IPython, which only a notebook is sure to have.
@@ -78,6 +79,7 @@ class Watcher(TrainerCallback):
             lines += [("rolled out", _shortened(group.instruction)), ("votes", votes)]
         for label, text in lines:
             row = f"  {label:>16} | {text}"
+            # Text of a model: its brackets are no markup, and a long line is not folded.
             self._console.print(row, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -43,6 +43,7 @@ def in_first(work: Callable[[], T]) -> T | None:
             result = work()
         except FolderError as error:
             problem = str(error)
+    # One process that raised alone would leave the others waiting for it.
     if problem := broadcast_object_list([problem])[0]:
         raise CheckpointError(problem)
     return result
@@ -78,6 +79,7 @@ def begin(trainer: Host, wanted: str | bool | None) -> Start:
 def _choose(trainer: Host, wanted: str | bool | None) -> Start:
     run = Path(trainer.args.output_dir)
     choice = checkpoint.choose(run, wanted)
+    # Before anything is moved: what is refused stays as it is.
     changes = _find_changes(trainer, choice.folder) if choice.folder else []
     for path, why in choice.damaged.items():
         logger.warning("%s is passed over and moved to _serl/damaged: %s.", path, why)
@@ -94,6 +96,7 @@ def _find_changes(trainer: Host, folder: Path) -> list[str]:
     facts = checkpoint_facts(trainer)
     changes = checkpoint.find_changes(folder, facts)
     listed = "".join(f"\n  {change}" for change in changes)
+    # Refused even where changes are allowed: pool and random state belong to their seeds.
     if any(change.startswith("seed_set:") for change in changes):
         raise CheckpointError(
             f"resume={folder} belongs to other seeds; start a new run from its weights with "
@@ -126,6 +129,7 @@ def _cut_back(trainer: Host, run: Path, folder: Path | None) -> None:
     else:
         state = RunState.read(folder)
         step, ended = checkpoint.read_manifest(folder).step, state.iteration - 1
+        # The sizes in another run's checkpoint say nothing of the files in this folder.
         if folder.resolve().parent == run.resolve():
             sizes = state.sizes | _begun_anew(trainer, run, folder, state.sizes)
         for lines in files.values():

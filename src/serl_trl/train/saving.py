@@ -66,6 +66,7 @@ class Saving:
         state = RunState.read(folder)
         with refusing_other_fields(folder, STATE_FILE):
             state.put(trainer)
+        # After the iteration is known, which decides whether there is one.
         load_reference(trainer, folder)
         if self._start.fresh_cycle:
             inside(trainer)._step, inside(trainer)._buffered_inputs = 0, None
@@ -173,6 +174,7 @@ class Saving:
             elif is_disk_full(caught):
                 free = shutil.disk_usage(self._run).free
                 problem = describe_full_disk(folder, needed=needed, free=free)
+        # All meet here, also those that failed, before anyone raises.
         problems = [each for each in self._gather([problem]) if each]
         if full := [each for each in problems if each.startswith("disk full")]:
             raise DiskFullError(full[0]) from error

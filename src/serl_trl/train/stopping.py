@@ -71,6 +71,7 @@ class Stopping(TrainerCallback):
         signal.signal(number, self._handlers[number] or signal.SIG_DFL)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        # Nothing but a note: a handler interrupts any line, also one of a save.
         if self._received is None:
             self._received, self._received_at = signal.Signals(number), time.monotonic()
         elif time.monotonic() - self._received_at > SAME_REQUEST_S:
@@ -94,6 +95,7 @@ class Stopping(TrainerCallback):
         def make() -> list[dict[str, Any]] | None:
             trainer = self._trainer
             step = trainer.state.global_step
+            # Fetched in this step already, or inside a generation batch.
             later = (
                 step == self._last_fetch
                 or inside(trainer)._step % trainer.args.batches_per_generation
@@ -125,6 +127,7 @@ class Stopping(TrainerCallback):
     def _agree(self) -> bool:
         """Ask all processes, and remember what they said."""
         accelerator = self._trainer.accelerator
+        # A signal may reach one process only, and all must leave at the same step.
         mine = torch.tensor([self._received or 0], device=accelerator.device)
         number = int(accelerator.gather(mine).max())
         if number:

@@ -59,10 +59,10 @@ from serl_trl.train.needs import argument_problems
 from serl_trl.train.nonfinite import NonFiniteGuard, refuse_nonfinite_weights
 from serl_trl.train.policy import TrainerPolicy, context_tokens
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
-from serl_trl.train.randomness import private_randomness
 from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
 from serl_trl.train.sampling import Sampling, note_foreign_sampling, own_sampling
 from serl_trl.train.saving import Saving
+from serl_trl.train.state import private_randomness
 from serl_trl.train.stopping import Stopping, name_lost_process
 from serl_trl.train.swaps import swapped
 from serl_trl.train.template_roles import (

@@ -63,12 +63,15 @@ def awake(trainer: Host) -> Generator[None]:
         yield
         return
     engine.sync_weights()
+    # TRL syncs where this differs from the step, which would be once more in the block.
     inside(trainer)._last_loaded_step = trainer.state.global_step
+    # The sync has woken the weights alone.
     engine.llm.wake_up(tags=["kv_cache"])
     try:
         with swapped("engine", engine, enable_sleep_mode=False):
             yield
     finally:
+        # Level 2 gives the memory of the weights back, too: training needs it.
         engine.llm.sleep(level=2)
         engine._llm_weights_sleeping = True
 
@@ -86,6 +89,7 @@ def check_gap(trainer: Host, output: dict[str, Any], fresh: Sequence[bool]) -> N
     total, count, tokens, lost = _sum_differences(trainer, output, fresh)
     if not tokens:
         return
+    # Not averaged over what is left: one broken log-prob in a thousand would hide in the mean.
     gap = math.nan if lost or not count else total / count
     inside(trainer)._metrics["train"]["serl/logprob_gap"].append(gap)
     args, step = trainer.args, trainer.state.global_step
