@@ -6,7 +6,6 @@ Whatever is not named here stays behind, so that a file nobody thought of is nev
 import fnmatch
 import json
 import os
-import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from serl_trl.common.secrets import KNOWN, is_secret, secret_in
 from serl_trl.common.text import one_line
 from serl_trl.measure.comparison import RESULTS_FOLDER
 from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
+from serl_trl.train.checkpoint import list_checkpoints, step_of
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
 ALLOWED = files("serl_trl.share").joinpath("published.txt").read_text("utf-8").split()
@@ -57,7 +57,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> int | None:
         """The step of the checkpoint; `None` for the run's own folder."""
-        return None if self.folder == self.private.parent else _step_of(self.folder)
+        return None if self.folder == self.private.parent else step_of(self.folder)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def find_run(folder: Path) -> RunFolder:
     if Folder(folder).has_folder(PRIVATE_FOLDER):
         return RunFolder(folder, folder / PRIVATE_FOLDER)
     beside = Folder(folder.parent)
-    numbered = _step_of(folder) is not None and beside.has_folder(PRIVATE_FOLDER)
+    numbered = step_of(folder) is not None and beside.has_folder(PRIVATE_FOLDER)
     if numbered and beside.has_folder(folder.name):
         return RunFolder(folder, folder.parent / PRIVATE_FOLDER)
     raise ReleaseError(
@@ -180,11 +180,6 @@ def _known_in(text: str, secrets: Collection[str]) -> str:
     return KNOWN if any(value in text for value in secrets) else ""
 
 
-def _step_of(folder: Path) -> int | None:
-    found = re.fullmatch(r"checkpoint-([0-9]{1,15})", folder.name)
-    return int(found[1]) if found else None
-
-
 def _is_allowed(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in ALLOWED)
 
@@ -204,9 +199,8 @@ def _check_weights(folder: Path) -> None:
                 "save the model again."
             )
     elif not any(inside.has(name, shared=True) for name in (FULL_WEIGHTS, ADAPTER_WEIGHTS)):
-        checkpoints = [p for p in folder.glob("checkpoint-*") if _step_of(p) is not None]
-        newest = max(checkpoints, key=lambda path: _step_of(path) or 0, default=None)
-        hint = f"its newest checkpoint can be pushed: {newest}" if newest else "train it first"
+        found = list_checkpoints(folder)
+        hint = f"its newest checkpoint can be pushed: {found[-1]}" if found else "train it first"
         raise ReleaseError(f"{folder} holds no weights ({FULL_WEIGHTS} or an adapter's); {hint}.")
 
 
