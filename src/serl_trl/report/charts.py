@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -23,47 +23,18 @@ from serl_trl.report.blocks import one_line
 MAX_POINTS = 160
 NUM_COLOURS = 6
 _MAX_LABEL = 26
-_WIDTH, _HEIGHT = 4.7, 2.8  # inches; the page scales them to its columns
+_WIDTH = 4.7  # inches, as in page.mplstyle; the page scales pictures to its columns
 
-# Stand-ins, replaced in the finished SVG: matplotlib knows no CSS variable.
-_SERIES = [f"#00fe0{i}" for i in range(1, NUM_COLOURS + 1)]
-_INK, _SOFT, _GRID = "#00fe0a", "#00fe0b", "#00fe0c"
-_COLOURS = {colour: f"var(--s{i})" for i, colour in enumerate(_SERIES, start=1)} | {
-    _INK: "currentColor",
-    _SOFT: "var(--soft)",
-    _GRID: "var(--grid)",
+# Where the colours of page.mplstyle stand in the finished SVG, a variable of report.css stands.
+_COLOURS = {f"#00fe0{i}": f"var(--s{i})" for i in range(1, NUM_COLOURS + 1)} | {
+    "#00fe0a": "currentColor",
+    "#00fe0b": "var(--soft)",
+    "#00fe0c": "var(--grid)",
 }
-_SETTINGS: dict[Any, Any] = {
-    # Words stay words: they can be searched, and take the page's font.
-    "svg.fonttype": "none",
-    # A label may hold a dollar sign; it never becomes a formula.
-    "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "axes.labelcolor": _SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.titlesize": "medium",
-    "axes.titlecolor": _SOFT,
-    "axes.titlelocation": "left",
-    "figure.constrained_layout.use": True,
-    "grid.color": _GRID,
-    "legend.frameon": False,
-    "xtick.color": _GRID,
-    "xtick.labelcolor": _SOFT,
-    "ytick.labelcolor": _SOFT,
-    "ytick.major.size": 0,
-}
-# A picture by itself stands on white, in the colours of Okabe and Ito.
-_PLAIN = {key: "#444" for key, value in _SETTINGS.items() if value in (_INK, _SOFT)}
-_PLAIN |= {key: "#bbb" for key, value in _SETTINGS.items() if value == _GRID}
-_PICTURE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_PAGE, _PICTURE = (
+    matplotlib.rc_params_from_file(path, use_default_template=False)
+    for path in (Path(__file__).with_name(f"{name}.mplstyle") for name in ("page", "picture"))
+)
 _PERCENT = PercentFormatter(1.0, decimals=0)
 
 
@@ -88,7 +59,7 @@ class Mark:
     colour: int = 0
 
 
-@matplotlib.rc_context(_SETTINGS)
+@matplotlib.rc_context(_PAGE)
 def line_chart(
     lines: Sequence[Line],
     *,
@@ -104,7 +75,7 @@ def line_chart(
     figure, axes = _over_steps(percent=percent, unit=unit)
     for line in lines:
         if line.points:
-            _plot(axes, line, _SERIES[line.colour % NUM_COLOURS])
+            _plot(axes, line)
     _mark_bounds(axes, bounds)
     if percent:
         axes.set_ylim(-0.02, 1.02)
@@ -115,7 +86,7 @@ def line_chart(
     return _svg(figure, description)
 
 
-@matplotlib.rc_context(_SETTINGS)
+@matplotlib.rc_context(_PAGE)
 def area_chart(
     steps: Sequence[float],
     layers: Sequence[tuple[str, Sequence[float]]],
@@ -130,7 +101,7 @@ def area_chart(
         # A single step has no width; it is drawn as wide as two.
         steps, values = [steps[0] - 0.5, steps[0] + 0.5], [layer * 2 for layer in values]
     labels = [_clean(label) for label, _ in layers]
-    axes.stackplot(steps, *values, labels=labels, colors=_SERIES, linewidth=0)
+    axes.stackplot(steps, *values, labels=labels, linewidth=0)
     highest = max(map(sum, zip(*values, strict=True)), default=0.0)
     # matplotlib cannot divide an axis of no height, as where every layer is 0.
     axes.set_ylim(0, max(highest, 1e-9) * 1.05)
@@ -139,7 +110,7 @@ def area_chart(
     return _svg(figure, description)
 
 
-@matplotlib.rc_context(_SETTINGS)
+@matplotlib.rc_context(_PAGE)
 def heat_chart(
     columns: Sequence[Sequence[float]],
     *,
@@ -157,7 +128,7 @@ def heat_chart(
     darkest = max((share for column in columns for share in column), default=0.0) or 1.0
     for i, column in enumerate(columns):
         # The least share can still be seen; none at all cannot.
-        shades = [(_SERIES[0], round(bool(n) * (0.12 + 0.88 * n / darkest), 3)) for n in column]
+        shades = [(_series(0), round(bool(n) * (0.12 + 0.88 * n / darkest), 3)) for n in column]
         bottoms = [j / len(column) for j in range(len(column))]
         axes.bar(i * width, 1 / len(column), width, bottoms, align="edge", color=shades)
     _mark_bounds(axes, bounds)
@@ -166,11 +137,11 @@ def heat_chart(
     return _svg(figure, description)
 
 
-@matplotlib.rc_context(_SETTINGS)
+@matplotlib.rc_context(_PAGE)
 def bar_chart(rows: Sequence[tuple[str, float, str]], *, description: str) -> str:
     """Draw one bar per row (label, value, what is written beside it), the first on top."""
     figure, axes = _in_rows([label for label, _, _ in rows])
-    bars = axes.barh(range(len(rows)), [value for _, value, _ in rows], 0.62, color=_SERIES[0])
+    bars = axes.barh(range(len(rows)), [value for _, value, _ in rows], 0.62)
     axes.bar_label(bars, [_clean(beside) for _, _, beside in rows], padding=4)
     axes.grid(visible=False)
     axes.xaxis.set_visible(False)
@@ -178,12 +149,12 @@ def bar_chart(rows: Sequence[tuple[str, float, str]], *, description: str) -> st
     return _svg(figure, description)
 
 
-@matplotlib.rc_context(_SETTINGS)
+@matplotlib.rc_context(_PAGE)
 def interval_chart(marks: Sequence[Mark], *, description: str) -> str:
     """Draw rates with their intervals, one row each, the first on top."""
     figure, axes = _in_rows([mark.label for mark in marks])
     for i, mark in enumerate(marks):
-        colour = _SERIES[mark.colour % NUM_COLOURS]
+        colour = _series(mark.colour)
         axes.plot([mark.low, mark.high], [i, i], color=colour, linewidth=3, alpha=0.45)
         axes.plot([mark.mean], [i], color=colour, marker="o", clip_on=False)
     axes.grid(visible=True, axis="x")
@@ -193,27 +164,26 @@ def interval_chart(marks: Sequence[Mark], *, description: str) -> str:
     return _svg(figure, description)
 
 
+@matplotlib.rc_context(_PAGE | _PICTURE)
 def line_picture(lines: Sequence[Line]) -> bytes:
     """Draw lines over the steps as a PNG; the same lines give the same bytes."""
-    with matplotlib.rc_context(_SETTINGS | _PLAIN):
-        figure, axes = _over_steps()
-        figure.set_size_inches(6, 3)
-        for number, line in enumerate(lines):
-            _plot(axes, line, _PICTURE_COLOURS[number])
-        _add_legend(figure)
-        content = io.BytesIO()
-        # Neither a date nor a version goes into it.
-        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    figure, axes = _over_steps()
+    for line in lines:
+        _plot(axes, line)
+    _add_legend(figure)
+    content = io.BytesIO()
+    # Neither a date nor a version goes into it.
+    figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
 
 
-def _plot(axes: Axes, line: Line, colour: str) -> None:
+def _plot(axes: Axes, line: Line) -> None:
     steps, values = zip(*_thinned(line.points), strict=True)
     axes.plot(
         steps,
         values,
         label=_clean(line.label),
-        color=colour,
+        color=_series(line.colour),
         linestyle="--" if line.dashed else "-",
         # A dot for each step where there are few: one step alone draws no line.
         marker="o" if len(steps) <= 12 else None,
@@ -221,8 +191,12 @@ def _plot(axes: Axes, line: Line, colour: str) -> None:
     )
 
 
+def _series(number: int) -> str:
+    return f"C{number % NUM_COLOURS}"
+
+
 def _over_steps(*, percent: bool = False, unit: str = "") -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    figure = Figure()
     axes = figure.add_subplot()
     axes.set_xlabel("step")
     axes.set_title(_clean(unit))
@@ -243,7 +217,7 @@ def _in_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
 
 def _mark_bounds(axes: Axes, bounds: Sequence[float]) -> None:
     for bound in bounds:
-        axes.axhline(bound, color=_INK, linewidth=0.9, linestyle=":")
+        axes.axhline(bound, color=matplotlib.rcParams["text.color"], linewidth=0.9, linestyle=":")
 
 
 def _add_legend(figure: Figure) -> None:

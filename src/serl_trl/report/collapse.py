@@ -17,14 +17,13 @@ from serl_trl.report.figures import (
     measured_of,
     probe_ends,
 )
-from serl_trl.report.sentences import percent
+from serl_trl.report.sentences import percent, say
 from serl_trl.report.warnings import HIGH_COMMONEST, MIN_COMMONEST_GROUPS
 from serl_trl.runs.reader import Run, number_in
 
 LABEL_DROP = 0.05
 AGREEMENT_RISE = 0.02
 UNKNOWN = "\u2013"
-_FIFTHS = "Means of the first and the last fifth of the logged steps."
 _HELD_OUT = "Held-out problems go wrong"
 
 
@@ -122,15 +121,12 @@ def _one_answer(run: Run) -> Sign:
         percent(before[0][1]) if before else UNKNOWN,
         percent(found[1]) if found else UNKNOWN,
         found[1] >= HIGH_COMMONEST if found and known else None,
-        "Share of the commonest majority answer: first value logged, and last 256 groups. "
-        f"Shows at {100 * HIGH_COMMONEST:.0f} % or more of at least {MIN_COMMONEST_GROUPS} groups.",
+        say("sign_of_one_answer", limit=HIGH_COMMONEST, groups=MIN_COMMONEST_GROUPS),
     )
 
 
 def _by_curve(run: Run, curve: Curve) -> Sign:
-    limit = f"{100 * curve.limit:.0f} %"
-    shows_at = f"below {limit} of the first" if curve.of_first else f"at {limit} or more"
-    rule = f"{curve.what}. {_FIFTHS} Shows {shows_at}."
+    rule = say("sign_of_curve", what=curve.what, limit=curve.limit, of_first=curve.of_first)
     ends = first_and_last(run.series(curve.metric))
     if ends is None:
         return Sign(curve.name, UNKNOWN, UNKNOWN, None, rule)
@@ -141,12 +137,7 @@ def _by_curve(run: Run, curve: Curve) -> Sign:
 
 def _worse_labels(run: Run, name: str, which: str, rights: Sequence[int]) -> Sign:
     """Compare the labels of the first and of the last third of the groups with a known gold."""
-    rule = (
-        f"Share of right labels, {which} groups with a known gold: their first and last third. "
-        f"Shows when it fell by more than {100 * LABEL_DROP:.0f} points and than chance explains "
-        "(two standard errors), while the majority ratio of all groups rose by more than "
-        f"{100 * AGREEMENT_RISE:.0f} points."
-    )
+    rule = say("sign_of_labels", which=which, drop=LABEL_DROP, rise=AGREEMENT_RISE)
     known = [right for right in rights if right >= 0]
     size = len(known) // 3
     if not size:
@@ -167,41 +158,31 @@ def _held_out(run: Run) -> Sign:
 
 
 def _by_measurement(measured: Sequence[Measured]) -> Sign:
-    rule = (
-        "before and after training. Shows when the 95 % interval of the change of a pass@k, of "
-        "maj@k or of greedy lies below 0."
-    )
     fallen = [
-        (each.change[0], figure, problems.problems, each)
+        (each.change[0], name, problems.problems, each)
         for problems in measured
-        for figure, each in problems.fallen.items()
+        for name, each in problems.fallen.items()
     ]
-    if fallen:
-        _, figure, problems, shown = min(fallen, key=lambda found: found[0])
-        what = f"{one_line(figure)} on {problems}, which fell most"
-    else:
-        shown = measured[0].figures["pass@1"]
-        what = f"pass@1 on {measured[0].problems}"
-    ends = (percent(shown.before[0]), percent(shown.after[0]))
-    return Sign(_HELD_OUT, *ends, bool(fallen), f"{what}; {rule}")
+    first = (0.0, "pass@1", measured[0].problems, measured[0].figures["pass@1"])
+    _, name, problems, shown = min(fallen or [first], key=lambda found: found[0])
+    figure, fell = one_line(name), bool(fallen)
+    rule = say("sign_of_measurement", figure=figure, problems=problems, fell=fell)
+    return Sign(_HELD_OUT, percent(shown.before[0]), percent(shown.after[0]), fell, rule)
 
 
 def _by_probe(run: Run) -> Sign:
     size = number_in(run.facts, "num_probe_problems")
-    limit = "chance explains" if size else f"{100 * LABEL_DROP:.0f} points"
-    rule = (
-        "at the first and the last probe. Shows when a pass@k or maj@k of the probe set fell by "
-        f"more than {limit}."
-    )
+    drop = 0.0 if size else LABEL_DROP
     ends = probe_ends(run)
     if "pass@1" not in ends:
-        return Sign(_HELD_OUT, UNKNOWN, UNKNOWN, None, f"pass@1 {rule}")
-    fell = [
-        (new - old, figure)
-        for figure, ((_, old), (_, new)) in ends.items()
+        rule = say("sign_of_probe", figure="pass@1", fell=False, drop=drop)
+        return Sign(_HELD_OUT, UNKNOWN, UNKNOWN, None, rule)
+    fallen = [
+        (new - old, name)
+        for name, ((_, old), (_, new)) in ends.items()
         if old - new > (by_chance(old, new, size) if size else LABEL_DROP)
     ]
-    figure = min(fell)[1] if fell else "pass@1"
-    (_, old), (_, new) = ends[figure]
-    which = f"{one_line(figure)}, which fell most," if fell else figure
-    return Sign(_HELD_OUT, percent(old), percent(new), bool(fell), f"{which} {rule}")
+    name = min(fallen)[1] if fallen else "pass@1"
+    (_, old), (_, new) = ends[name]
+    rule = say("sign_of_probe", figure=one_line(name), fell=bool(fallen), drop=drop)
+    return Sign(_HELD_OUT, percent(old), percent(new), bool(fallen), rule)

@@ -19,8 +19,9 @@ def draw_curves(run: Run, folder: Path) -> dict[str, str]:
     """
     drawn, inside = {}, Folder(folder.parent)
     for file, figure in _FIGURES.items():
-        lines = [Line(label, run.series(metric)) for metric, label in figure["lines"].items()]
-        lines = [line for line in lines if len(line.points) > 1]
+        series = {label: run.series(metric) for metric, label in figure["lines"].items()}
+        logged = [(label, points) for label, points in series.items() if len(points) > 1]
+        lines = [Line(*each, colour) for colour, each in enumerate(logged)]
         if lines:
             inside.write(f"{folder.name}/{file}", line_picture(lines))
             drawn[file] = figure["shows"]
