@@ -6,21 +6,38 @@ from pathlib import Path
 
 import yaml
 
+from serl_trl.common import words
+
 # Upper case, so that neither a quantifier ({1,20}) nor LaTeX (\begin\{array\}) is taken for one.
 _NAME = re.compile(r"\{([A-Z_]+)\}")
 
 
-def load_patterns(path: Path, **known: str) -> dict[str, re.Pattern[str]]:
-    """Return the patterns of a vocabulary by name, compiled without regard to case.
+# What every vocabulary may name, beside its own fragments: words in many languages, and Markdown's
+# emphasis.
+_SHARED = {
+    "ANSWER_KEY": words.ANSWER_KEY,
+    "COUNTER": words.COUNTER,
+    "EMPHASIS": r"\*{1,3}|_{2,3}",
+    "FOREIGN_ANSWER": words.FOREIGN_ANSWER,
+    "ITEM": words.ITEM,
+    "SPACED_ANSWER": words.SPACED_ANSWER,
+    "START": words.START,
+    "UNSPACED_ANSWER": words.UNSPACED_ANSWER,
+}
+
+
+def load_patterns(module: str) -> dict[str, re.Pattern[str]]:
+    """Return the patterns in the YAML file beside `module`, a Python file, compiled without case.
 
     Each line of an entry is one alternative, and the first that fits wins. An entry in capitals is
-    a fragment: `{NAME}` stands for it, or for a pattern of `known`, in the entries further down.
-    Lines that begin with "# " are comments.
+    a fragment: `{NAME}` stands for it, or for a shared one, in the entries further down. Lines that
+    begin with "# " are comments.
 
     All repetitions are bounded or possessive by convention: a degenerate model writes any text, and
     `tests/unit/test_growth.py` checks that reading it takes linear time.
     """
-    sources = dict(known)
+    sources = dict(_SHARED)
+    path = Path(module).with_suffix(".yaml")
     for name, text in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
         sources[name] = _NAME.sub(lambda found: f"(?:{sources[found[1]]})", "|".join(lines))

@@ -4,17 +4,12 @@ The words are in `leaks.yaml`.
 """
 
 import re
-from pathlib import Path
 
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.common.vocabulary import load_patterns
-from serl_trl.common.words import SPACED_ANSWER, UNSPACED_ANSWER, VERDICT_LABEL
+from serl_trl.common.words import VERDICT_LABEL
 
-_WORDS = load_patterns(
-    Path(__file__).with_suffix(".yaml"),
-    SPACED_ANSWER=SPACED_ANSWER,
-    UNSPACED_ANSWER=UNSPACED_ANSWER,
-)
+_WORDS = load_patterns(__file__)
 QUOTED, CHOICE = _WORDS["quoted"], _WORDS["choice"]
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _ARTICLES = re.compile(r" (?:the|an?|its|his|her|their)(?= )")

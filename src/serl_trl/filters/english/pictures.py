@@ -5,12 +5,11 @@ words are in `pictures.yaml`.
 """
 
 import re
-from pathlib import Path
 
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.common.vocabulary import load_patterns
 
-_WORDS = load_patterns(Path(__file__).with_suffix(".yaml"))
+_WORDS = load_patterns(__file__)
 _NUMBER = re.compile(r"\d+")
 _SPACES = re.compile(r"\s+")
 _MIN_NUMBERS = 4  # a table written out in words holds at least so many

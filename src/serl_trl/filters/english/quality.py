@@ -7,17 +7,16 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from serl_trl.common.mathtext import compose
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.common.vocabulary import load_patterns, with_ends
-from serl_trl.common.words import ASKS, FUNCTION_WORDS, START, UNSPACED
+from serl_trl.common.words import ASKS, FUNCTION_WORDS, UNSPACED
 from serl_trl.filters.english.leaks import CHOICE, QUOTED
 from serl_trl.propose.parsing.lines import introduces
 from serl_trl.propose.parsing.tags import known_tags
 
-_WORDS = load_patterns(Path(__file__).with_suffix(".yaml"), START=START)
+_WORDS = load_patterns(__file__)
 _ENGLISH = frozenset(_WORDS["function word"].pattern.split("|"))
 _HANGUL = re.compile("[가-힣]")
 _WORD = re.compile(r"[^\W\d_]+")

@@ -11,15 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from serl_trl.common.vocabulary import load_patterns
-from serl_trl.common.words import ASKS, FOREIGN_ANSWER, ITEM
+from serl_trl.common.words import ASKS
 
-_WORDS = load_patterns(
-    Path(__file__).with_suffix(".yaml"), FOREIGN_ANSWER=FOREIGN_ANSWER, ITEM=ITEM
-)
+_WORDS = load_patterns(__file__)
 _QUOTED = re.compile(r'\\.|"', re.DOTALL)
 _SPLIT = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 _LABEL = re.compile(r"\(?[A-Ha-h][).:]")

@@ -4,18 +4,11 @@ The words are in `lines.yaml`.
 """
 
 import re
-from pathlib import Path
 
 from serl_trl.common.vocabulary import load_patterns
-from serl_trl.common.words import ANSWER_KEY, FOREIGN_ANSWER, MAY_ASK
+from serl_trl.common.words import MAY_ASK
 
-EMPHASIS = r"\*{1,3}|_{2,3}"
-WORDS = load_patterns(
-    Path(__file__).with_suffix(".yaml"),
-    EMPHASIS=EMPHASIS,
-    ANSWER_KEY=ANSWER_KEY,
-    FOREIGN_ANSWER=FOREIGN_ANSWER,
-)
+WORDS = load_patterns(__file__)
 _MAX_TITLE_WORDS = 8
 
 

@@ -6,12 +6,10 @@ What a marker looks like is in `lists.yaml`.
 import re
 from bisect import bisect, bisect_left
 from dataclasses import dataclass
-from pathlib import Path
 
 from serl_trl.common.vocabulary import load_patterns, with_ends
-from serl_trl.common.words import COUNTER, ITEM, MAY_ASK
+from serl_trl.common.words import MAY_ASK
 from serl_trl.propose.parsing.lines import (
-    EMPHASIS,
     WORDS,
     begins_solution,
     is_chat,
@@ -19,9 +17,7 @@ from serl_trl.propose.parsing.lines import (
     without_preamble,
 )
 
-_MARKS = load_patterns(
-    Path(__file__).with_suffix(".yaml"), COUNTER=COUNTER, EMPHASIS=EMPHASIS, ITEM=ITEM
-)
+_MARKS = load_patterns(__file__)
 PREFIX = _MARKS["prefix"]
 
 _LATEX_LISTS = frozenset({"enumerate", "itemize"})

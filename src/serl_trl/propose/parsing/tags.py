@@ -5,14 +5,10 @@ The names of tags are in `tags.yaml`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from serl_trl.common.vocabulary import load_patterns
-from serl_trl.common.words import FOREIGN_ANSWER, ITEM
 
-_WORDS = load_patterns(
-    Path(__file__).with_suffix(".yaml"), FOREIGN_ANSWER=FOREIGN_ANSWER, ITEM=ITEM
-)
+_WORDS = load_patterns(__file__)
 # Tags that hold what the thoughts led to: a model that forgot to close them has ended them here.
 _RESULTS = ("answer", "final", "output", "response")
 
