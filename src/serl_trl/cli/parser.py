@@ -13,25 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 import yaml
 from trl import ModelConfig, TrlParser
 
-from serl_trl.cli.checks import (
-    LATEST,
-    find_config_problems,
-    find_machine_problems,
-    find_problems_elsewhere,
-    find_run_problems,
-)
+from serl_trl.cli import checks
 from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.trust import only_by_flag
 from serl_trl.cli.usage import HELP_ALL, run_sections
+from serl_trl.common import option_values
 from serl_trl.common.errors import SeRLConfigError
-from serl_trl.common.option_values import (
-    alternatives,
-    convert,
-    enum_values,
-    item_kinds,
-    read_json,
-    read_words,
-)
 from serl_trl.common.options import bounds_of
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
@@ -125,9 +112,9 @@ class SeRLParser(TrlParser):
         variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError` with all
         problems.
         """
-        check = find_run_problems if here else find_problems_elsewhere
+        check = checks.find_run_problems if here else checks.find_problems_elsewhere
         given, env = self._read(argv, check, default_config=default_config, nulls=nulls)
-        lacking = () if here else find_machine_problems(self._with_defaults(given))
+        lacking = () if here else checks.find_machine_problems(self._with_defaults(given))
         machine = tuple(map(str, lacking))
         os.environ.update(env)
         on_cpu = {"use_cpu": True, "bf16": False, "fp16": False} if machine else {}
@@ -138,7 +125,7 @@ class SeRLParser(TrlParser):
 
         Builds nothing and sets no variable. Raises `SeRLConfigError` with all problems.
         """
-        return self._with_defaults(self._read(argv, find_config_problems)[0])
+        return self._with_defaults(self._read(argv, checks.find_config_problems)[0])
 
     def _read(
         self,
@@ -161,7 +148,11 @@ class SeRLParser(TrlParser):
             given.take(name, partial(self._read_flag, name, value), f"--{name}")
         for name in nulls:
             if name in self._options:
-                given.take(name, partial(convert, None, self._options[name].hint), f"{name}=None")
+                given.take(
+                    name,
+                    partial(option_values.convert, None, self._options[name].hint),
+                    f"{name}=None",
+                )
             else:
                 given.problems.append(_unknown(name, f"'{name}'", "option", self._options))
         for name, value in PRESETS.get(given.values.get("preset"), {}).items():
@@ -195,7 +186,7 @@ class SeRLParser(TrlParser):
         if isinstance(value, bool):
             return value  # a flag that stands alone
         words = [value] if isinstance(value, str) else value
-        return read_words(words, self._options[name].hint, name=name)
+        return option_values.read_words(words, self._options[name].hint, name=name)
 
     def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[Problem]:
         follows_flag = False
@@ -217,7 +208,7 @@ class SeRLParser(TrlParser):
                 continue
             if name != "hub_token" and secret_in(str(value)):
                 given.spoilt.add(name)  # the file's problems name it already, with its line
-            read = partial(convert, value, option.hint, name=name)
+            read = partial(option_values.convert, value, option.hint, name=name)
             given.take(name, read, place, shown=f" ({place})")
 
     def _check(self, given: "_Given", check: Callable[..., list[Problem]]) -> Iterator[Problem]:
@@ -226,7 +217,7 @@ class SeRLParser(TrlParser):
         for name, value in given.values.items():
             option = self._options[name]
             try:
-                given.values[name] = values[name] = read_json(value, option.hint)
+                given.values[name] = values[name] = option_values.read_json(value, option.hint)
             except ValueError as error:
                 problems.append(Problem(name, value, f"is no JSON: {one_line(error)}"))
             if option.choices and value is not None and value not in option.choices:
@@ -332,7 +323,9 @@ def _options_of(type_: Any) -> list[_Option]:
         default = item.default
         if item.default_factory is not MISSING:
             default = item.default_factory()
-        choices = item.metadata.get("choices") or enum_values(alternatives(hint))
+        choices = item.metadata.get("choices") or option_values.enum_values(
+            option_values.alternatives(hint)
+        )
         options.append(_Option(item.name, hint, default, tuple(choices)))
     return options
 
@@ -341,8 +334,8 @@ def _allow_words(action: argparse.Action, option: _Option | None) -> None:
     """Let a flag be followed by what its type allows: nothing where that means true, or a list."""
     if option is None or action.nargs == 0:
         return
-    kinds = alternatives(option.hint)
-    if item_kinds(kinds):
+    kinds = option_values.alternatives(option.hint)
+    if option_values.item_kinds(kinds):
         action.nargs = "+"
     elif bool in kinds and str not in kinds:
         action.nargs, action.const = "?", True
@@ -359,10 +352,10 @@ def _defer_checks(action: argparse.Action) -> None:
 
 def _read_resume(value: Any) -> str | None:
     if isinstance(value, bool):
-        return LATEST if value else None
+        return checks.LATEST if value else None
     if value is None or value.lower() in ("", "false", "no", "none", "null"):
         return None
-    return LATEST if value.lower() in ("true", "yes") else value
+    return checks.LATEST if value.lower() in ("true", "yes") else value
 
 
 REMOVED: dict[str, str] = yaml.safe_load(

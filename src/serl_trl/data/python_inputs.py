@@ -7,7 +7,7 @@ from typing import Any
 
 from serl_trl import sandbox
 from serl_trl.common.text import list_names, visible
-from serl_trl.data.seeds import SeedSet, load_seed_set, make_seed_set, read_table
+from serl_trl.data.seeds import Reading, SeedSet, load_seed_set, make_seed_set, read_table
 from serl_trl.data.tables import TEXT_COLUMN, Row, SeedSetError, Table, dataset_table
 
 MAX_ROWS = 1_000_000
@@ -44,8 +44,8 @@ def _read(given: Any, name: str, *, is_probe: bool = False) -> SeedSet:
             return given
         given = given.rows()
     if not isinstance(given, str | Path):
-        table = _table(given, name)
-        return read_table(table, require_answers=is_probe, allow_duplicates=True)
+        reading = Reading(require_answers=is_probe, allow_duplicates=True)
+        return read_table(_table(given, name), reading)
     try:
         return load_seed_set(given, require_answers=is_probe, allow_duplicates=is_probe)
     except SeedSetError as error:

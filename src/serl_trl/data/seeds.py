@@ -51,50 +51,42 @@ class SeedSet:
         return [{"instruction": text, "answer": answer} for text, answer in pairs]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How rows become instructions and answers.
+
+    Without `column` the first of `INSTRUCTION_COLUMNS` or `CHAT_COLUMNS` that exists is taken,
+    without `answer_column` the column "answer" if there is one. At most `max_bad_rows` rows that
+    cannot be used are passed over, and named in the warnings.
+    """
+
+    column: str | None = None
+    answer_column: str | None = None
+    require_answers: bool = False
+    allow_duplicates: bool = False
+    max_bad_rows: int = 0
+
+
 def load_seed_set(
-    source: str | Path,
-    *,
-    split: str = "train",
-    config: str | None = None,
-    column: str | None = None,
-    answer_column: str | None = None,
-    require_answers: bool = False,
-    allow_duplicates: bool = False,
-    max_bad_rows: int = 0,
+    source: str | Path, *, split: str = "train", config: str | None = None, **reading: Any
 ) -> SeedSet:
     """Read instructions from a file (.jsonl, .json, .csv, .parquet, .txt), folder or Hub dataset.
 
-    `split` belongs to folders and Hub datasets, `config` to the latter. Without `column` the first
-    of `INSTRUCTION_COLUMNS` or `CHAT_COLUMNS` that exists is taken, without `answer_column` the
-    column "answer" if there is one. Of a conversation the instruction is what its user says, who
-    must speak once. A .txt file holds one instruction per line. Texts are put into Unicode form
-    NFC, CRLF is made LF and white space at both ends removed; nothing else is changed. At most
-    `max_bad_rows` rows that cannot be used are passed over, and named in `warnings`.
+    `split` belongs to folders and Hub datasets, `config` to the latter, `reading` to `Reading`. Of
+    a conversation the instruction is what its user says, who must speak once. A .txt file holds one
+    instruction per line. Texts are put into Unicode form NFC, CRLF is made LF and white space at
+    both ends removed; nothing else is changed.
 
     Raises `SeedSetError` naming every bad row, or why there is none.
     """
-    return read_table(
-        open_table(source, split=split, config=config),
-        column=column,
-        answer_column=answer_column,
-        require_answers=require_answers,
-        allow_duplicates=allow_duplicates,
-        max_bad_rows=max_bad_rows,
-    )
+    return read_table(open_table(source, split=split, config=config), Reading(**reading))
 
 
-def read_table(
-    table: Table,
-    *,
-    column: str | None = None,
-    answer_column: str | None = None,
-    require_answers: bool = False,
-    allow_duplicates: bool = False,
-    max_bad_rows: int = 0,
-) -> SeedSet:
+def read_table(table: Table, reading: Reading) -> SeedSet:
     """Read instructions from the rows of `table`, as `load_seed_set` does from a file."""
-    text_column = _find_column(table, column)
-    gold_column = _find_answer_column(table, answer_column, required=require_answers)
+    required = reading.require_answers
+    text_column = _find_column(table, reading.column)
+    gold_column = _find_answer_column(table, reading.answer_column, required=required)
     wanted = [name for name in (text_column, gold_column) if name is not None]
     places: dict[str, str] = {}
     entries: list[_Entry] = []
@@ -102,17 +94,17 @@ def read_table(
     for row in table.read(wanted):
         try:
             text = _instruction(row, text_column)
-            answer = _answer(row, gold_column, required=require_answers)
-            if places.setdefault(text, row.place) != row.place and not allow_duplicates:
+            answer = _answer(row, gold_column, required=required)
+            if places.setdefault(text, row.place) != row.place and not reading.allow_duplicates:
                 raise _BadRowError(f"repeats {places[text]}")
         except _BadRowError as problem:
             bad.append(f"{row.place}: {problem}.")
         else:
             entries.append(_Entry(text, answer, row.place))
-    if len(bad) > max_bad_rows:
+    if len(bad) > reading.max_bad_rows:
         raise SeedSetError(
             f"{table.source} has {count_of(len(bad), 'bad row')}, allowed are max_bad_rows="
-            f"{max_bad_rows}:\n{examples(bad)}"
+            f"{reading.max_bad_rows}:\n{examples(bad)}"
         )
     if not entries:
         raise SeedSetError(f"{table.source} holds no instruction; give at least one row.")

@@ -31,26 +31,9 @@ from serl_trl.common.folder import Folder
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import count_of, examples, list_names, visible
 from serl_trl.data.tables import SeedSetError
+from serl_trl.measure import comparison, session
 from serl_trl.measure.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
-from serl_trl.measure.comparison import (
-    Comparison,
-    as_markdown,
-    as_record,
-    compare,
-    label,
-    shown,
-    write_hub_results,
-)
 from serl_trl.measure.figures import Measurement
-from serl_trl.measure.session import (
-    SUMMARY,
-    Evaluated,
-    check_folder,
-    check_numbers,
-    evaluate_benchmarks,
-    read_evaluation,
-    settings_of,
-)
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.runs.reader import COMPARISON
 
@@ -113,7 +96,7 @@ class _Prepared:
         sizes = {"num_samples": extra.num_samples, "chunk_size": extra.chunk_size}
         config, tokenizer = self.args.config, self.inputs.tokenizer
         return {
-            each.name: settings_of(config, tokenizer, each, model=self.model, **sizes)
+            each.name: session.settings_of(config, tokenizer, each, model=self.model, **sizes)
             for each in self.sets
         }
 
@@ -204,7 +187,7 @@ def _prepare(request: _Request, model: str | None = None) -> _Prepared:
     folder = Path(own).expanduser() if own else default_folder(str(args.model.model_name_or_path))
     prepared = _Prepared(args, inputs, tuple(sets), folder, _identity(args))
     if not args.run.overwrite:
-        problems += check_folder(folder, prepared.settings)
+        problems += session.check_folder(folder, prepared.settings)
     if problems:
         raise SeRLConfigError(problems)
     return prepared
@@ -225,7 +208,7 @@ def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
     """
     extra, names, files = args.extra, _names(args), _files(args)
     sizes = {"num_samples": extra.num_samples, "chunk_size": extra.chunk_size}
-    problems = check_numbers(ks=extra.k or (), **sizes)
+    problems = session.check_numbers(ks=extra.k or (), **sizes)
     if extra.max_problems is not None and extra.max_problems < 1:
         problems.append(f"max_problems={extra.max_problems} must be at least 1, or left out.")
     if not names:
@@ -304,7 +287,7 @@ def _evaluate(prepared: _Prepared, out: Console, *, last: bool) -> dict[str, Mea
         # No other process may write to the folder while it is being moved.
         PartialState().wait_for_everyone()
     trainer = build_trainer(prepared.args, prepared.inputs)
-    measured = evaluate_benchmarks(
+    measured = session.evaluate_benchmarks(
         trainer,
         prepared.sets,
         output_dir=prepared.folder,
@@ -314,7 +297,7 @@ def _evaluate(prepared: _Prepared, out: Console, *, last: bool) -> dict[str, Mea
         model=prepared.model,
     )
     if is_main_process():
-        write_hub_results(prepared.folder)
+        comparison.write_hub_results(prepared.folder)
     # A process that leaves while another still talks to it can abort in gloo's threads.
     trainer.accelerator.wait_for_everyone()
     if last:
@@ -348,21 +331,21 @@ def _compare(request: _Request, out: Console) -> int:
         return OK
     ks = args.extra.k or ()
     try:
-        comparisons = compare(
-            *(_only(each, read_evaluation(each, ks=ks), args) for each in folders)
+        comparisons = comparison.compare(
+            *(_only(each, session.read_evaluation(each, ks=ks), args) for each in folders)
         )
     except ValueError as error:
         raise SeRLConfigError(str(error).split("\n")) from error
     own = request.first.output_dir
     target = Path(own).expanduser() if own else folders[1]
     target.mkdir(parents=True, exist_ok=True)
-    record = as_record(*sides, comparisons)
+    record = comparison.as_record(*sides, comparisons)
     files = Folder(target)
     files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
-    files.write("comparison.md", as_markdown(*sides, comparisons))
+    files.write("comparison.md", comparison.as_markdown(*sides, comparisons))
     out.print(_comparison_table(comparisons))
     say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
-    for path in write_hub_results(folders[1]):
+    for path in comparison.write_hub_results(folders[1]):
         say(out, f"for the model's page on the Hub: {path}")
     write_json(args.run.json, record)
     return OK
@@ -391,10 +374,12 @@ def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
 
 def _holds_evaluation(side: str) -> bool:
     """Return whether `side` names a folder of `serl eval`; otherwise it is a model."""
-    return (Path(side).expanduser() / SUMMARY).is_file()
+    return (Path(side).expanduser() / session.SUMMARY).is_file()
 
 
-def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[str, Evaluated]:
+def _only(
+    folder: Path, held: Mapping[str, session.Evaluated], args: Arguments
+) -> dict[str, session.Evaluated]:
     """Return the benchmarks that were asked for, or all where none was.
 
     Raises `ValueError` for one that the folder does not hold.
@@ -408,13 +393,19 @@ def _only(folder: Path, held: Mapping[str, Evaluated], args: Arguments) -> dict[
     return {name: held[name] for name in names}
 
 
-def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
+def _comparison_table(comparisons: Sequence[comparison.Comparison]) -> Table:
     table = Table("benchmark", "figure", "base", "trained", "difference, 95 % paired", "w/l/t")
     for each in comparisons:
         name = each.benchmark
         for row in each.differences:
-            sides = (f"{row.base:.3f}", f"{row.trained:.3f}", Text(shown(row.difference)))
-            table.add_row(name, label(row.figure), *sides, f"{row.wins}/{row.losses}/{row.ties}")
+            sides = (
+                f"{row.base:.3f}",
+                f"{row.trained:.3f}",
+                Text(comparison.shown(row.difference)),
+            )
+            table.add_row(
+                name, comparison.label(row.figure), *sides, f"{row.wins}/{row.losses}/{row.ties}"
+            )
             name = ""
         for answer, found in (("greedy", each.greedy), ("majority", each.majority)):
             if found:

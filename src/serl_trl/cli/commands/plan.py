@@ -15,19 +15,7 @@ from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
-from serl_trl.plan.estimate import (
-    GIB,
-    TIGHT,
-    Layout,
-    count_steps,
-    estimate_memory,
-    estimate_step,
-    find_knobs,
-    find_notes,
-    gpu_bytes,
-    rows_at_once,
-    trained_parameters,
-)
+from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
@@ -91,15 +79,15 @@ def find_shape(values: Mapping[str, Any]) -> ModelShape:
         raise SeRLConfigError([problem]) from error
 
 
-def _find_layout(values: Mapping[str, Any], launch: Any) -> Layout:
+def _find_layout(values: Mapping[str, Any], launch: Any) -> estimate.Layout:
     if launch is None:
-        return Layout(values["num_gpus"] or num_processes())
+        return estimate.Layout(values["num_gpus"] or num_processes())
     sharding = "none"
     if stage := (launch.deepspeed_config or {}).get("zero_stage"):
         sharding = "zero3" if stage == 3 else "zero2"
     elif launch.fsdp_config:
         sharding = "fsdp2"
-    return Layout(values["num_gpus"] or launch.num_processes, sharding)
+    return estimate.Layout(values["num_gpus"] or launch.num_processes, sharding)
 
 
 def _read_launch(path: str | None) -> Any:
@@ -118,7 +106,7 @@ def _read_launch(path: str | None) -> Any:
 def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
     if values["gpu"] is not None:
         try:
-            return gpu_bytes(values["gpu"]), values["gpu"]
+            return estimate.gpu_bytes(values["gpu"]), values["gpu"]
         except ValueError as error:
             raise SeRLConfigError([str(error)]) from error
     import torch
@@ -133,26 +121,30 @@ def _find_gpu(values: Mapping[str, Any]) -> tuple[float | None, str | None]:
 
 
 def _memory(
-    values: Mapping[str, Any], shape: ModelShape, layout: Layout, gpu: float | None
+    values: Mapping[str, Any], shape: ModelShape, layout: estimate.Layout, gpu: float | None
 ) -> dict[str, Any]:
-    memory = estimate_memory(values, shape, layout, gpu=gpu)
+    memory = estimate.estimate_memory(values, shape, layout, gpu=gpu)
     most = math.inf if gpu is None else gpu
-    knobs = find_knobs(values, shape, layout, gpu=most)
+    knobs = estimate.find_knobs(values, shape, layout, gpu=most)
     return {
         "num_parameters": shape.num_parameters,
-        "num_trained_parameters": trained_parameters(values, shape),
+        "num_trained_parameters": estimate.trained_parameters(values, shape),
         "num_gpus": layout.num_gpus,
         "sharding": layout.sharding,
-        "gpu_gib": None if gpu is None else gpu / GIB,
-        "memory_gib": {name: getattr(memory, name) / GIB for name in _LABELS},
-        "peak_gib": memory.peak / GIB,
+        "gpu_gib": None if gpu is None else gpu / estimate.GIB,
+        "memory_gib": {name: getattr(memory, name) / estimate.GIB for name in _LABELS},
+        "peak_gib": memory.peak / estimate.GIB,
         "verdict": _verdict(memory.peak, gpu),
         "fits": None if gpu is None else memory.peak <= gpu,
         "knobs": [
-            {"changes": dict(knob.changes), "peak_gib": knob.peak / GIB, "fits": knob.peak <= most}
+            {
+                "changes": dict(knob.changes),
+                "peak_gib": knob.peak / estimate.GIB,
+                "fits": knob.peak <= most,
+            }
             for knob in knobs
         ],
-        "notes": find_notes(values, shape, layout, gpu=gpu),
+        "notes": estimate.find_notes(values, shape, layout, gpu=gpu),
     }
 
 
@@ -165,12 +157,12 @@ def _verdict(peak: float, gpu: float | None) -> str:
         return "unknown"
     if peak > gpu:
         return "no"
-    return "tight" if peak > TIGHT * gpu else "yes"
+    return "tight" if peak > estimate.TIGHT * gpu else "yes"
 
 
-def _work(values: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    steps = count_steps(values, layout)
-    step = estimate_step(values, layout, kept_ratio=values["kept_ratio"])
+def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
+    steps = estimate.count_steps(values, layout)
+    step = estimate.estimate_step(values, layout, kept_ratio=values["kept_ratio"])
     speeds = {
         "sampling": (step.sampled_tokens, values["tokens_per_s"]),
         "updating": (step.trained_tokens, values["update_tokens_per_s"]),
@@ -180,7 +172,7 @@ def _work(values: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     }
     known = [value for value in seconds.values() if value is not None]
     return {
-        "rows_sampled_at_once": rows_at_once(values),
+        "rows_sampled_at_once": estimate.rows_at_once(values),
         "prompts_per_step": step.prompts,
         "rollouts_per_step": step.rollouts,
         "max_trained_tokens_per_step": step.trained_tokens,
