@@ -74,9 +74,11 @@ def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
     config, path, revision = args.config, model_path(args), args.model.model_revision
     options: dict[str, Any] = {**init_kwargs(args), "revision": adapter.revision}
     refuse_bad_model(path, config, revision=revision, adapter=adapter)
+    # TRL takes them only with a model that it loads itself.
     config.model_init_kwargs = None
     if quantised := get_quantization_config(args.model):
         options["quantization_config"] = quantised
+    # As TRL does: each process holds the whole model, and places it itself.
     if PartialState().distributed_type in ("MULTI_GPU", "DEEPSPEED"):
         options["device_map"] = None
     base = create_model_from_path(str(adapter.base_model_name_or_path), **options)
@@ -97,6 +99,7 @@ def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
         if value is not None:
             values = value if isinstance(value, list | tuple) else [value]
             argv += [f"--{name}", *map(_as_flag, values)]
+    # A flag has no word for null where the word is a value: None means leaving it out of the file.
     nulls = [name for name, value in options.items() if value is None]
     args = SeRLParser(prog="serl").parse(argv, nulls=nulls)
     inputs = load_inputs(args)
@@ -135,6 +138,7 @@ def is_over(args: Arguments, *, pushed: bool = False) -> bool:
     With `pushed`, its model must also have arrived on the Hub.
     """
     newest = args.config.resume_from_checkpoint in (LATEST, LATEST_OR_FRESH)
+    # A run that was pushed was finished before.
     ends = [planned_end(args, pushed=arrived) for arrived in {pushed, True}]
     return newest and any(is_finished(output_folder(args), end) for end in ends)
 

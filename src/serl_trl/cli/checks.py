@@ -31,6 +31,7 @@ LATEST = "true"
 LATEST_OR_FRESH = "auto"
 """Values of `resume_from_checkpoint` beside a path: the newest, which must exist or need not."""
 
+# A branch or tag can be moved to other code after it was looked at; a commit cannot.
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -48,6 +49,7 @@ def find_problems_elsewhere(values: Mapping[str, Any], *, given: Collection[str]
     """Return what is wrong with a run that may start on another machine than this one."""
     problems = find_config_problems(values, given=given)
     problems += [*batch_problems(values, processes=num_processes()), *_resume(values)]
+    # The first process writes to the folder at once, and the others would find its files.
     return problems + (list(_output(values)) if is_main_process() else [])
 
 
@@ -60,6 +62,7 @@ def find_config_problems(values: Mapping[str, Any], *, given: Collection[str]) -
     problems += reward_problems(values.get("label_reward"), weights, len(funcs))
     problems += evaluation_problems(values, has_probe=bool(values.get("probe_set")))
     steps = values.get("max_steps")
+    # Not given, it is -1 and derived; 0 on purpose would train for nothing and save a copy.
     if "max_steps" in given and isinstance(steps, int) and steps < 1 and steps != -1:
         way_out = "leave it out to train for instructions_per_iteration x num_selfplay_iterations"
         problems.append(Problem("max_steps", steps, "must be at least 1", way_out))
@@ -94,6 +97,7 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
             hint = near_matches(folder.name, [path.name for path in beside]).strip()
             rule = f"is no folder (in {Path.cwd()}), and no Hub id (owner/name) either"
             yield Problem(option, model, rule, hint)
+        # An adapter has no config of a model, and its base is asked for later.
         elif not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
             yield Problem(option, model, "holds no config.json", "it is no model")
     revision = str(values.get("model_revision"))
@@ -155,10 +159,12 @@ def batch_problems(values: Mapping[str, Any], *, processes: int) -> Iterator[Pro
         return
     name = "gradient_accumulation_steps" if per_generation is None else "steps_per_generation"
     passes: Any = values.get(name)
+    # Of another type or out of range they are named already.
     if any(not isinstance(size, int) or size < 1 for size in (batch, votes, passes)):
-        return  # already named
+        return
     per_pass = batch * processes
     if total is not None:
+        # Whole passes for every process, and whole groups: the vote needs all of a group.
         step = math.lcm(per_pass, votes)
         if total % step:
             yield Problem(
@@ -170,6 +176,7 @@ def batch_problems(values: Mapping[str, Any], *, processes: int) -> Iterator[Pro
                 others=("num_generations",),
             )
     elif (per_pass * passes) % votes:
+        # The smallest factor of the batch with which all passes together are whole groups.
         step = votes // math.gcd(votes, passes * processes)
         yield Problem(
             "per_device_train_batch_size",
@@ -194,6 +201,7 @@ def _device(values: Mapping[str, Any]) -> Iterator[Problem]:
     from transformers.utils import is_torch_bf16_gpu_available
 
     bf16 = values.get("bf16")
+    # transformers turns bf16 on when neither it nor fp16 is given.
     wants_bf16 = bf16 if bf16 is not None else not values.get("fp16")
     if wants_bf16 and not is_torch_bf16_gpu_available():
         there = (
@@ -205,6 +213,7 @@ def _device(values: Mapping[str, Any]) -> Iterator[Problem]:
         rule = f"{by_default} needs a GPU that computes in bfloat16: {there}"
         yield Problem("bf16", bf16, rule if bf16 is None else rule.strip())
     count = torch.cuda.device_count()
+    # transformers would wrap the model in DataParallel, which TRL does not drive.
     if count > 1 and "WORLD_SIZE" not in os.environ:
         launch = f"accelerate launch --num_processes {count} train.py --config ..."
         way_out = f"start one process for each with `{launch}`, or choose one with "
@@ -242,6 +251,7 @@ def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _output(values: Mapping[str, Any]) -> Iterator[Problem]:
     folder = Path(values.get("output_dir") or "trainer_output").expanduser()
+    # The folder need not be there yet; what will hold it must be writable.
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         yield Problem("output_dir", folder, f": {existing} is a file, not a folder")

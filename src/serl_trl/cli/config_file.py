@@ -20,6 +20,7 @@ from serl_trl.common.text import list_names, near_matches, one_line, visible
 
 MAX_BYTES = MAX_CHARS
 
+# A variable of the list is a number, a switch or a label, which are short.
 _MAX_VALUE = 1000
 
 HARMLESS = frozenset(
@@ -78,6 +79,7 @@ def _read_text(path: str) -> tuple[str, str]:
             return "", _missing(file)
         if not file.is_file():
             return "", f"{path} is not a file; --config takes a YAML file."
+        # Looked at before reading: the file may come from somebody else.
         size = file.stat().st_size
         if size > MAX_BYTES:
             return "", f"{path} holds {size:,} bytes; a config of at most {MAX_BYTES:,} is read."
@@ -141,6 +143,7 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
                     places.setdefault(key.value, []).append(key.start_mark.line + 1)
             for name, lines in places.items():
                 if len(lines) > 1 and name != "<<":
+                    # A file of one key a million times must not make a message as long.
                     at = " and ".join(str(line) for line in lines[:20])
                     times = "twice" if len(lines) == 2 else f"{len(lines)} times"
                     yield f"{visible(name)!r} is given {times} ({path}, lines {at}); keep one."

@@ -127,6 +127,7 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     over and named in `skipped`. Without `to_train` the model is only going to write. Raises
     `SeRLConfigError` with all problems.
     """
+    # What is named by path is said after the sets, in the order in which a reader mends a config.
     found, named, run = _Findings(looking), _Findings(looking), args.run
     kind, reward_funcs = _find_named(args, named)
     source = found.attempt(lambda: find_source(args))
@@ -145,9 +146,11 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
     found.problems += named.problems
     if args.config.push_to_hub:
         found.problems += _login_problems()
+    # These compare what was read, so they come last.
     found.problems += _tokenizer_problems(inputs, args) + _seed_problems(inputs, args)
     # A template that failed once is not asked again: it may take seconds to fail.
     longest = None if notes is None else found.attempt(lambda: _measure_longest(inputs, args))
+    # One cause may show in several places, such as a template that two prompts need.
     if found.problems:
         raise SeRLConfigError(list(dict.fromkeys(found.problems)))
     return replace(inputs, longest=longest, skipped=(*named.skipped, *found.skipped))
@@ -187,6 +190,7 @@ def _find_named(
                 f"answers of the probe set: only code of answer_kind={shown(config.answer_kind)} "
                 "can read them, and a check calls none"
             )
+    # A kind or reward function of a plug-in is a call into its code.
     made = found.attempt(kind.make) if kind else None
     if found.looking:
         return made, ()
@@ -204,6 +208,7 @@ def _look_at_model(
     tokenizer = found.attempt(lambda: load_tokenizer(source, prompt_style=style), "tokenizer")
     context = found.attempt(lambda: load_context(source, args), "model configuration")
     if context is not None:
+        # A check reads headers alone; comparing with the class loads its code for seconds.
         whole = not found.looking
         rows = found.attempt(lambda: check_weights(source, args, whole=whole), "weights")
         if rows is not None and tokenizer is not None:
@@ -253,6 +258,7 @@ def _measure_longest(inputs: Inputs, args: Arguments) -> LongestTexts | None:
     seeds, tokenizer = inputs.seed_set, inputs.tokenizer
     if not seeds or tokenizer is None or not tokenizer.chat_template:
         return None
+    # By bare length: what a template adds to a seed is the same for all.
     lengths = {text: inputs.count_tokens(text) for text in seeds.instructions}
     longest = sorted(lengths, key=lambda text: -lengths[text])
     style = args.config.style
@@ -274,6 +280,7 @@ def _tokenizer_problems(inputs: Inputs, args: Arguments) -> list[str]:
         )
     if context is None:
         return problems
+    # The template takes some tokens too, so that equality leaves no room.
     if config.max_instruction_tokens + config.max_completion_length >= context:
         problems.append(
             f"max_instruction_tokens={config.max_instruction_tokens} + max_completion_length="
@@ -339,6 +346,7 @@ def _load_probe(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
 
 def test_set_warning(run: RunArguments) -> list[str]:
     """Say that the probe set is a test set, so that its figures no longer measure afterwards."""
+    # A slice such as test[:50] is a part of the test set all the same.
     split = run.probe_split.partition("[")[0]
     return [
         f"probe_set={run.probe_set} ({run.probe_split}) is the benchmark {each.name}: what is "

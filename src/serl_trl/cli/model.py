@@ -122,6 +122,7 @@ def load_tokenizer(source: ModelSource, *, prompt_style: str) -> Any:
     from transformers import AutoTokenizer
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+    # A run saves the tokenizer beside its adapter, with the template that it was trained with.
     own = source.adapter and get_tokenizer_config(source.path, revision=source.revision)
     sides = {"padding_side": "left", "truncation_side": "left"}
     tokenizer = source.load(AutoTokenizer, of_base=not own, **sides)
@@ -141,6 +142,7 @@ def load_context(source: ModelSource, args: Arguments) -> int | None:
         if source.path not in SHAPES:
             raise
         limits = [SHAPES[source.path].context]
+    # The engine cuts at its own length, whatever the model could take.
     if args.config.use_vllm:
         limits.append(args.config.vllm_max_model_length)
     return min((limit for limit in limits if limit), default=None)
@@ -166,12 +168,14 @@ def check_weights(source: ModelSource, args: Arguments, *, whole: bool) -> int |
     """
     from transformers import AutoConfig
 
+    # They make other files be loaded than those that are looked at here.
     if any(name in init_kwargs(args) for name in ELSEWHERE):
         return None
     adapter = source.adapter
     base, found = find_model(
         source.path, revision=source.revision, adapter=adapter, local_only=True
     )
+    # On the Hub and not downloaded: there is nothing on the disk to look at.
     if base is None or (adapter and found is None):
         return None
     config = source.load(AutoConfig)
@@ -202,6 +206,8 @@ def loading_problems(source: ModelSource, args: Arguments, *, to_train: bool) ->
 def _hub_is_unreachable(error: BaseException | None) -> bool:
     from huggingface_hub import errors
 
+    # Libraries wrap what the Hub client raises, some twice. A repository that the Hub does not know
+    # is a mistake in the config; a Hub that cannot be asked is not.
     while error is not None:
         if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
             return False

@@ -53,6 +53,7 @@ class SeRLParser(TrlParser):
         defer_heavy_imports()
         from serl_trl.train.config import SeRLConfig
 
+        # In this order they are built, and the first three are the fields of `Arguments`.
         self._types: list[Any] = [
             RunArguments,
             SeRLConfig,
@@ -117,6 +118,7 @@ class SeRLParser(TrlParser):
         lacking = () if here else checks.find_machine_problems(self._with_defaults(given))
         machine = tuple(map(str, lacking))
         os.environ.update(env)
+        # transformers refuses to make a config that asks for a GPU where there is none.
         on_cpu = {"use_cpu": True, "bf16": False, "fp16": False} if machine else {}
         return self._build({**given, **on_cpu}, machine)
 
@@ -142,6 +144,7 @@ class SeRLParser(TrlParser):
         file = read_config_file(path) if path else ConfigFile("")
         given.problems += file.problems
         self._take_file(file, given)
+        # Names and values are not known then, and every check would complain of defaults.
         if not whole or (file.problems and not file.values):
             raise SeRLConfigError(given.problems)
         for name, value in flags.items():
@@ -189,6 +192,7 @@ class SeRLParser(TrlParser):
         return option_values.read_words(words, self._options[name].hint, name=name)
 
     def _unknown_flags(self, unknown: Sequence[str]) -> Iterator[Problem]:
+        # What follows an unknown flag is its value, and no problem of its own.
         follows_flag = False
         for text in unknown:
             if text.startswith("-"):
@@ -223,6 +227,7 @@ class SeRLParser(TrlParser):
             if option.choices and value is not None and value not in option.choices:
                 problems.append(unknown_choice(name, value, option.choices))
         given.spoilt |= {problem.option for problem in problems}
+        # A default breaks no rule, so that nothing is said about what the user did not write.
         for name in given.spoilt:
             values[name] = self._options[name].default
         problems += only_by_flag(given.values, given.origins)

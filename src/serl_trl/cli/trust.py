@@ -11,6 +11,7 @@ _LOADING = {
     *("attn_implementation", "device_map", "dtype", "revision", "rope_parameters", "rope_scaling"),
     *("torch_dtype", "variant"),
 }
+# Plain values that still run code or send a token. Anything that is no plain value is refused.
 _RUNS_CODE = {"trust_remote_code", "use_kernels", "use_safetensors", "weights_only", "token"}
 
 

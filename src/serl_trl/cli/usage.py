@@ -104,6 +104,7 @@ def short_help(command: str) -> str:
     ]
     for title, items in sections.items():
         lines += _section(title, items)
+    # A command that reads little of a run names only the first, which say which model.
     names = ", ".join(f"--{name}" for name in (_TRL[:6] if command in _NAMES else _TRL))
     lines += textwrap.wrap(f"Of TRL and transformers, most used: {names}.", WIDTH)
     lines.append("--config FILE is a YAML file with any of the options; flags win over it.")

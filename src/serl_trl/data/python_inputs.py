@@ -10,6 +10,7 @@ from serl_trl.common.text import list_names, visible
 from serl_trl.data.seeds import Reading, SeedSet, load_seed_set, make_seed_set, read_table
 from serl_trl.data.tables import TEXT_COLUMN, Row, SeedSetError, Table, dataset_table
 
+# A generator may never end, and everything is read before training.
 MAX_ROWS = 1_000_000
 _MESSAGES = "messages"
 
@@ -40,6 +41,7 @@ def read_probe_set(given: Any) -> SeedSet | None:
 
 def _read(given: Any, name: str, *, is_probe: bool = False) -> SeedSet:
     if isinstance(given, SeedSet):
+        # A probe set without an answer goes through the reader, which names the row.
         if not (is_probe and None in given.answers):
             return given
         given = given.rows()
@@ -69,6 +71,7 @@ def _table(given: Any, name: str) -> Table:
             "instructions, a list of rows or a Dataset."
         )
     rows = _rows(given, name)
+    # The columns are those of the first row; it is put back before the others.
     first = list(islice(rows, 1))
     columns = next((tuple(row.values) for row in first if row.values is not None), (TEXT_COLUMN,))
     return Table(name, columns, lambda _: chain(first, rows))

@@ -23,6 +23,7 @@ CHAT_COLUMNS = ("messages", "conversations", "conversation", "chat")
 """Columns that are looked for next; any column may hold a conversation in place of a text."""
 ANSWER_COLUMN = "answer"
 
+# A few odd answers are usual in public sets; more mean that another kind was chosen.
 MAX_UNREAD_RATIO = 0.05
 """A set of which a larger share of the gold answers cannot be read is refused."""
 
@@ -95,6 +96,7 @@ def read_table(table: Table, reading: Reading) -> SeedSet:
         try:
             text = _instruction(row, text_column)
             answer = _answer(row, gold_column, required=required)
+            # A seed that stands twice would be shown and trained on twice as often as others.
             if places.setdefault(text, row.place) != row.place and not reading.allow_duplicates:
                 raise _BadRowError(f"repeats {places[text]}")
         except _BadRowError as problem:
@@ -192,6 +194,7 @@ def _user_text(messages: list[Any], column: str) -> Any:
         role = message.get("role", message.get("from"))
         if role in ("user", "human"):
             said.append(message.get("content", message.get("value")))
+    # Of several turns only the first can be asked without its answers.
     if len(said) != 1:
         raise _BadRowError(
             f"{column!r} holds {count_of(len(said), 'turn')} of the user; an instruction is one"
@@ -229,6 +232,7 @@ def _normalise(value: Any, column: str) -> str:
         raise _BadRowError(f"{column!r} must be text, not {type(value).__name__}")
     if len(value) > MAX_ROW_BYTES:
         raise _BadRowError(f"{column!r} is longer than {MAX_ROW_BYTES:,} characters")
+    # JSON may hold half of a pair, which no tokenizer and no file takes.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -356,6 +360,7 @@ def gold_problem(seeds: SeedSet, *, proposes: bool) -> Problem | None:
 def _seed_set(entries: Sequence[_Entry], source: str, warnings: Sequence[str]) -> SeedSet:
     digest = hashlib.sha256()
     for entry in entries:
+        # As JSON in ASCII, so that no text of one row can look like the ends of two.
         digest.update(json.dumps([entry.instruction, entry.answer]).encode("ascii") + b"\n")
     return SeedSet(
         instructions=tuple(entry.instruction for entry in entries),

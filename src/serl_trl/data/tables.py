@@ -14,9 +14,12 @@ from serl_trl.common.text import count_of, examples, list_names, near_matches, o
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 TEXT_COLUMN = "text"
+# A seed set is hundreds of rows of a few hundred characters. What is larger by far is another file
+# under that name, and reading it whole would take the memory that the model needs.
 MAX_FILE_BYTES = 256_000_000
 MAX_ROW_BYTES = 1_000_000
 
+# As the Hub writes them: no leading dot, so that ./data and ../data are paths.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -117,6 +120,7 @@ def _jsonl_table(path: Path, source: str) -> Table:
             return _json_row(json.loads(line), place)
         except json.JSONDecodeError as error:
             return Row(place, problem=f"is not JSON: {error.msg} at column {error.colno}")
+        # Brackets nested by the thousand, and numbers of more digits than Python converts.
         except (ValueError, RecursionError) as error:
             return Row(place, problem=f"is not usable JSON: {error}")
 
@@ -171,6 +175,7 @@ def _columns_of(rows: Sequence[Row], source: str) -> tuple[str, ...]:
 
 def _csv_table(path: Path, source: str) -> Table:
     text = _decode(path.read_bytes(), source).rstrip("\r\n")
+    # Strict, because a quote that is not closed would swallow all rows behind it.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     header: list[str] = []
@@ -273,8 +278,10 @@ def _folder_table(path: Path, source: str, *, split: str) -> Table:
     files = _files_in(path)
     splits: dict[str, list[Path]] = {}
     for file in files:
+        # train-00000-of-00002.parquet, test.jsonl: as the Hub names the files of a split.
         start = re.split(r"[-_.]", file.name.lower(), maxsplit=1)[0]
         splits.setdefault(start if start in _SPLITS else "", []).append(file)
+    # Where no file names a split, all of them are rows of one set.
     if set(splits) != {""}:
         files = splits.get(split, [])
         if not files:
@@ -283,6 +290,7 @@ def _folder_table(path: Path, source: str, *, split: str) -> Table:
 
     def read(columns: list[str]) -> Iterator[Row]:
         for table in tables:
+            # Columns are found in the first file; the others need not have them.
             lacking = [name for name in columns if name not in table.columns]
             if lacking:
                 yield Row(table.source, problem=f"has no column {list_names(lacking)}")
@@ -341,6 +349,7 @@ def _line_rows(path: Path, source: str, parse: Callable[[str, str], Row]) -> Ite
     empty: list[Row] = []
     for number, line in _lines(path):
         place = f"{source}:{number}"
+        # A mark of encoding stands only before the first line.
         if number == 1 and line is not None:
             _check_encoding(line, source)
             line = line.removeprefix(codecs.BOM_UTF8)

@@ -114,6 +114,7 @@ def gpu_bytes(name: str) -> float:
     key = name.lower().replace("_", "-").replace(" ", "")
     if key in GPUS:
         return GPUS[key] * GIB
+    # Bounded digits: the text is the user's, and 24gb is meant.
     size = re.fullmatch(r"(\d{1,4}(?:\.\d)?)gb", key)
     if size and float(size[1]) > 0:
         return float(size[1]) * 1e9
@@ -150,6 +151,7 @@ def trained_parameters(values: Mapping[str, Any], shape: ModelShape) -> int:
         return shape.num_parameters
     layers = shape.linear_layers
     targets = values["lora_target_modules"] or _DEFAULT_TARGETS
+    # The head is left out, as PEFT leaves it out of all-linear.
     if targets in ("all-linear", ["all-linear"]):
         targets = tuple(layers)
     sides = [sum(layers[name]) for name in targets if name in layers]
@@ -181,6 +183,7 @@ def estimate_step(values: Mapping[str, Any], layout: Layout, *, kept_ratio: floa
     )
     batches = values["gradient_accumulation_steps"] / passes_per_generation(values)
     proposes = values["use_selfplay"] and values["prompt_source"] == "self_play"
+    # One round of requests for each generation batch; a refill may need more.
     proposed = values["num_requests"] * values["proposer_max_tokens"] if proposes else 0
     kept = kept_ratio if values["use_selfplay"] and values["use_band"] else 1.0
     sampled = rollouts * values["max_completion_length"] / kept / values["num_iterations"]
@@ -219,6 +222,7 @@ def find_knobs(
             changed = {**current, **changes}
             divided = Layout(layout.num_gpus, changed.pop("sharding", layout.sharding))
             after = estimate_memory(changed, shape, divided, gpu=gpu).peak
+            # A change that only moves the peak from sampling to updating is tried again later.
             if after < peak - _WORTH:
                 break
         else:
@@ -233,6 +237,7 @@ def find_notes(
 ) -> list[str]:
     """Return what else a person should know before starting the run."""
     notes = []
+    # bfloat16 has 8 bits of mantissa: an update below a 256th of a weight changes nothing.
     half = _weight_bytes(values) == 2 and not values["use_peft"] and layout.sharding == "none"
     if half and values["learning_rate"] < 1e-5:
         notes.append(

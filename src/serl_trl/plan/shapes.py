@@ -112,6 +112,7 @@ def _built_parameters(text_config: Any) -> int:
     import torch
     from transformers import AutoModelForCausalLM
 
+    # On "meta" a tensor has a shape and no data.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(text_config)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -11,8 +11,10 @@ from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
+# With them transformers returns more completions than rows, or something else than tokens.
 _ONE_COMPLETION = ("num_return_sequences", "return_dict_in_generate", "n", "best_of")
 _PROMPT_TEXTS = ("domain", "proposer_system", "proposer_request", "rollout_system")
+# All controls but tab and line feed, which prompts may hold.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # A tokenizer's marks are no secrets.
 _MARK = re.compile("(bos|eos|pad|unk|sep|cls|mask|image|video|audio)_token")
@@ -23,6 +25,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
 
     Works on raw values, before anything is built from them, so that all problems are named at once.
     """
+    # A mapping may still be JSON: what is inside it is looked at for secrets and seeds too.
     values = {name: _parsed(value) for name, value in values.items()}
     problems = [
         Problem(
@@ -49,8 +52,10 @@ def out_of_range(values: Mapping[str, Any], ranges: Mapping[str, Bounds]) -> Ite
     """Yield the numbers outside their range; NaN is outside of each."""
     for name, bounds in ranges.items():
         value = values.get(name)
+        # Of another type, the value was named already by whoever converted it.
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        # Written so that NaN, which compares as false, is outside too.
         if not bounds.low <= value <= bounds.high:
             yield Problem(name, value, f"must be {bounds.words}", bounds.usual)
 
@@ -70,6 +75,7 @@ def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
     votes = values.get("num_generations")
     if low is None or high is None:
         return
+    # Equal ends would keep a single ratio, which hardly any group has.
     if low >= high:
         yield Problem(
             "difficulty_low",
@@ -79,6 +85,7 @@ def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
             others=("difficulty_high",),
         )
     elif votes and values.get("use_band", True):
+        # One vote is no majority, so the smallest ratio is two of all.
         reachable = range(2, votes + 1)
         # As `in_band` does it: a ratio of whole votes is compared with a little room for rounding.
         if not any(low - 1e-9 <= k / votes <= high + 1e-9 for k in reachable):
@@ -110,10 +117,12 @@ def _pairs(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     name = "multi_objective_aggregation"
+    # reinforce_pp normalises the sum itself, over the whole batch.
     normalised_later = values.get("advantage") == "reinforce_pp"
     if normalised_later and values.get(name) not in (None, "sum_then_normalize"):
         yield Problem(name, rule="must be sum_then_normalize with reinforce_pp")
     label = values.get("label_reward")
+    # Both are made of groups, which only self-play hands over.
     if values.get("use_selfplay") is False and label in ("vote", "random"):
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)
@@ -130,6 +139,7 @@ def _generation(values: Mapping[str, Any]) -> Iterator[Problem]:
             rule += "bare tokens; num_generations says how many vote"
             yield Problem("generation_kwargs", rule=rule, way_out="Leave it out")
     mode = values.get("vllm_mode")
+    # The engine draws each completion of a prompt with the same seed.
     if values.get("use_vllm") and "seed" in kwargs:
         yield Problem(
             "generation_kwargs",
@@ -154,10 +164,12 @@ def _generation(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _hub(values: Mapping[str, Any]) -> Iterator[Problem]:
     strategy = values.get("hub_strategy", "end")
+    # transformers makes a member of an enum of it, depending on when we are asked.
     strategy = getattr(strategy, "value", strategy)
     if strategy != "end":
         rule = "must be end; checkpoints hold what is not meant for others. `serl push RUN` pushes "
         yield Problem("hub_strategy", strategy, f"{rule}at any time")
+    # Not repeated in the message, and masked where the config is written.
     if values.get("hub_token"):
         rule = "must not stand in a config, which is saved with the run"
         way_out = "log in with `hf auth login` or set HF_TOKEN"

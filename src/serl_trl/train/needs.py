@@ -63,12 +63,14 @@ def package_needs(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the options whose packages are not installed, or in another version than TRL drives."""
     if values.get("use_vllm") and (problem := vllm_problem()):
         yield Problem("use_vllm", True, f": {problem}")
+    # A more special form stands above a general one, and only the first is said.
     looked_at = set()
     for option, form, (modules, install) in _PACKAGES:
         text = _text(values.get(option))
         if not text or option in looked_at or not re.fullmatch(form, text):
             continue
         looked_at.add(option)
+        # deepspeed names a file or holds a mapping, neither of which says anything here.
         if problem := missing_package(modules, install):
             yield Problem(option, None if option == "deepspeed" else text, f": {problem}")
     yield from _missing_trackers(values)
@@ -78,6 +80,7 @@ def vllm_problem() -> str:
     """Return why vLLM cannot be used here, and how to install it; nothing when it can."""
     if problem := missing_package(["vllm"], "serl-trl[vllm]"):
         return problem
+    # Read from the metadata: importing vLLM takes many seconds.
     version = importlib.metadata.version("vllm")
     release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     low, high = _VLLM_VERSIONS
@@ -92,6 +95,7 @@ def vllm_problem() -> str:
 def _missing_trackers(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not named_trackers(values):
         return
+    # Imported late: it takes a second, and most runs name no tracker.
     from transformers.integrations import get_available_reporting_integrations
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
@@ -111,6 +115,7 @@ def named_trackers(values: Mapping[str, Any]) -> list[str]:
 
 def reward_problems(label_reward: Any, weights: Any, num_functions: int) -> Iterator[Problem]:
     """Yield why the rewards make no sum; `num_functions` counts those beside the label reward."""
+    # TRL multiplies the rewards by the weights only in the first step.
     needed = num_functions + (label_reward != "none")
     if not needed:
         rule = "needs at least one reward function"

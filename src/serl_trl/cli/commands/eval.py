@@ -183,6 +183,7 @@ def _prepare(request: _Request, model: str | None = None) -> _Prepared:
     except SeRLConfigError as error:
         raise SeRLConfigError([*problems, *error.problems]) from error
     problems += [text for each in sets for text in _too_long(each, args, inputs)]
+    # With --compare output_dir is where the comparison goes; each model has its own folder.
     own = request.first.output_dir if model is None else None
     folder = Path(own).expanduser() if own else default_folder(str(args.model.model_name_or_path))
     prepared = _Prepared(args, inputs, tuple(sets), folder, _identity(args))
@@ -269,6 +270,7 @@ def _stamp(path: str) -> str | None:
     """Return a mark of the model files in a folder, by size and time; of a Hub id `None`."""
     if not is_local_path(path):
         return None
+    # Size and time in place of the content: reading a model of 100 GB twice takes minutes.
     kept = (".safetensors", ".bin", ".json")
     files = sorted(file for file in Path(path).iterdir() if file.suffix in kept)
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -303,7 +305,7 @@ def _evaluate(prepared: _Prepared, out: Console, *, last: bool) -> dict[str, Mea
     if last:
         trainer.end()
     del trainer
-    # The next model needs the memory.
+    # The next model needs the memory, and circles of a trainer are freed by the collector alone.
     gc.collect()
     return measured
 
