@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from serl_trl.answers import OwnKind
 from serl_trl.answers.equality import (
-    OwnKind,
     extract_answer,
     get_kind,
     group_answers,

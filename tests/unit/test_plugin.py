@@ -18,7 +18,7 @@ OWN = """
     from os import system
     from subprocess import Popen
     from functools import partial
-    from serl_trl.answers.equality import AnswerKind, OwnKind
+    from serl_trl.answers import AnswerKind, OwnKind
     from serl_trl.common.verdict import KEEP, Verdict
 
     HARM = {harm!r}

@@ -12,24 +12,10 @@ from serl_trl.answers.kinds.choice import ChoiceKind
 from serl_trl.answers.kinds.label import LabelKind
 from serl_trl.answers.kinds.mathematics import MathKind
 from serl_trl.answers.kinds.number import NumberKind
-from serl_trl.answers.kinds.own import OwnKind
 from serl_trl.answers.kinds.structured import JsonKind, ListKind
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.answers.verifier import Pair, Verifier
 from serl_trl.common.plugin import Plugin, Role, find
-
-__all__ = [
-    "AnswerKind",
-    "OwnKind",
-    "extract_answer",
-    "find_kind",
-    "get_kind",
-    "group_answers",
-    "group_many",
-    "same_answer",
-    "same_answers",
-    "spelled_alike",
-]
 
 
 def _set_kind(**options: Any) -> ListKind:
@@ -150,7 +136,11 @@ def spelled_alike(
 
 
 class _Partition:
-    """The canonical forms of one group, which of them are equal, and which are not yet decided."""
+    """The canonical forms of one group, which of them are equal, and which are not yet decided.
+
+    Equality of answers is no equivalence: 5 fits 5 minutes and 5 hours, and math-verify errs. So
+    pairs are kept apart by how sure they are, and classes are joined from the surest down.
+    """
 
     def __init__(self, kind: AnswerKind, answers: Sequence[str | None]) -> None:
         spelled = {answer: kind.canonical(answer) for answer in set(answers) if answer is not None}
@@ -166,12 +156,12 @@ class _Partition:
         self.details: dict[str, tuple[str, ...]] = {}
         for pair in combinations(sorted(self.sizes), 2):
             verdict = kind.equal(spelling[pair[0]], spelling[pair[1]])
-            decided = self.equal if verdict else self.different
             if verdict:
                 self.details |= {form: details(spelling[form]) for form in pair}
-                left, right = (self.details[form] for form in pair)
-                decided = self.equal if left == right else self.loose
-            (self.open if verdict is None else decided).append(pair)
+                alike = self.details[pair[0]] == self.details[pair[1]]
+                (self.equal if alike else self.loose).append(pair)
+            else:
+                (self.open if verdict is None else self.different).append(pair)
 
     def classes(self, verified: frozenset[Pair]) -> list[int | None]:
         """Close equality over its chains, and number the classes.
@@ -181,7 +171,7 @@ class _Partition:
         extra = [pair for pair in self.open if pair in verified]
         leader = _join(self.sizes, self.equal + extra)
         torn = {leader[left] for left, right in self.different if leader[left] == leader[right]}
-        if extra and torn:
+        if torn:
             trusted = [pair for pair in extra if leader[pair[0]] not in torn]
             leader = _join(self.sizes, self.equal + trusted)
         leader = self._completed(leader)
@@ -201,18 +191,19 @@ class _Partition:
 
         Where several classes say different ones, it is the largest; of equally large ones none.
         """
+
+        def said(form: str) -> tuple[int, str]:
+            return len("".join(self.details[form])), form
+
         fuller: dict[str, set[str]] = {}
         for pair in self.loose:
-            plain, full = sorted(pair, key=lambda form: (len("".join(self.details[form])), form))
+            plain, full = sorted(pair, key=said)
             fuller.setdefault(plain, set()).add(full)
-        joined: list[Pair] = []
-        order = sorted(fuller, key=lambda form: (-len("".join(self.details[form])), form))
-        for plain in order:
+        for plain in sorted(fuller, key=lambda form: (-said(form)[0], form)):
             totals = self._totals(leader)
             ranked = sorted({leader[full] for full in fuller[plain]}, key=lambda c: -totals[c])
             if len(ranked) == 1 or totals[ranked[0]] > totals[ranked[1]]:
-                joined.append((plain, ranked[0]))
-                leader = _join(self.sizes, [*leader.items(), *joined])
+                leader = _join(self.sizes, [*leader.items(), (plain, ranked[0])])
         return leader
 
 

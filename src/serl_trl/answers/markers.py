@@ -1,7 +1,9 @@
 """Final-answer markers: where in a completion the answer stands."""
 
 import re
-from dataclasses import dataclass
+from collections import deque
+from itertools import pairwise
+from typing import NamedTuple
 
 from serl_trl.answers import joints
 
@@ -17,8 +19,7 @@ _HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(\S[^\n]{0,2000})$", re.MULTILIN
 Found = tuple[int, str]
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     """A closed, non-empty marker: where it, its content and the whole of it end."""
 
     start: int
@@ -47,20 +48,18 @@ def last_boxes(completion: str, *, tuples: bool = False) -> Found | None:
     boxes = _boxes(completion)
     if not boxes:
         return None
-    first = len(boxes) - 1
     found: list[joints.Joint] = []
-    while first > 0:
-        joint = joints.read_joint(completion[boxes[first - 1].end : boxes[first].start])
+    for before, box in pairwise(reversed(boxes)):
+        joint = joints.read_joint(completion[box.end : before.start])
         if joint is None:
             break
-        found.append(joint)
-        first -= 1
-    if not found:
-        return boxes[-1].inside, boxes[-1].content
-    parts = [box.content for box in boxes[first:]]
-    start = boxes[first].start
+        found.insert(0, joint)
+    parts = boxes[len(boxes) - 1 - len(found) :]
+    start = parts[0].start
     name = joints.name_before(completion[max(0, start - joints.MAX_CHARS) : start])
-    return boxes[-1].inside, joints.join(parts, found[::-1], name, tuples=tuples)
+    contents = [box.content for box in parts]
+    joined = joints.join(contents, found, name, tuples=tuples) if found else contents[0]
+    return parts[-1].inside, joined
 
 
 def _boxes(completion: str) -> list[_Box]:
@@ -106,15 +105,13 @@ def trim(content: str) -> str:
 
 def last_match(pattern: re.Pattern[str], text: str) -> str | None:
     """The last match: its groups joined, or all of it where there are none."""
-    last = None
-    for match in pattern.finditer(text):
-        last = match
-    if last is None:
+    last = deque(pattern.finditer(text), maxlen=1)
+    if not last:
         return None
-    return ("".join(filter(None, last.groups())) if pattern.groups else last[0]).strip()
+    return ("".join(filter(None, last[0].groups())) if pattern.groups else last[0][0]).strip()
 
 
 def _last_line(pattern: re.Pattern[str], completion: str) -> Found | None:
-    matches = list(pattern.finditer(completion))
-    content = matches[-1].group(1).strip().strip("*_").strip() if matches else ""
-    return (matches[-1].start(1), content) if content else None
+    last = deque(pattern.finditer(completion), maxlen=1)
+    content = last[0][1].strip().strip("*_").strip() if last else ""
+    return (last[0].start(1), content) if content else None

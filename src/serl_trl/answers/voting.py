@@ -77,21 +77,16 @@ def _count(
     for position, index in enumerate(classes):
         if index is not None:
             members.setdefault(index, []).append(position)
-    ranked = sorted(members, key=lambda index: (-len(members[index]), index))
+    ranked = sorted(members)  # classes are numbered by size
     first = [index for index in ranked if len(members[index]) == len(members[ranked[0]])]
     if len(first) > 1 and log_probs is not None:
-        if len(log_probs) != len(answers):
-            raise ValueError(f"{len(log_probs)} log_probs do not fit {len(answers)} answers.")
-        # fsum: the order of completions must not show in the last bit.
-        means = {i: math.fsum(log_probs[p] for p in members[i]) / len(members[i]) for i in first}
-        best = max(means.values())
-        first = [index for index in first if means[index] == best]
+        first = _likeliest(first, members, answers, log_probs)
         ranked = first + [index for index in ranked if index not in first]
-    votes = [len(members[index]) for index in ranked] + [0, 0]
     counts = tuple(
         (_spelling([answers[p] or "" for p in members[index]]), len(members[index]))
         for index in ranked
     )
+    votes = [len(members[index]) for index in ranked] + [0, 0]
     tied = len(first) > 1
     won = votes[0] >= MIN_VOTES and not tied
     group_size = max(len(answers), 1)
@@ -107,6 +102,20 @@ def _count(
         tied=tied,
         classes=list(classes),
     )
+
+
+def _likeliest(
+    tied: Sequence[int],
+    members: dict[int, list[int]],
+    answers: Sequence[str | None],
+    log_probs: Sequence[float],
+) -> list[int]:
+    """Those of the tied classes whose completions have the highest mean log-probability."""
+    if len(log_probs) != len(answers):
+        raise ValueError(f"{len(log_probs)} log_probs do not fit {len(answers)} answers.")
+    # fsum: the order of completions must not show in the last bit.
+    means = {i: math.fsum(log_probs[p] for p in members[i]) / len(members[i]) for i in tied}
+    return [index for index in tied if means[index] == max(means.values())]
 
 
 def _spelling(answers: list[str]) -> str:

@@ -11,16 +11,24 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
+
+import math_verify
+from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
+from sympy import Expr
+from sympy.core.cache import clear_cache
+from sympy.core.parameters import global_parameters
 
 from serl_trl.answers.math.algebra import place_of
 from serl_trl.common.limits import limit_resources, refuse_access
 
 _PR_SET_PDEATHSIG = 1
+# Parsed answers that are kept: more than one batch compares.
 _MAX_PARSED = 256
 
 
@@ -36,20 +44,27 @@ def main() -> None:
     # Libraries may print; only replies may reach the parent.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    read_whole(_Latex2Sympy)
     checker = Checker()
     sys.addaudithook(refuse_access)
     signal.signal(signal.SIGPROF, out_of_time)
-    say(replies, {"id": 0, "verdict": "ready"})
+    for reply in serve(checker, memory_mb):
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def serve(checker: "Checker", memory_mb: int) -> Iterator[dict[str, Any]]:
+    """Give the replies to the jobs on standard input; the first says that the worker is ready."""
+    yield {"id": 0, "verdict": "ready"}
     for line in sys.stdin:
         job = json.loads(line)
         reply = timed(checker, job)
-        verdict = reply["verdict"]
         # A swollen process leaves, and the parent starts a fresh one when it needs it.
-        leaving = verdict == "memory" or used_mb() > memory_mb / 2
-        say(replies, reply | {"id": job["id"], "leaving": leaving})
+        leaving = reply["verdict"] == "memory" or used_mb() > memory_mb / 2
+        yield reply | {"id": job["id"], "leaving": leaving}
         if leaving:
             return
-        if verdict == "timeout":
+        if reply["verdict"] == "timeout":
             checker.clear()
 
 
@@ -57,46 +72,12 @@ class Checker:
     """Parses answers once and compares them with math-verify, in both directions."""
 
     def __init__(self) -> None:
-        import math_verify
-        from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
-        from sympy import Expr
-        from sympy.core.cache import clear_cache
-        from sympy.core.parameters import global_parameters
-
-        read_whole(_Latex2Sympy)
-        # Its reader of plain text takes the last number it finds, so only that of LaTeX is used.
-        self._config = [math_verify.LatexExtractionConfig()]
-        self._parse: Callable[..., list[Any]] = math_verify.parse
-        self._verify: Callable[..., bool] = math_verify.verify
-        self._expression = Expr
-        self._clear_cache = clear_cache
-        self._parameters = global_parameters
         self._parsed: OrderedDict[str, list[Any]] = OrderedDict()
         self._done: dict[str, Any] = {}
+        # Its reader of plain text takes the last number it finds, so only that of LaTeX is used.
+        self._config = [math_verify.LatexExtractionConfig()]
         # The first call compiles the grammar; no answer is to pay for that.
         self.same("\\frac{1}{2} x", "\\sin(x)")
-
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Do one job and return the reply."""
-        if job["op"] == "probe":
-            return {"verdict": "passed", "values": self.probe(job["text"])}
-        return {"verdict": "equal" if self.same(job["left"], job["right"]) else "unequal"}
-
-    def parsed(self, text: str) -> list[Any]:
-        """What math-verify reads in `text`."""
-        if text not in self._parsed:
-            # Its own limits are switched off: they use the wall clock and the same alarm signal.
-            self._parsed[text] = self._parse(
-                f"\\boxed{{{text}}}",
-                self._config,
-                fallback_mode="no_fallback",
-                parsing_timeout=None,
-            )
-            if len(self._parsed) > _MAX_PARSED:
-                oldest, _ = self._parsed.popitem(last=False)
-                self._done.pop(oldest, None)
-        self._parsed.move_to_end(text)
-        return self._parsed[text]
 
     def probe(self, text: str) -> list[list[float]] | None:
         """Parse and evaluate one answer: what takes for ever alone must not spoil its pairs.
@@ -104,8 +85,8 @@ class Checker:
         Returns its approximate value at two points of its symbols, as [real, imaginary]; `None` for
         what has no such value.
         """
-        first = next(iter(self.parsed(text)), None)
-        if not isinstance(first, self._expression):
+        first = next(iter(self._read(text)), None)
+        if not isinstance(first, Expr):
             return None
         done = self._done[text] = first.doit()
         values = []
@@ -119,18 +100,33 @@ class Checker:
 
     def same(self, left: str, right: str) -> bool:
         """Whether math-verify accepts the pair in either direction; it is not symmetric."""
-        a, b = self.parsed(left), self.parsed(right)
+        a, b = self._read(left), self._read(right)
         # What was worked out when each was tried alone need not be worked out again.
         if left in self._done and self._done[left] == self._done.get(right):
             return True
-        return self._verify(a, b, timeout_seconds=None) or self._verify(b, a, timeout_seconds=None)
+        # Its own limits are switched off: they use the wall clock and the same alarm signal.
+        return any(math_verify.verify(*pair, timeout_seconds=None) for pair in ((a, b), (b, a)))
 
     def clear(self) -> None:
         """Forget everything an interrupted job may have left half done."""
         self._parsed.clear()
         self._done.clear()
-        self._clear_cache()
-        self._parameters.evaluate = True
+        clear_cache()
+        global_parameters.evaluate = True
+
+    def _read(self, text: str) -> list[Any]:
+        if text not in self._parsed:
+            self._parsed[text] = math_verify.parse(
+                f"\\boxed{{{text}}}",
+                self._config,
+                fallback_mode="no_fallback",
+                parsing_timeout=None,
+            )
+            if len(self._parsed) > _MAX_PARSED:
+                oldest, _ = self._parsed.popitem(last=False)
+                self._done.pop(oldest, None)
+        self._parsed.move_to_end(text)
+        return self._parsed[text]
 
 
 def read_whole(reader: Any) -> None:
@@ -159,7 +155,9 @@ def timed(checker: Checker, job: dict[str, Any]) -> dict[str, Any]:
         try:
             # Fires again and again: a first exception may get lost in a destructor.
             signal.setitimer(signal.ITIMER_PROF, job["limit"], 0.05)
-            return checker.run(job)
+            if job["op"] == "probe":
+                return {"verdict": "passed", "values": checker.probe(job["text"])}
+            return {"verdict": "equal" if checker.same(job["left"], job["right"]) else "unequal"}
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except OutOfTime:
@@ -187,19 +185,11 @@ def die_with(parent: int, *, tied: bool) -> None:
 
 def used_mb() -> float:
     """Largest memory this program has held, in MB."""
-    import resource
-
     # Linux hands ru_maxrss down from a parent, and that of a trainer is gigabytes.
     with contextlib.suppress(OSError, IndexError), open("/proc/self/status", "rb") as status:
         return int(status.read().partition(b"VmHWM:")[2].split()[0]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def say(replies: Any, message: dict[str, Any]) -> None:
-    """Write one reply."""
-    replies.write(json.dumps(message) + "\n")
-    replies.flush()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ class LabelKind(MarkedKind):
     finders = (markers.last_boxed, markers.last_answer_line)
 
     def __post_init__(self) -> None:
-        """Refuse unknown sets and aliases that name two labels."""
         if isinstance(self.labels, str) and self.labels not in LABEL_SETS:
             raise ValueError(
                 f"labels={self.labels!r} is no known set; choose one of {sorted(LABEL_SETS)} or "
@@ -49,7 +48,6 @@ class LabelKind(MarkedKind):
             raise ValueError(f"labels: {twice} would name two labels; every alias needs one label.")
 
     def natural(self, completion: str) -> str | None:
-        """Return the label that is named last."""
         names = sorted((re.escape(name) for name in self._aliases()), key=len, reverse=True)
         named = re.compile(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)")
         return markers.last_match(named, completion.casefold())

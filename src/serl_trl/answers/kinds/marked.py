@@ -31,5 +31,4 @@ class MarkedKind:
         return next((text for text in found if text), None)
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Hold different canonical forms for different answers."""
         return False

@@ -33,13 +33,10 @@ class MathKind(MarkedKind):
         return read(answer).text if answer.strip() else None
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Compare exact values here; leave to math-verify expressions that have none."""
         return compare(read(left), read(right))
 
     def details(self, answer: str) -> tuple[str, ...]:
-        """Return units and names, which equal answers may leave out."""
         return details(read(answer))
 
     def decimals(self, answers: Sequence[str | None], gold: str | None) -> dict[str, str]:
-        """Return the decimal commas of a group, each with its spelling with a point."""
         return decimals(answers, gold)

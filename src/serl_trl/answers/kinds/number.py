@@ -29,7 +29,6 @@ class NumberKind(MarkedKind):
     natural_forms = (_NUMBER,)
 
     def __post_init__(self) -> None:
-        """Refuse tolerances that make no sense."""
         if min(self.abs_tol, self.rel_tol) < 0:
             raise ValueError(
                 f"abs_tol={self.abs_tol} and rel_tol={self.rel_tol} must not be negative."
@@ -41,7 +40,6 @@ class NumberKind(MarkedKind):
         return form.value.text if _real(answer) is not None and isinstance(form, Scalar) else None
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Compare within the tolerance."""
         a, b = _real(left), _real(right)
         if a is None or b is None:
             return False
@@ -51,7 +49,6 @@ class NumberKind(MarkedKind):
         return abs(a - b) <= allowed
 
     def decimals(self, answers: Sequence[str | None], gold: str | None) -> dict[str, str]:
-        """Return the decimal commas of a group, each with its spelling with a point."""
         return decimals(answers, gold)
 
 

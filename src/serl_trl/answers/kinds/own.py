@@ -11,11 +11,6 @@ def boxed(completion: str) -> str | None:
     return markers.latest(markers.last_boxed(completion))
 
 
-def as_written(answer: str) -> str | None:
-    """Take the answer itself as its canonical form."""
-    return answer
-
-
 @dataclass(frozen=True)
 class OwnKind:
     """Answers found, normalised and compared by functions of the user.
@@ -26,17 +21,14 @@ class OwnKind:
 
     name: str
     find: Callable[[str], str | None] = boxed
-    normalise: Callable[[str], str | None] = as_written
+    normalise: Callable[[str], str | None] = str
     same: Callable[[str, str], bool] | None = None
 
     def extract(self, completion: str) -> str | None:
-        """Call `find`."""
         return self.find(completion)
 
     def canonical(self, answer: str) -> str | None:
-        """Call `normalise`."""
         return self.normalise(answer)
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Call `same` in both directions."""
         return bool(self.same and (self.same(left, right) or self.same(right, left)))

@@ -51,7 +51,6 @@ class JsonKind(MarkedKind):
     finders = (markers.last_boxed, _last_fenced)
 
     def natural(self, completion: str) -> str | None:
-        """Return the last object or list."""
         return _last_json(completion)
 
     def canonical(self, answer: str) -> str | None:

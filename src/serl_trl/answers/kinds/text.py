@@ -30,17 +30,14 @@ class TextKind(MarkedKind):
     min_f1: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a threshold outside (0, 1]."""
         if self.min_f1 is not None and not 0 < self.min_f1 <= 1:
             raise ValueError(f"min_f1={self.min_f1} must lie in (0, 1]; 0.9 is usual.")
 
     def natural(self, completion: str) -> str | None:
-        """Return the last line."""
         lines = completion.strip().splitlines()
         return lines[-1].strip() if lines else None
 
     def canonical(self, answer: str) -> str | None:
-        """Return the normalised words."""
         text = latex.clean(answer)
         compact = _BLANK.sub("", _WRAPPERS.sub("", text.replace("\\cdot", "*")))
         if _CHEMICAL.fullmatch(compact) and not compact.isalpha():
@@ -49,7 +46,6 @@ class TextKind(MarkedKind):
         return latex.words(_HYPHEN.sub(" ", flat)) or None
 
     def equal(self, left: str, right: str) -> bool | None:
-        """Compare by the F1 of words, if there is a threshold."""
         if self.min_f1 is None:
             return False
         a, b = (Counter((self.canonical(answer) or "").split()) for answer in (left, right))

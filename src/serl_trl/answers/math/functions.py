@@ -210,26 +210,18 @@ def among(name: str, values: Sequence[Value]) -> Value:
 
 def absolute(value: Value) -> Value:
     """Absolute value of a number, otherwise a call."""
-    known = value.rational
-    if known is not None:
-        return number(abs(known))
-    if value.exact and not value.symbols and value.den == ONE:
-        parts = [
-            _drop_unit(
-                {m: c for m, c in value.num.items() if any(a.rank == UNIT for a, _ in m) is with_i}
-            )
-            for with_i in (False, True)
-        ]
-        if all(part.rational is not None for part in parts):
-            return root(parts[0] * parts[0] + parts[1] * parts[1], 2)
-        size = value.evaluate(1)
-        if not parts[1].num and size is not None and abs(size) > 1e-9:
-            return value if size.real > 0 else -value
-    return call("abs", value)
-
-
-def _drop_unit(poly: Polynomial) -> Value:
-    return Value({tuple(p for p in mono if p[0].rank != UNIT): c for mono, c in poly.items()})
+    if value.rational is not None:
+        return number(abs(value.rational))
+    if value.symbols or not value.exact or value.den != ONE:
+        return call("abs", value)
+    conjugate = {m: -c if any(a.rank == UNIT for a, _ in m) else c for m, c in value.num.items()}
+    squared, size = (value * Value(conjugate)).rational, value.evaluate(1)
+    if squared is not None:
+        return root(number(squared), 2)
+    # A number so close to zero may have either sign.
+    if conjugate != value.num or size is None or abs(size) < 1e-9:
+        return call("abs", value)
+    return value if size.real > 0 else -value
 
 
 def round_down(value: Value, *, up: bool = False) -> Value:
