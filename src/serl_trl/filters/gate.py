@@ -71,9 +71,9 @@ class FilterOptions:
     """What a `ProposalFilter` refuses.
 
     `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
-    (or 0) as `max_rouge_l` or `max_per_template` switches that rule off. `novelty_scope` "pool"
-    compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the seeds,
-    and what was admitted since `forget_pending`. `embedding` is the path or id of a
+    as `max_rouge_l` or `max_per_template`, or a cap of 0, switches that rule off. `novelty_scope`
+    "pool" compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the
+    seeds, and what was admitted since `forget_pending`. `embedding` is the path or id of a
     sentence-transformers model, or an `Encoder`. `contamination` maps the name of an evaluation
     set to its problems.
     """
@@ -208,6 +208,7 @@ def _bind(text: str, options: Mapping[str, dict[str, Any]]) -> TextFilter:
     if name not in _FILTERS:
         return find(text, _ROLE).make()
     values = {**options.get(name, {}), **(own or {})}
+    # A wrong option ends the run here, before weights load, and not at the first proposal.
     try:
         inspect.signature(_FILTERS[name]).bind("", **values)
     except TypeError as error:

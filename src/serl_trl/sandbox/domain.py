@@ -113,6 +113,7 @@ def reserved_texts() -> frozenset[str]:
 
 @cache
 def _fixed_sets() -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    # A text as the seed: the sets do not depend on the run's seed, nor on the platform's hash.
     rng = random.Random("serl-trl sandbox, fixed sets")
     names = [kind.name for kind in KINDS]
     drawn: dict[str, Problem] = {}

@@ -25,6 +25,7 @@ def check_answer_leak(text: str) -> Verdict:
     """
     if found := _WORDS["marker"].search(text) or VERDICT_LABEL.search(text):
         return Verdict(False, "answer_leak", {"found": found.group().strip()})
+    # Somebody's question inside a story is not the problem's.
     bare = QUOTED.sub(" ", text)
     _, mark, tail = bare.rpartition("?")
     tail = tail.strip().strip("*_").strip()

@@ -17,6 +17,7 @@ _MIN_NUMBERS = 4  # a table written out in words holds at least so many
 
 def check_figure(text: str) -> Verdict:
     """Refuse proposals that need, hold or ask for a figure or a file; the detail has the words."""
+    # A phrase may be broken over two lines; source code may not.
     flat = _SPACES.sub(" ", text)
     found = (
         _WORDS["source"].search(text)

@@ -154,6 +154,7 @@ def check_language(text: str) -> Verdict:
     English is told by its function words: a sentence of seven words or more has some. A text
     of any length is refused for what a question in another language begins with.
     """
+    # NFKC makes plain letters of the bold and script letters of mathematics.
     letters = [sign for sign in compose(text, "NFKC") if sign.isalpha()]
     foreign = [sign for sign in letters if not sign.isascii() and not _is_expected(sign)]
     if len(foreign) > _MAX_FOREIGN_RATIO * len(letters):

@@ -64,7 +64,7 @@ def _read(source: str) -> list[Any]:
         place = token.end()
         sign = token.group()
         if sign in ("]", "}"):
-            del open_[max(len(open_) - 1, 1) :]
+            del open_[max(len(open_) - 1, 1) :]  # one end too many closes nothing
         elif sign in ("[", "{"):
             value: Any = [] if sign == "[" else _Record()
             _put(open_[-1], value)
@@ -85,6 +85,7 @@ def _put(holder: Any, value: Any) -> None:
         word = value.word if isinstance(value, _Bare) else value
         holder.key = word if isinstance(word, str) else ""
     else:
+        # Of equal keys the first is whole; a model that repeats one has lost its thread.
         holder.setdefault(holder.key, value)
         holder.key = None
 
@@ -93,6 +94,7 @@ def _text(token: re.Match[str]) -> str:
     quoted = token.group("triple", "double", "single", "curled")
     body = next(body for body in quoted if body is not None)
     body = _WORDS["latex"].sub(r"\1\\\\", body.replace("\\'", "'"))
+    # A quotation mark that the model left bare inside a string would end it.
     body = _QUOTED.sub(lambda found: found[0] if len(found[0]) > 1 else '\\"', body)
     try:
         return json.loads(f'"{body}"', strict=False)  # models break lines inside strings

@@ -42,7 +42,7 @@ def is_heading(line: str) -> bool:
 
 def is_title(line: str) -> bool:
     """Tell whether a line is a few words that ask nothing."""
-    bare = line.strip().strip("*_#:} ")
+    bare = line.strip().strip("*_#:} ")  # "}" closes \textbf and \section
     words = bare.split()
     return 0 < len(words) <= _MAX_TITLE_WORDS and bare[-1:].isalnum() and not MAY_ASK.search(bare)
 

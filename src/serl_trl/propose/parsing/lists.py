@@ -22,6 +22,7 @@ PREFIX = _MARKS["prefix"]
 
 _LATEX_LISTS = frozenset({"enumerate", "itemize"})
 _CHINESE = "一二三四五六七八九十"
+# Full-width and plain signs are one style: models mix them within a list.
 _DOTS = str.maketrans("．。：）", "..:)")
 _COUNTS = (
     tuple("abcdefghijklmnopqrstuvwxyz"),
@@ -89,6 +90,7 @@ def _mark(found: re.Match[str]) -> Mark | None:
         not (delimiter or word or is_counted or bracket == "#" or found["heading"] or close),
         found["spaced"] and not word,  # "10 : 5"
         word[:1] == "第" and not is_counted,
+        # "(10 apples)" opens a bracket that the number does not close.
         bracket in tuple("([（【") and not delimiter.startswith(tuple(")]）】")),
         # "1.5 m", "3-4" and "10:30" have a digit next; "10.Ann" is a marker.
         delimiter in ("", ".", ")", ":", "-", "–", "—") and rest.isdigit(),
@@ -284,6 +286,6 @@ def without_list_ends(text: str) -> str:
     found = _list_ends(text)
     begins, ends = ([each for each in found if each[1] == kind] for kind in ("begin", "end"))
     lone = ends[len(begins) :] or begins[: len(begins) - len(ends)]
-    for found in reversed(lone):
+    for found in reversed(lone):  # from the end, so that the places before stay true
         text = text[: found.start()] + text[found.end() :]
     return text

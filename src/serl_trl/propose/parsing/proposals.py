@@ -37,7 +37,7 @@ _ESCAPE = re.compile(
 )
 _NEWLINE = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _BLANKS = re.compile(r"^(?P<indent>[^\S\n]+)|[^\S\n]+", re.MULTILINE)
-_MAX_INDENT = 32
+_MAX_INDENT = 32  # deep enough for any nesting; patterns that skip an indent stay linear
 # A list that went astray holds only numbers.
 _ONLY_MARKERS = re.compile(r"[\d\s.,;:()\[\]#*_|、．]*")
 

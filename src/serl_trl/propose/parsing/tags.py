@@ -114,6 +114,7 @@ def _between(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
 
 def known_tags(text: str) -> list[str]:
     """Return the tags in `text` that hold an item, a part of one, or thoughts."""
+    # Brackets and \begin may be a problem's own notation; angle brackets with such a name are not.
     return [
         text[tag.start : tag.end]
         for tag in _tags(text)
