@@ -23,7 +23,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from serl_trl import SeRLConfig, SeRLTrainer, extract_answer
-from serl_trl.labels.groups import Group
+from serl_trl.loop.groups import Group
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set, solve
 

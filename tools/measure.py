@@ -10,10 +10,12 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from serl_trl.answers.equality import extract_answer
-from serl_trl.answers.voting import in_band, vote_groups
+from serl_trl.answers.voting import vote_groups
+from serl_trl.common.completion import Messages
 from serl_trl.filters.novelty import RougeLIndex
-from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messages
-from serl_trl.propose.requests import parse_proposals
+from serl_trl.labels.band import in_band
+from serl_trl.propose.parsing.proposals import parse_proposals
+from serl_trl.propose.prompts import proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import STYLE
 from serl_trl.sandbox.solver import solve
 

@@ -27,7 +27,8 @@ from rich.progress import Progress
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messages
+from serl_trl.common.completion import Messages
+from serl_trl.propose.prompts import proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import (
     STYLE,
     Problem,

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from serl_trl.common.completion import Completion, Sampling
 from serl_trl.common.processes import leave_process_group
-from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.sampling import Sampling
 from serl_trl.train.trainer import SeRLTrainer
 
 ROWS = 24

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from serl_trl.common.completion import Completion
 from serl_trl.common.errors import NonFiniteError
 from serl_trl.common.files import read_lines
-from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import STYLE, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig, find_problems
 from serl_trl.train.trainer import SeRLTrainer
@@ -182,9 +182,9 @@ def fail() -> str:
     [
         (lambda: PROPOSED, str, {}, "duplicate"),
         (str, str, {}, "could be read"),
-        (str, lambda: "\\boxed{7}", {"prompt_source": "given"}, "band_high"),
-        (str, lambda: "no idea", {"prompt_source": "given"}, "unparsable"),
-        (str, str, {"prompt_source": "given"}, "unparsable"),
+        (str, lambda: "\\boxed{7}", {"sources": ["given"]}, "band_high"),
+        (str, lambda: "no idea", {"sources": ["given"]}, "unparsable"),
+        (str, str, {"sources": ["given"]}, "unparsable"),
     ],
     ids=["duplicates", "no_proposals", "unanimous", "unparsable", "empty"],
 )
@@ -203,7 +203,7 @@ def test_a_hopeless_policy_ends_the_run_within_its_bounds_with_the_diagnosis(
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("options", [{}, {"prompt_source": "given"}], ids=["proposer", "solver"])
+@pytest.mark.parametrize("options", [{}, {"sources": ["given"]}], ids=["proposer", "solver"])
 def test_a_policy_that_raises_ends_the_run_at_once_with_its_own_words(tmp_path, options):
     trainer = make(tmp_path, **options)
     trainer.selfplay._policy = Scripted(trainer, write=fail, answer=fail)
@@ -212,10 +212,10 @@ def test_a_policy_that_raises_ends_the_run_at_once_with_its_own_words(tmp_path, 
 
 
 def test_a_run_ends_as_planned_when_its_rollouts_are_spent(tmp_path):
-    trainer = make(tmp_path, max_rollouts=50, prompt_source="given", use_band=False)
+    trainer = make(tmp_path, max_rollouts=50, sources=["given"], use_band=False)
     trainer.train()
     assert trainer.starved is None
-    assert trainer.selfplay.num_rollouts == 48
+    assert trainer.selfplay.books.counters.num_rollouts == 48
     assert trainer.state.global_step == 2
     assert read_lines(tmp_path / "_serl" / "ledger.jsonl")[-1]["type"] == "rollouts_spent"
     assert trainer.state.log_history[-2]["serl/num_rollouts"] == 48

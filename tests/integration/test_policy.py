@@ -16,10 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serl_trl.common.completion import Sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.policy import pieces
-from serl_trl.train.sampling import Sampling, swapped_sampling
+from serl_trl.train.sampling import swapped_sampling
 from serl_trl.train.trainer import SeRLTrainer
 from serl_trl.train.vllm import LogProbGapError, check_gap
 from tests.integration.processes import run_to_end

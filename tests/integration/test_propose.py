@@ -9,7 +9,7 @@ import torch
 
 from serl_trl import sandbox
 from serl_trl.cli.entry import main
-from serl_trl.labels.groups import Completion
+from serl_trl.common.completion import Completion
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS

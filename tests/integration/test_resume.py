@@ -20,10 +20,10 @@ from transformers import TrainerCallback
 
 from serl_trl.cli.build import set_aside
 from serl_trl.cli.entry import main
+from serl_trl.common.completion import Completion
 from serl_trl.common.console import BAD_INPUT
 from serl_trl.common.files import read_lines
 from serl_trl.common.processes import leave_process_group
-from serl_trl.labels.groups import Completion
 from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
@@ -373,7 +373,7 @@ def test_an_allowed_change_keeps_the_pool_and_begins_a_fresh_cycle(finished, tmp
     saved = json.loads((finished / "checkpoint-2" / "serl_state.json").read_text())
     accepted = saved["selfplay"]["pool"]["accepted"]
     assert accepted
-    assert trainer.selfplay.pool.accepted[: len(accepted)] == accepted
+    assert trainer.selfplay.proposing.pool.accepted[: len(accepted)] == accepted
 
 
 def test_options_that_may_change_freely_exist():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from serl_trl.common.verdict import Verdict
-from serl_trl.loop.selfplay import JudgedProposal
+from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.train.probe import COLUMNS, MAX_NOTEBOOK_ROWS, NotebookWatcher, Watcher, row_values
 
 LOGS = {"serl/num_groups": 4.0, "serl/majority_ratio": 0.625, "serl/probe/pass@1": None}

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.answers import extract_answer, group_answers, same_answer
-from serl_trl.labels.groups import Completion, count_ballots
+from serl_trl.common.completion import Completion
+from serl_trl.labels.ballots import count_ballots
 from serl_trl.measure.figures import grade
 
 NUMBERS = ["3,5", "3,50", "7/2", "-3,5", "-\\frac{7}{2}", "0,25", "1/4", "12", "12,0", "0,125"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serl_trl.answers.equality import get_kind
+from serl_trl.common.completion import Completion
 from serl_trl.data.tables import SeedSetError
-from serl_trl.labels.groups import Completion
 from serl_trl.measure import benchmarks
 from serl_trl.measure.benchmarks import BENCHMARKS, check_benchmarks, load_benchmark
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from serl_trl.answers.verifier import Verifier
-from serl_trl.filters.gate import ProposalFilter
-from serl_trl.labels.groups import Completion, Group
-from serl_trl.loop.selfplay import RECENT_GROUPS, Options, SelfPlay
-from serl_trl.propose.pool import InstructionPool
-from serl_trl.propose.prompts import Messages, PromptStyle
+from serl_trl.common.completion import Completion, Messages
+from serl_trl.labels.base import Rollouts
+from serl_trl.loop.labelling import RECENT_GROUPS
+from serl_trl.loop.selfplay import SelfPlay
+from tests.unit import playing
+from tests.unit.playing import SEEDS, Lines
 
-SEEDS = [f"What is the sum of {n} apples and {n + 1} very ripe pears?" for n in range(8)]
 WORDS = ("red", "blue", "old", "new", "big", "small", "soft", "loud", "warm", "cold", "wet")
 NUM_PROMPTS, NUM_VOTES, NUM_REQUESTS, NUM_ROUNDS, TIMES = 4, 4, 2, 5, 8
 
@@ -49,68 +48,33 @@ class Script:
     num_requests: int = 0
     num_prompts: int = 0
 
-    def propose(self, requests: Sequence[Messages]) -> list[Completion]:
+    def propose(self, requests: Sequence[Messages], sampling: Any = None) -> list[Completion]:
         self.num_requests += len(requests)
         return [Completion(self.write(), [1], False) for _ in requests]
 
-    def roll_out(self, instructions: Sequence[str]) -> list[list[Completion]]:
-        self.num_prompts += len(instructions)
-        return [self.answer() for _ in instructions]
+    def roll_out(self, prompts: Sequence[Messages]) -> list[list[Completion]]:
+        self.num_prompts += len(prompts)
+        return [self.answer() for _ in prompts]
 
-    def log_probs(self, groups: Sequence[Group]) -> list[list[list[float]]]:
+    def complete(self, prompts: Sequence[Messages], sampling: Any = None) -> list[Completion]:
+        return [Completion("", [1], False) for _ in prompts]
+
+    def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         return [[[-1.0, -2.0] for _ in group.completions] for group in groups]
-
-    def count_request_tokens(self, messages: Messages) -> int:
-        return len(messages)
 
     def decide(self, work: Callable[[], Any]) -> Any:
         return work()
 
 
-class Lines:
-    """A ledger in memory."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-
-    def write(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-
-
 def make(policy: Script, ledger: Lines | None = None, **changes: Any) -> SelfPlay:
-    clock = changes.pop("clock", lambda: 0.0)
-    options: dict[str, Any] = {
-        "prompt_source": "self_play",
-        "label_reward": "vote",
-        "answer_kind": "math",
-        "shuffle_dataset": False,
-        "num_requests": NUM_REQUESTS,
-        "num_shots": 3,
-        "num_pool_shots": 1,
-        "prefer_least_used_seeds": False,
-        "use_band": True,
-        "difficulty_low": 0.2,
-        "difficulty_high": 0.8,
-        "max_staleness": 0,
+    bounds = {
         "max_refill_rounds": NUM_ROUNDS,
         "max_refill_rollouts": TIMES,
-        "max_refill_s": 100.0,
-        "max_rollouts": 0,
         "num_generations": NUM_VOTES,
         "prompts_per_batch": NUM_PROMPTS,
-        "max_request_tokens": None,
-        "style": PromptStyle(),
+        "num_requests": NUM_REQUESTS,
     }
-    return SelfPlay(
-        Options(**(options | changes)),
-        pool=InstructionPool(SEEDS),
-        proposal_filter=ProposalFilter(SEEDS, max_per_template=None),
-        policy=policy,
-        verifier=Verifier(),
-        ledger=ledger or Lines(),
-        rng=random.Random(0),
-        clock=clock,
-    )
+    return playing.make(policy, ledger, **(bounds | changes))
 
 
 def spend(selfplay: SelfPlay) -> None:
@@ -122,14 +86,14 @@ def spend(selfplay: SelfPlay) -> None:
     raise AssertionError("the rollouts of the run are never spent")
 
 
-@pytest.mark.parametrize("source", ["self_play", "given"])
+@pytest.mark.parametrize("source", ["few_shot", "given"])
 @pytest.mark.parametrize("use_band", [True, False])
 def test_a_run_never_samples_more_completions_than_its_bound(source, use_band):
     policy = Script()
-    selfplay = make(policy, max_rollouts=50, prompt_source=source, use_band=use_band)
+    selfplay = make(policy, max_rollouts=50, sources=[source], use_band=use_band)
     spend(selfplay)
     assert policy.num_prompts == 12
-    assert selfplay.num_rollouts == 48
+    assert selfplay.books.counters.num_rollouts == 48
 
 
 def test_the_last_refill_of_a_spent_run_is_topped_up_and_names_its_bound():
@@ -147,15 +111,16 @@ def test_rollouts_are_counted_on_after_a_resume():
     selfplay.refill(step=0)
     resumed = make(Script(), max_rollouts=64)
     resumed.load_state_dict(json.loads(json.dumps(selfplay.state_dict())))
-    assert resumed.num_rollouts == selfplay.num_rollouts > 0
+    assert resumed.books.counters.num_rollouts == selfplay.books.counters.num_rollouts > 0
     spend(resumed)
-    assert resumed.num_rollouts == 64
+    assert resumed.books.counters.num_rollouts == 64
 
 
 def test_without_a_bound_rollouts_are_counted_and_never_spent():
     selfplay = make(Script())
     for step in range(5):
-        assert selfplay.refill(step).metrics["serl/num_rollouts"] == selfplay.num_rollouts > 0
+        logged = selfplay.refill(step).metrics["serl/num_rollouts"]
+        assert logged == selfplay.books.counters.num_rollouts > 0
         assert not selfplay.rollouts_spent
 
 
@@ -176,7 +141,7 @@ def test_a_proposer_without_anything_new_ends_at_its_rounds_and_is_diagnosed(wri
     for step in range(3):
         assert selfplay.refill(step).bound == "rounds"
     assert policy.num_requests == 3 * NUM_ROUNDS * NUM_REQUESTS
-    assert reason in selfplay.diagnose()
+    assert reason in selfplay.books.diagnose()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +162,7 @@ def test_a_solver_without_use_ends_at_a_bound_and_is_diagnosed(texts, reason):
     assert refill.groups == []
     assert refill.bound in ("rounds", "rollouts")
     assert 0 < policy.num_prompts <= TIMES * NUM_PROMPTS
-    assert f"x {reason}" in selfplay.diagnose()
+    assert f"x {reason}" in selfplay.books.diagnose()
 
 
 @pytest.mark.parametrize("part", ["write", "answer"])
@@ -214,7 +179,7 @@ def test_memories_of_a_long_run_do_not_grow():
     texts = itertools.cycle([*["\\boxed{7}"] * 3, "\\boxed{9}"])
     selfplay = make(
         Script(answer=lambda: answers(*itertools.islice(texts, 4))),
-        prompt_source="given",
+        sources=["given"],
         use_band=False,
         max_staleness=1,
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.labels.groups import Completion
+from serl_trl.common.completion import Completion
 from serl_trl.measure.figures import (
     Attempts,
     Measurement,

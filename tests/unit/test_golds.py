@@ -8,8 +8,9 @@ import pytest
 
 from serl_trl.answers.equality import get_kind
 from serl_trl.answers.golds import gold_text, read_gold
+from serl_trl.common.completion import Completion
 from serl_trl.data.seeds import SeedSetError, load_seed_set, make_seed_set, read_golds
-from serl_trl.labels.groups import Completion, count_ballots
+from serl_trl.labels.ballots import count_ballots
 from serl_trl.measure.figures import Attempts, grade, grade_attempts
 
 

@@ -12,10 +12,6 @@ MODULE_LINES, FUNCTION_LINES, CLASS_METHODS = 500, 40, 15
 
 LARGER = {
     "loop/label_trust.py:estimate_label_accuracy",
-    "loop/selfplay.py",
-    "loop/selfplay.py:SelfPlay",
-    "propose/requests.py:build_requests",
-    "train/trainer.py",
     "train/trainer.py:SeRLTrainer",
     "train/trainer.py:__init__",
 }

@@ -41,7 +41,7 @@ VALUES = {
     "num_selfplay_iterations": 3,
     "num_requests": 2,
     "proposer_max_tokens": 50,
-    "prompt_source": "self_play",
+    "sources": ["few_shot"],
     "use_selfplay": True,
     "use_band": True,
     "learning_rate": 1e-6,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.propose.pool import InstructionPool, Shots
 from serl_trl.propose.prompts import PromptStyle
-from serl_trl.propose.requests import build_requests, parse_proposals
+from serl_trl.propose.sources.few_shot import FewShot
 
 STYLE = PromptStyle(proposer_system="Write problems.", proposer_request="Problems:")
 SEEDS = [f"What is {number} plus {number + 1}?" for number in range(10)]
@@ -23,7 +24,8 @@ def count_words(messages):
 
 def make_requests(pool, rng=None, **changes):
     options = {"num_requests": 1, "num_shots": 4, "num_pool_shots": 2, "style": STYLE}
-    return build_requests(pool, rng or random.Random(0), **{**options, **changes})
+    source, rng = FewShot(**{**options, **changes}), rng or random.Random(0)
+    return [source.request(pool, rng) for _ in range(source.num_requests)]
 
 
 def test_a_request_lists_its_shots_and_leaves_the_next_number_open():
@@ -36,7 +38,7 @@ def test_a_request_lists_its_shots_and_leaves_the_next_number_open():
 
 def test_a_request_too_long_loses_its_longest_shots_and_never_its_end():
     pool = InstructionPool([*SEEDS[:3], "long " * 50])
-    (request,) = make_requests(pool, max_prompt_tokens=30, count_tokens=count_words)
+    (request,) = make_requests(pool, max_request_tokens=30, count_tokens=count_words)
     assert count_words(request.messages) <= 30
     assert request.messages[-1]["content"].endswith("\n4.")
     assert set(request.shots.origins) == {"seed:0", "seed:1", "seed:2"}
@@ -44,13 +46,13 @@ def test_a_request_too_long_loses_its_longest_shots_and_never_its_end():
 
 def test_only_shots_that_are_shown_count_as_used():
     pool = InstructionPool([*SEEDS[:3], "long " * 50])
-    make_requests(pool, max_prompt_tokens=30, count_tokens=count_words)
+    make_requests(pool, max_request_tokens=30, count_tokens=count_words)
     assert pool.state_dict()["uses"] == {"seed:0": 1, "seed:1": 1, "seed:2": 1}
 
 
 def test_a_budget_too_small_for_any_request_says_so():
-    with pytest.raises(ValueError, match="max_prompt_tokens=3 cannot hold"):
-        make_requests(InstructionPool(SEEDS), max_prompt_tokens=3, count_tokens=count_words)
+    with pytest.raises(ValueError, match="max_request_tokens=3 cannot hold"):
+        make_requests(InstructionPool(SEEDS), max_request_tokens=3, count_tokens=count_words)
 
 
 def test_requests_repeat_with_the_same_random_state():
@@ -72,7 +74,7 @@ def test_every_request_fits_its_budget_or_the_budget_is_refused(budget, seed):
     pool = InstructionPool([" ".join(["word"] * rng.randrange(1, 30)) for _ in range(6)])
     try:
         requests = make_requests(
-            pool, rng, num_requests=3, max_prompt_tokens=budget, count_tokens=count_words
+            pool, rng, num_requests=3, max_request_tokens=budget, count_tokens=count_words
         )
     except ValueError:
         assert budget < count_words(make_requests(InstructionPool([]))[0].messages)

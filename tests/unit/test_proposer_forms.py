@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from serl_trl.propose.requests import parse_proposals
+from serl_trl.propose.parsing.proposals import parse_proposals
 
 ONE = "How many primes are below 50?"
 TWO = "What is the area of a circle of radius 3?"

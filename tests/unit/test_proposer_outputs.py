@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serl_trl.propose.requests import parse_proposals
+from serl_trl.propose.parsing.proposals import parse_proposals
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -1,7 +1,7 @@
 """Faults of parsing and filtering that others reported; read where the file is present."""
 
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.propose.requests import parse_proposals
+from serl_trl.propose.parsing.proposals import parse_proposals
 
 
 def test_what_others_saw_a_model_write_is_read(problems):

@@ -3,42 +3,18 @@
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from serl_trl.answers.verifier import Verifier
+from serl_trl.common.completion import Completion, Messages
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.labels.groups import Completion, Group
-from serl_trl.loop.selfplay import Options, SelfPlay
-from serl_trl.propose.pool import InstructionPool
-from serl_trl.propose.prompts import Messages, PromptStyle
+from serl_trl.labels.base import Rollouts
+from tests.unit.playing import OFFERED, OPTIONS, SEEDS, Lines, make
 
-SEEDS = [f"What is the sum of {n} apples and {n + 1} very ripe pears?" for n in range(8)]
 WORDS = ("red", "blue", "old", "new", "big", "small", "soft", "loud", "warm", "cold", "wet")
-OPTIONS = Options(
-    prompt_source="self_play",
-    label_reward="vote",
-    answer_kind="math",
-    shuffle_dataset=False,
-    num_requests=2,
-    num_shots=3,
-    num_pool_shots=1,
-    prefer_least_used_seeds=False,
-    use_band=True,
-    difficulty_low=0.2,
-    difficulty_high=0.8,
-    max_staleness=0,
-    max_refill_rounds=5,
-    max_refill_rollouts=8,
-    max_refill_s=100.0,
-    max_rollouts=0,
-    num_generations=4,
-    prompts_per_batch=4,
-    max_request_tokens=None,
-    style=PromptStyle(),
-)
 
 
 def completion(answer: str | None, *, truncated: bool = False) -> Completion:
@@ -60,7 +36,7 @@ class ScriptedPolicy:
     rolled_out: list[str] = field(default_factory=list)
     num_scored: int = 0
 
-    def propose(self, requests: Sequence[Messages]) -> list[Completion]:
+    def propose(self, requests: Sequence[Messages], sampling: Any = None) -> list[Completion]:
         self.requests += requests
         if self.write is not None:
             return [Completion(self.write(), [1], False) for _ in requests]
@@ -73,51 +49,20 @@ class ScriptedPolicy:
             texts.append("\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=4)))
         return [Completion(text, [1], False) for text in texts]
 
-    def roll_out(self, instructions: Sequence[str]) -> list[list[Completion]]:
+    def roll_out(self, prompts: Sequence[Messages]) -> list[list[Completion]]:
+        instructions = [prompt[-1]["content"] for prompt in prompts]
         self.rolled_out += instructions
         return [self.answer(instruction) for instruction in instructions]
 
-    def log_probs(self, groups: Sequence[Group]) -> list[list[list[float]]]:
+    def complete(self, prompts: Sequence[Messages], sampling: Any = None) -> list[Completion]:
+        return [completion("7") for _ in prompts]
+
+    def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         self.num_scored += len(groups)
         return [[[-1.0, -2.0] for _ in group.completions] for group in groups]
 
-    def count_request_tokens(self, messages: Messages) -> int:
-        return sum(len(message["content"]) for message in messages)
-
     def decide(self, work):
         return work()
-
-
-class Lines:
-    """A ledger in memory."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-
-    def write(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [record for record in self.records if record["type"] == kind]
-
-
-def make(policy: ScriptedPolicy, ledger: Lines | None = None, **changes: Any) -> SelfPlay:
-    clock = changes.pop("clock", lambda: 0.0)
-    golds = changes.pop("golds", None)
-    oracle = changes.pop("oracle", None)
-    verifier = changes.pop("verifier", None) or Verifier()
-    return SelfPlay(
-        replace(OPTIONS, **changes),
-        pool=InstructionPool(SEEDS),
-        proposal_filter=ProposalFilter(SEEDS, max_per_template=None),
-        policy=policy,
-        verifier=verifier,
-        ledger=ledger or Lines(),
-        rng=random.Random(0),
-        golds=golds,
-        oracle=oracle,
-        clock=clock,
-    )
 
 
 def test_a_refill_returns_exactly_the_prompts_of_a_batch():
@@ -176,8 +121,8 @@ def test_a_refill_that_finds_nothing_ends_at_its_bound_and_diagnoses():
     refill = selfplay.refill(step=0)
     assert refill.bound in ("rounds", "rollouts")
     assert len(policy.rolled_out) <= OPTIONS.max_refill_rollouts * OPTIONS.prompts_per_batch
-    assert selfplay.num_empty_refills == 1
-    assert "band_high" in selfplay.diagnose()
+    assert selfplay.books.counters.num_empty_refills == 1
+    assert "band_high" in selfplay.books.diagnose()
 
 
 @pytest.mark.parametrize("text", ["", "I cannot help with that.", "1.\n2.\n3.", "\x1b]52;c;x\x07"])
@@ -186,7 +131,7 @@ def test_a_proposer_that_writes_nothing_useful_cannot_spin(text):
     selfplay = make(policy)
     refill = selfplay.refill(step=0)
     assert refill.bound == "rounds"
-    assert len(policy.requests) == OPTIONS.max_refill_rounds * OPTIONS.num_requests
+    assert len(policy.requests) == OPTIONS.max_refill_rounds * OFFERED["num_requests"]
 
 
 def test_the_clock_bounds_a_refill_and_the_ledger_says_so():
@@ -226,7 +171,7 @@ def test_in_the_papers_scope_an_instruction_may_come_back_once_it_was_rolled_out
     policy = ScriptedPolicy(write=lambda: "4. How many red boxes and blue boxes are there in all?")
     ledger = Lines()
     selfplay = make(policy, ledger, prompts_per_batch=1)
-    selfplay.filter = ProposalFilter(
+    selfplay.proposing.filter = ProposalFilter(
         SEEDS, names=("length",), novelty="plain", novelty_scope="seeds_and_pending"
     )
     for step in range(3):
@@ -238,7 +183,7 @@ def test_pending_instructions_wait_for_the_next_step():
     policy = ScriptedPolicy()
     selfplay = make(policy, num_requests=8)
     selfplay.refill(step=0)
-    waiting = [pending.instruction for pending in selfplay.pending]
+    waiting = [pending.instruction for pending in selfplay.proposing.pending]
     policy.rolled_out.clear()
     selfplay.refill(step=1)
     assert waiting
@@ -297,7 +242,7 @@ def test_gold_rewards_follow_the_gold_and_refuse_what_has_none():
     selfplay = make(
         ScriptedPolicy(),
         ledger,
-        prompt_source="given",
+        sources=["given"],
         label_reward="gold",
         use_band=False,
         golds=golds,
@@ -310,7 +255,7 @@ def test_gold_rewards_follow_the_gold_and_refuse_what_has_none():
 
 def test_given_prompts_come_in_order_and_begin_again():
     policy = ScriptedPolicy()
-    selfplay = make(policy, prompt_source="given", use_band=False)
+    selfplay = make(policy, sources=["given"], use_band=False)
     for step in range(3):
         selfplay.refill(step)
     assert policy.rolled_out == [*SEEDS, *SEEDS[:4]]
@@ -335,10 +280,10 @@ def test_a_run_resumed_from_its_state_goes_on_as_if_never_stopped():
 def test_an_iteration_forgets_proposals_and_keeps_seeds():
     selfplay = make(ScriptedPolicy(), num_requests=8)
     selfplay.refill(step=0)
-    assert selfplay.pool.accepted
+    assert selfplay.proposing.pool.accepted
     selfplay.start_iteration(reset_pool=True)
-    assert (selfplay.pool.accepted, list(selfplay.pending)) == ([], [])
-    assert selfplay.pool.seeds == tuple(SEEDS)
+    assert (selfplay.proposing.pool.accepted, list(selfplay.proposing.pending)) == ([], [])
+    assert selfplay.proposing.pool.seeds == tuple(SEEDS)
 
 
 def test_the_commonest_answer_is_counted_over_different_prompts():
@@ -382,9 +327,9 @@ def test_templates_are_counted_over_the_whole_iteration_resumed_or_not():
         f"4. Tom buys {n} {WORDS[n % 3]} boxes and a lamp, what does he pay?" for n in range(10, 60)
     )
     selfplay = make(ScriptedPolicy(write=lambda: next(texts)), max_staleness=1)
-    selfplay.filter = ProposalFilter(SEEDS, max_rouge_l=None, max_per_template=None)
+    selfplay.proposing.filter = ProposalFilter(SEEDS, max_rouge_l=None, max_per_template=None)
     refill = selfplay.refill(step=0)
-    assert len(selfplay.pool.accepted) > 3
+    assert len(selfplay.proposing.pool.accepted) > 3
     assert refill.metrics["serl/num_templates"] == 3
     other = make(ScriptedPolicy(write=lambda: ""))
     other.load_state_dict(json.loads(json.dumps(selfplay.state_dict())))
@@ -398,18 +343,20 @@ def test_the_ratios_of_kept_labels_are_handed_out_once_and_survive_a_stop():
     selfplay.refill(step=0)
     other = make(ScriptedPolicy())
     other.load_state_dict(json.loads(json.dumps(selfplay.state_dict())))
-    assert other.take_label_ratios() == selfplay.take_label_ratios() == [0.75] * 6
-    assert selfplay.take_label_ratios() == []
+    assert (
+        other.labelling.take_label_ratios() == selfplay.labelling.take_label_ratios() == [0.75] * 6
+    )
+    assert selfplay.labelling.take_label_ratios() == []
     refused = make(ScriptedPolicy(answer=lambda _: [completion("7")] * 4))
     refused.refill(step=0)
-    assert refused.take_label_ratios() == []
+    assert refused.labelling.take_label_ratios() == []
 
 
 def test_groups_kept_without_a_majority_answer_have_no_label_to_estimate():
     policy = ScriptedPolicy(answer=lambda _: [completion(a) for a in ("7", "7", "9", "9")])
     selfplay = make(policy, label_reward="random")
     assert selfplay.refill(step=0).groups
-    assert selfplay.take_label_ratios() == []
+    assert selfplay.labelling.take_label_ratios() == []
 
 
 def test_a_refill_bounds_the_error_of_half_size_votes_without_gold():

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.answers.verifier import Verifier
-from serl_trl.answers.voting import Vote, in_band, majority_vote, vote_groups
+from serl_trl.answers.voting import Vote, majority_vote, vote_groups
+from serl_trl.labels.band import in_band
 
 PLAIN = st.lists(st.none() | st.sampled_from(["1", "2", "3", "1.0", "4/2"]), max_size=16)
 

@@ -8,7 +8,6 @@ from serl_trl.answers.equality import AnswerKind, group_many
 from serl_trl.answers.verifier import Verifier
 
 MIN_VOTES = 2
-_BAND_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ def vote_groups(
     classes = group_many(groups, kind=kind, verifier=verifier)
     given = [None] * len(groups) if log_probs is None else log_probs
     return [_count(*group) for group in zip(groups, classes, given, strict=True)]
-
-
-def in_band(ratio: float, *, low: float, high: float) -> bool:
-    """Whether `ratio` lies in [low, high], both ends included in spite of rounding."""
-    return low - _BAND_SLACK <= ratio <= high + _BAND_SLACK
 
 
 def _count(

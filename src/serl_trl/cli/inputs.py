@@ -40,10 +40,12 @@ from serl_trl.data.seeds import (
     read_golds,
 )
 from serl_trl.data.tables import HubUnreachableError
+from serl_trl.labels.find import find_labeller, known_labeller
 from serl_trl.labels.trl_reward import find_reward
 from serl_trl.measure.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.propose.chat_template import LIMIT_S, render_chats
 from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messages
+from serl_trl.propose.sources.find import find_sources, writes_new
 from serl_trl.train.model_files import tokenizer_problem
 from serl_trl.train.options import FILTER_PRESETS, RunArguments
 from serl_trl.train.template_roles import (
@@ -182,6 +184,8 @@ def _find_named(
         from serl_trl.filters.gate import find_filters
 
         found.attempt(lambda: find_filters(config.proposal_filters, plugins))
+    found.attempt(lambda: find_labeller(config.label_reward, plugins))
+    found.attempt(lambda: find_sources(config.sources, plugins))
     kind = found.attempt(lambda: find_kind(config.answer_kind, plugins))
     if kind and kind.foreign and found.looking:
         kind = None
@@ -379,7 +383,7 @@ def _seed_problems(inputs: Inputs, args: Arguments) -> list[str]:
     if seed_set is None:
         return []
     known = inputs.tokenizer is not None
-    proposes = config.use_selfplay and config.prompt_source == "self_play"
+    proposes = config.use_selfplay and writes_new(config.sources)
     problems = check_seed_set(
         seed_set,
         num_shots=config.num_shots if proposes else 1,
@@ -396,7 +400,7 @@ def _seed_problems(inputs: Inputs, args: Arguments) -> list[str]:
         )
         way_out = "add rows or lower per_device_train_batch_size"
         problems.append(Problem("", rule=rule, way_out=way_out))
-    unlabelled = config.label_reward == "gold" and not config.gold_oracle
+    unlabelled = "gold" in known_labeller(config.label_reward).needs and not config.gold_oracle
     if unlabelled and (problem := gold_problem(seed_set, proposes=proposes)):
         problems.append(problem)
     return [str(problem) for problem in problems]

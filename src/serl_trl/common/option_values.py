@@ -125,7 +125,7 @@ def _conversions(value: Any, kinds: Sequence[Any]) -> Iterator[Any]:
         with contextlib.suppress(ValueError, OverflowError):
             yield float(value)
     if items := item_kinds(kinds):
-        listed = value if isinstance(value, list) else [value]
+        listed = [_as_item(each) for each in (value if isinstance(value, list) else [value])]
         with contextlib.suppress(TypeError):
             yield _as_list([convert(each, items[0]) for each in listed], items)
     members = enum_values(kinds)
@@ -133,6 +133,15 @@ def _conversions(value: Any, kinds: Sequence[Any]) -> Iterator[Any]:
         yield "no"
     if isinstance(value, str) and (value in members or _begins_mapping(value, kinds)):
         yield value
+
+
+def _as_item(value: Any) -> Any:
+    """Return an item of a list; a mapping of one name to a number is the text that YAML read."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, number),) = value.items()
+        if isinstance(name, str) and isinstance(number, int | float):
+            return f"{name}: {number}"
+    return value
 
 
 def _as_list(items: list[Any], kinds: Sequence[Any]) -> Any:

@@ -66,12 +66,16 @@ class Plugin:
     options: Mapping[str, Any] | None
     foreign: bool
 
-    def make(self) -> Any:
-        """Return the object, made with its options where it is a class or makes one."""
+    def make(self, offered: Mapping[str, Any] | None = None) -> Any:
+        """Return the object, made with its options where it is a class or makes one.
+
+        `offered` holds values for options that the text leaves out and the maker has by that name.
+        """
         if self.options is None:
             return self.found
+        named = inspect.signature(self.found).parameters.keys() & (offered or {}).keys()
         try:
-            return self.found(**self.options)
+            return self.found(**{**{name: offered[name] for name in named}, **self.options})
         except TypeError as error:
             raise self.role.refuse(self.text, f"cannot be made: {one_line(error)}.") from error
 

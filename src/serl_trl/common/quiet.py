@@ -15,6 +15,24 @@ def withhold_import_notices() -> None:
 
 
 @contextmanager
+def without_unscored_rows() -> Generator[None]:
+    """Withhold TRL's warning of a row without any reward: it would print what the model wrote.
+
+    Such rows are counted as `serl/num_masked`.
+    """
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("All reward functions returned None")
+
+    logger = logging.getLogger("trl.trainer.grpo_trainer")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
+@contextmanager
 def own_lines_only() -> Generator[None]:
     """No bars for reading and writing weights, and no notice of a renamed option of TRL's.
 

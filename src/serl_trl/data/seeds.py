@@ -347,8 +347,8 @@ def _read_answers(seed_set: SeedSet, kind: AnswerKind) -> tuple[tuple[str | None
 def gold_problem(seeds: SeedSet, *, proposes: bool) -> Problem | None:
     """Return why gold answers cannot reward a run without an oracle."""
     if proposes:
-        rule = "with prompt_source=self_play needs gold_oracle, which answers new instructions"
-        way_out, others = "give one, or set prompt_source to given", ("prompt_source",)
+        rule = "with a source of new instructions needs gold_oracle, which answers them"
+        way_out, others = "give one, or set sources to given", ("sources",)
         return Problem("label_reward", "gold", rule, way_out, others=others)
     missing = sum(answer is None for answer in seeds.answers)
     if not missing:

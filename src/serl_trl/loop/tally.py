@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from serl_trl.answers.verifier import OUTCOMES
+from serl_trl.answers.voting import Vote
+from serl_trl.labels.base import Labelled
 from serl_trl.loop.label_trust import SplitHalf, split_half_error_bound
 
 COUNTS = (
@@ -40,15 +42,40 @@ class Tally:
     reward_hits: list[bool] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     halves: list[SplitHalf] = field(default_factory=list)
+    of_labeller: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _part: str = ""
     _began: float = field(default_factory=time.perf_counter)
+    _since: float = field(default_factory=time.perf_counter)
 
     @contextmanager
     def time(self, part: str) -> Generator[None]:
-        """Add the seconds of the block to `part`."""
-        start = time.perf_counter()
-        yield
-        self._seconds[part] += time.perf_counter() - start
+        """Add the seconds of the block to `part`; what is timed inside it counts there alone."""
+        outer = self._turn_to(part)
+        try:
+            yield
+        finally:
+            self._turn_to(outer)
+
+    def _turn_to(self, part: str) -> str:
+        """Begin to count for `part` (empty: for none), and return what was counted for before."""
+        now = time.perf_counter()
+        before, since = self._part, self._since
+        self._seconds[before] += now - since
+        self._part, self._since = part, now
+        return before
+
+    def note_group(self, labelled: Labelled, vote: Vote, label_right: bool | None) -> None:
+        """Count a group with its vote, and whether its label is right where that is known."""
+        kept = labelled.verdict.keep
+        self.counts["groups"] += 1
+        self.majority_ratios.append(vote.majority_ratio)
+        self.kept_majority_ratios += [vote.majority_ratio] if kept else []
+        if label_right is not None:
+            self.label_hits.append(label_right)
+            self.kept_label_hits += [label_right] if kept else []
+        for name, value in labelled.metrics.items():
+            self.of_labeller[name].append(value)
 
     def metrics(self) -> dict[str, float]:
         """Return the refill in numbers; a ratio over nothing is left out rather than 0."""
@@ -77,6 +104,7 @@ class Tally:
             | {f"num_{name}": float(counts[name]) for name in COUNTS}
             | {f"verifier/num_{name}": float(self.outcomes[name]) for name in OUTCOMES}
             | {f"refused/{reason}": float(n) for reason, n in sorted(self.refused.items())}
+            | {f"label/{name}": sum(v) / len(v) for name, v in sorted(self.of_labeller.items())}
             | {f"time/{part}_s": value for part, value in seconds.items()}
         )
 

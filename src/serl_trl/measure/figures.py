@@ -11,8 +11,8 @@ from statistics import fmean
 from serl_trl.answers.equality import AnswerKind, extract_answer, group_many, spelled_alike
 from serl_trl.answers.golds import read_gold
 from serl_trl.answers.verifier import Verifier
+from serl_trl.common.completion import Completion
 from serl_trl.common.intervals import Interval
-from serl_trl.labels.groups import Completion
 
 _CELLS = 4_000_000  # numbers that one block of resamples holds: 32 MB
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from serl_trl.common.text import visible
 from serl_trl.plan.shapes import PUBLISHED, ModelShape
+from serl_trl.propose.sources.find import writes_new
 
 GIB = 2**30
 SHARDINGS = ("none", "zero2", "zero3", "fsdp2")
@@ -182,7 +183,7 @@ def estimate_step(values: Mapping[str, Any], layout: Layout, *, kept_ratio: floa
         * layout.num_gpus
     )
     batches = values["gradient_accumulation_steps"] / passes_per_generation(values)
-    proposes = values["use_selfplay"] and values["prompt_source"] == "self_play"
+    proposes = values["use_selfplay"] and writes_new(values["sources"])
     # One round of requests for each generation batch; a refill may need more.
     proposed = values["num_requests"] * values["proposer_max_tokens"] if proposes else 0
     kept = kept_ratio if values["use_selfplay"] and values["use_band"] else 1.0

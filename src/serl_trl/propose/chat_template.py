@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from serl_trl.common.completion import Messages
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.text import visible
-from serl_trl.propose.prompts import Messages
 
 # Of processor time. Jinja loads in a fraction of a second, and a chat takes far less than a
 # millisecond; the rest is for slow machines.

@@ -14,6 +14,15 @@ class Shots:
     texts: tuple[str, ...]
     origins: tuple[str, ...]
 
+    def without_longest(self) -> "Shots":
+        """Return the shots but for the longest; of equally long ones, the first goes."""
+        out = max(range(len(self.texts)), key=lambda place: len(self.texts[place]))
+        keep = [place for place in range(len(self.texts)) if place != out]
+        return Shots(
+            tuple(self.texts[place] for place in keep),
+            tuple(self.origins[place] for place in keep),
+        )
+
 
 class InstructionPool:
     """The seed set and the accepted proposals, with a memory of how often each was shown."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Messages = list[dict[str, str]]
+from serl_trl.common.completion import Messages
 
 
 @dataclass(frozen=True)

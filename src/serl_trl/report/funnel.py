@@ -4,8 +4,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from serl_trl.labels.find import known_labeller
+from serl_trl.propose.sources.find import writes_new
 from serl_trl.report.sentences import say
-from serl_trl.report.words import REASONS, label_meaning
+from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, number_in
 
 
@@ -63,10 +65,10 @@ def what_trained(run: Run) -> str:
         "trained",
         groups=len(run.ledger.groups.kept()) if trained is None else trained,
         steps=run.num_steps,
-        wrote=run.config.get("prompt_source") != "given" and len(run.ledger.proposals) > 0,
+        wrote=writes_new(run.config.get("sources")) and len(run.ledger.proposals) > 0,
         seeds=number_in(run.facts, "num_seeds"),
         votes=number_in(run.config, "num_generations"),
-        label=label_meaning(run.config.get("label_reward")),
+        label=known_labeller(run.config.get("label_reward")).meaning,
     )
 
 

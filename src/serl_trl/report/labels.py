@@ -2,18 +2,15 @@
 
 from statistics import fmean
 
+from serl_trl.labels.find import known_labeller
 from serl_trl.report.sentences import say
-from serl_trl.report.words import label_meaning
 from serl_trl.runs.reader import Run
 
 
 def label_answer(run: Run) -> str:
     """Return whether the labels that trained are right, as far as it is known."""
-    label = run.config.get("label_reward")
-    if label == "gold":
-        return say("labels_are_gold")
-    if label in ("random", "none"):
-        return label_meaning(label)
+    if truth := known_labeller(run.config.get("label_reward")).truth:
+        return truth
     if counts := labels_right(run):
         kept, solver = len(run.ledger.groups.kept()), bool(run.config.get("gold_oracle"))
         return say("labels_by_gold", right=counts[0], known=counts[1], kept=kept, solver=solver)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from serl_trl.common.text import count_of
+from serl_trl.labels.find import known_labeller
 from serl_trl.report.blocks import (
     Block,
     Cell,
@@ -21,7 +22,7 @@ from serl_trl.report.improvement import improvement
 from serl_trl.report.labels import label_answer
 from serl_trl.report.sentences import percent, say
 from serl_trl.report.warnings import warnings_of
-from serl_trl.report.words import GLOSSARY, OPTIONS, label_meaning
+from serl_trl.report.words import GLOSSARY, OPTIONS
 from serl_trl.runs.reader import Run, number_in
 
 
@@ -85,7 +86,7 @@ def inputs_section(run: Run) -> list[Block]:
     if config.get("gold_oracle"):
         oracle = written(config["gold_oracle"], max_chars=200)
         rows.append(("gold answers come from a solver (gold_oracle)", oracle))
-    rows.append(("what the label is", label_meaning(config.get("label_reward"))))
+    rows.append(("what the label is", known_labeller(config.get("label_reward")).meaning))
     rows += [(written(name), option_cell(config[name])) for name in OPTIONS if name in config]
     return [Table(("what", "value"), tuple(rows))]
 

@@ -19,8 +19,3 @@ DETAILS: dict[str, str] = _WORDS["details"]
 BOUNDS: dict[str, str] = _WORDS["bounds"]
 GLOSSARY: dict[str, str] = _WORDS["glossary"]
 OPTIONS: list[str] = _WORDS["options"]
-
-
-def label_meaning(label: Any) -> str:
-    """Return what the label reward of a run is, as a sentence."""
-    return _WORDS["labels"].get(str(label), "The config does not say what the label is.")

@@ -44,7 +44,7 @@ _CONFIG_TYPES = {
     for shape, names in (
         (int, ("num_generations", "probe_samples")),
         (bool, ("use_selfplay", "use_band", "reset_pool")),
-        (str, ("prompt_source", "label_reward", "proposal_filters", "domain")),
+        (str, ("label_reward", "proposal_filters", "domain")),
         (str, ("proposer_system", "proposer_request", "rollout_system", "answer_instruction")),
         ((str, None), ("hub_model_id", "gold_oracle")),
         ((float, None), ("temperature", "top_p", "difficulty_low", "difficulty_high")),

@@ -17,7 +17,9 @@ from serl_trl.common.folder import Folder
 from serl_trl.common.markdown import code, fenced, table
 from serl_trl.common.secrets import redacted, secret_in
 from serl_trl.common.text import count_of
+from serl_trl.labels.find import known_labeller
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
+from serl_trl.propose.sources.find import writes_new
 from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import LedgerIndex, Records, Run
@@ -95,10 +97,10 @@ def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[s
         data["base_model_relation"] = "adapter" if facts.adapter else "finetune"
     probed = run.series("serl/probe/pass@1")
     words: dict[str, Any] = {
-        "given": run.config.get("prompt_source") == "given"
-        or run.config.get("use_selfplay") is False,
+        "written": writes_new(run.config.get("sources", ["few_shot"]))
+        and run.config.get("use_selfplay") is not False,
         "votes": run.config.get("num_generations", "several"),
-        "label_reward": str(run.config.get("label_reward", "vote")),
+        "rewarded": known_labeller(run.config.get("label_reward", "vote")).rewarded,
         "base_revision": facts.base_revision,
         "messages": _messages(run),
         "compared": compared(measured),

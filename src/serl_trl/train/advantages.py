@@ -4,6 +4,8 @@ Source: method section of SeRL (arXiv 2505.20347) and REINFORCE++ (arXiv 2501.03
 normalise over what is trained: the groups have been filtered before.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,24 +16,53 @@ EPS = 1e-4
 def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
     """Subtract from each reward the mean of the other rewards of its group.
 
-    `rewards` has shape (B * G,), a group after another; NaN (no reward function spoke) counts as
-    the group's mean. Returns the same shape.
+    `rewards` has shape (B * G,), a group after another. NaN (no reward function spoke) is no part
+    of any mean and gives 0, and so does a reward that is the only one of its group. Returns the
+    same shape.
     """
-    groups = _without_nan(rewards).view(-1, group_size)
+    groups, known = _groups(rewards, group_size)
+    count = known.sum(dim=1, keepdim=True)
     # A reward that counted in its own baseline would shrink its advantage.
-    others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
-    return (groups - others).flatten()
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (count - 1).clamp(min=1)
+    return ((groups - others) * (known & (count > 1))).flatten()
 
 
 def minus_group_mean(rewards: Tensor, group_size: int) -> Tensor:
-    """Subtract from each reward the mean of its group; shapes as in `leave_one_out`."""
-    groups = _without_nan(rewards).view(-1, group_size)
-    return (groups - groups.mean(dim=1, keepdim=True)).flatten()
+    """Subtract from each reward the mean of its group; shapes and NaN as in `leave_one_out`."""
+    groups, known = _groups(rewards, group_size)
+    mean = groups.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    return ((groups - mean) * known).flatten()
 
 
-def normalise(values: Tensor) -> Tensor:
-    """Shift and scale `values` to mean 0 and standard deviation 1 over the whole batch."""
-    return (values - values.mean()) / (values.std() + EPS)
+def normalise(values: Tensor, known: Tensor | None = None) -> Tensor:
+    """Shift and scale `values` to mean 0 and standard deviation 1 over the whole batch.
+
+    Where `known` is false a value counts for neither, and gives 0.
+    """
+    if known is None or known.all():
+        return (values - values.mean()) / (values.std() + EPS)
+    if known.sum() < 2:
+        return torch.zeros_like(values)
+    return (values - values[known].mean()) / (values[known].std() + EPS) * known
+
+
+def by_role(shape: Callable[[Tensor], Tensor], rewards: Tensor, roles: Sequence[str]) -> Tensor:
+    """Apply `shape` to the rewards of each role alone; `roles` names that of each row.
+
+    Rewards of different roles answer different questions, so one's mean and spread say nothing of
+    another's.
+    """
+    if len(set(roles)) <= 1:
+        return shape(rewards)
+    shaped = torch.zeros_like(rewards)
+    for rows in rows_of_roles(roles):
+        shaped[rows] = shape(rewards[rows])
+    return shaped
+
+
+def rows_of_roles(roles: Sequence[str]) -> list[list[int]]:
+    """Return the rows of each role, the roles in alphabetical order."""
+    return [[row for row, each in enumerate(roles) if each == role] for role in sorted(set(roles))]
 
 
 def returns_with_kl(rewards: Tensor, kl: Tensor, mask: Tensor, *, beta: float) -> Tensor:
@@ -64,5 +95,7 @@ def token_moments(returns: Tensor, mask: Tensor) -> Tensor:
     return torch.stack([mask.double().sum(), inside.sum(), (inside**2).sum()])
 
 
-def _without_nan(rewards: Tensor) -> Tensor:
-    return torch.nan_to_num(rewards, nan=torch.nanmean(rewards).item())
+def _groups(rewards: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
+    """Return rewards by group with 0 for NaN, and which of them are known."""
+    groups = rewards.view(-1, group_size)
+    return torch.nan_to_num(groups, nan=0.0), ~groups.isnan()

@@ -4,11 +4,13 @@ import math
 import os
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from trl import GRPOConfig
 
+from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.secrets import redacted
 from serl_trl.propose.prompts import PromptStyle
@@ -66,6 +68,12 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         if name not in PRESETS:
             raise ValueError(f"preset={name} is unknown; choose one of {', '.join(PRESETS)}.")
         return cls(**{**PRESETS[name], **overrides})
+
+    @property
+    def private_folder(self) -> Path:
+        """The part of the run's folder that `push_to_hub` skips."""
+        assert self.output_dir is not None, "TRL sets a default"
+        return Path(self.output_dir) / PRIVATE_FOLDER
 
     @property
     def prompts_per_batch(self) -> int:

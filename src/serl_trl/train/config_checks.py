@@ -9,6 +9,8 @@ from serl_trl.common.options import Bounds
 from serl_trl.common.plugin import package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
+from serl_trl.labels.find import find_labeller, known_labeller
+from serl_trl.propose.sources.find import find_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
@@ -43,7 +45,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
         if values.get(name) is not None and values[name] not in choices
     ]
     problems += package_problems(values.get("plugins") or ())
-    for check in (_texts, _band, _pairs, _rewards, _generation, _hub):
+    for check in (_names, _texts, _band, _pairs, _rewards, _generation, _hub):
         problems += check(values)
     return problems
 
@@ -58,6 +60,17 @@ def out_of_range(values: Mapping[str, Any], ranges: Mapping[str, Bounds]) -> Ite
         # Written so that NaN, which compares as false, is outside too.
         if not bounds.low <= value <= bounds.high:
             yield Problem(name, value, f"must be {bounds.words}", bounds.usual)
+
+
+def _names(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield an unknown labeller or source; a dotted path is looked up when a run is built."""
+    for name, find in (("label_reward", find_labeller), ("sources", find_sources)):
+        value = values.get(name)
+        if value is not None and "." not in str(value).partition("(")[0].partition(":")[0]:
+            try:
+                find(value)
+            except ValueError as error:
+                yield Problem("", rule=str(error))
 
 
 def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -122,8 +135,10 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     if normalised_later and values.get(name) not in (None, "sum_then_normalize"):
         yield Problem(name, rule="must be sum_then_normalize with reinforce_pp")
     label = values.get("label_reward")
-    # Both are made of groups, which only self-play hands over.
-    if values.get("use_selfplay") is False and label in ("vote", "random"):
+    labeller = known_labeller(label)
+    # Such a label is made of groups, which only self-play hands over.
+    of_groups = labeller.rewards and "gold" not in labeller.needs
+    if values.get("use_selfplay") is False and label and of_groups:
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)
 

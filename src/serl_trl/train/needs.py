@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.common.problem import Problem
+from serl_trl.labels.find import known_labeller
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig
@@ -116,10 +117,10 @@ def named_trackers(values: Mapping[str, Any]) -> list[str]:
 def reward_problems(label_reward: Any, weights: Any, num_functions: int) -> Iterator[Problem]:
     """Yield why the rewards make no sum; `num_functions` counts those beside the label reward."""
     # TRL multiplies the rewards by the weights only in the first step.
-    needed = num_functions + (label_reward != "none")
+    needed = num_functions + known_labeller(label_reward).rewards
     if not needed:
         rule = "needs at least one reward function"
-        yield Problem("label_reward", "none", rule, "give one by reward_funcs")
+        yield Problem("label_reward", label_reward, rule, "give one by reward_funcs")
     elif isinstance(weights, list) and len(weights) != needed:
         yield Problem(
             "reward_weights",

@@ -100,17 +100,17 @@ class SelfPlayOptions:
         "False leaves everything to TRL: its own data iterator over the seed set, no vote, no "
         "band. With label_reward none and advantage grpo it is GRPOTrainer bit for bit.",
     )
-    prompt_source: str = option(
-        "self_play",
-        "self_play: the policy writes new instructions from the seed set. given: the rows of the "
-        "seed set themselves are trained on, in order or shuffled by `shuffle_dataset`.",
-        choices=("self_play", "given"),
+    sources: list[str] = option(
+        ["few_shot"],
+        "Where instructions come from, as a list of name or `name: share`. few_shot: the policy "
+        "writes new ones from the seed set. given: the rows of the seed set, in order or shuffled "
+        "by `shuffle_dataset`. Or a dotted path to a source in `plugins`.",
     )
     label_reward: str = option(
         "vote",
         "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
-        "gold answer. random: a fair coin, the control. none: only the given reward functions.",
-        choices=("vote", "gold", "random", "none"),
+        "gold answer. random: a fair coin, the control. none: only the given reward functions. Or "
+        "a dotted path to a labeller in `plugins`, with its options: my_package.Half(share=0.25).",
     )
     answer_kind: str = option(
         "math",
@@ -118,8 +118,9 @@ class SelfPlayOptions:
     )
     plugins: list[str] | None = option(
         None,
-        "Packages whose own answer kinds, filters, oracles and reward functions may be named by "
-        "dotted path. Only a flag or Python names one: a config file may come from somebody else.",
+        "Packages whose own answer kinds, labellers, sources, filters, oracles and rewards may be "
+        "named by dotted path. Only a flag or Python names one: a config file may come from "
+        "somebody else.",
     )
     gold_oracle: str | None = option(
         None,

@@ -9,10 +9,11 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from trl.trainer.utils import pad
 
-from serl_trl.labels.groups import Completion, Group
-from serl_trl.propose.prompts import Messages, rollout_messages
+from serl_trl.common.completion import Completion, Messages, Sampling
+from serl_trl.labels.base import Rollouts
+from serl_trl.propose.prompts import rollout_messages
 from serl_trl.train.host import Host, inside
-from serl_trl.train.sampling import Sampling, kept_precision, swapped_sampling
+from serl_trl.train.sampling import kept_precision, swapped_sampling
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,15 @@ class TrainerPolicy:
         self._context = context_tokens(trainer)
         self._warned_of_length = False
 
-    def propose(self, requests: Sequence[Messages]) -> list[Completion]:
-        """Answer each request once, with the proposer's sampling values."""
-        return self.complete(requests, self._proposer)
+    def propose(
+        self, requests: Sequence[Messages], sampling: Sampling | None = None
+    ) -> list[Completion]:
+        """Answer each request once; `None` takes the proposer's sampling values."""
+        return self.complete(requests, sampling or self._proposer)
 
-    def roll_out(self, instructions: Sequence[str]) -> list[list[Completion]]:
-        """Complete each instruction `num_generations` times, with TRL's own sampling values."""
-        return self.sample(instructions, self._trainer.args.num_generations)
+    def roll_out(self, prompts: Sequence[Messages]) -> list[list[Completion]]:
+        """Complete each prompt `num_generations` times, with TRL's own sampling values."""
+        return self._repeatedly(prompts, self._trainer.args.num_generations, None)
 
     def sample(
         self, instructions: Sequence[str], num_samples: int, sampling: Sampling | None = None
@@ -58,12 +61,18 @@ class TrainerPolicy:
         """Complete each instruction `num_samples` times; `None` keeps TRL's sampling values."""
         style = self._trainer.args.style
         prompts = [rollout_messages(instruction, style) for instruction in instructions]
-        repeated = [prompt for prompt in prompts for _ in range(num_samples)]
-        flat = self.complete(repeated, sampling)
-        return [flat[i : i + num_samples] for i in range(0, len(flat), num_samples)]
+        return self._repeatedly(prompts, num_samples, sampling)
 
-    def complete(self, prompts: Sequence[Messages], sampling: Sampling | None) -> list[Completion]:
-        """Complete each conversation once.
+    def _repeatedly(
+        self, prompts: Sequence[Messages], num: int, sampling: Sampling | None
+    ) -> list[list[Completion]]:
+        flat = self.complete([prompt for prompt in prompts for _ in range(num)], sampling)
+        return [flat[i : i + num] for i in range(0, len(flat), num)]
+
+    def complete(
+        self, prompts: Sequence[Messages], sampling: Sampling | None = None
+    ) -> list[Completion]:
+        """Complete each conversation once; `None` keeps TRL's sampling values.
 
         One that leaves no room for a completion of the longest kind is never shown to a backend:
         it gets an empty, truncated completion, which has no vote. An engine would end the run at
@@ -87,10 +96,10 @@ class TrainerPolicy:
         completions = iter(found)
         return [next(completions) if fit else self._nothing() for fit in fits]
 
-    def log_probs(self, groups: Sequence[Group]) -> list[list[list[float]]]:
+    def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         """Score the tokens of every completion of `groups` under the present weights."""
         rows = [
-            (rollout_messages(group.instruction, self._trainer.args.style), completion.token_ids)
+            (group.messages, completion.token_ids)
             for group in groups
             for completion in group.completions
         ]

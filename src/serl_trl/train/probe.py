@@ -16,8 +16,8 @@ from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_cu
 from serl_trl.train.host import Host, inside
 
 if TYPE_CHECKING:
-    from serl_trl.labels.groups import Group
-    from serl_trl.loop.selfplay import JudgedProposal
+    from serl_trl.loop.groups import Group
+    from serl_trl.loop.proposing import JudgedProposal
 
 # Heading, metric, format of each column of the console's table; an absent metric stays blank.
 COLUMNS = (

@@ -5,12 +5,12 @@ import functools
 import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from accelerate.utils import is_peft_model
 from transformers import GenerationConfig
 
+from serl_trl.common.completion import Sampling
 from serl_trl.train.host import Host, inside
 from serl_trl.train.swaps import replaced, swapped
 
@@ -20,20 +20,6 @@ logger = logging.getLogger(__name__)
 _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
 # What neither needs a warning: it changes nothing beside what TRL sets.
 _WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. `temperature` 0 is greedy.
-
-    `presence_penalty` and `stop` (texts that end a completion) reach vLLM only.
-    """
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    presence_penalty: float = 0.0
-    stop: tuple[str, ...] = ()
 
 
 @contextmanager

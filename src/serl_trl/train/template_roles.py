@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serl_trl.propose.prompts import Messages
+from serl_trl.common.completion import Messages
 
 COMPLETION_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"

@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-from serl_trl.answers.voting import in_band
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.parser import Arguments, SeRLParser
 from serl_trl.common.console import OK, label_of, say, write_json
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import count_of, visible
+from serl_trl.labels.band import in_band
 
 
 def run(argv: Sequence[str], out: Console) -> int:

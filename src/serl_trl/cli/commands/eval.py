@@ -42,7 +42,7 @@ OUTPUT = Path("runs") / "eval"
 # The trainer is built to generate: no reference model, nothing saved or pushed, and no seeds of the
 # user's, of which it needs some and looks at none.
 _FORCED = (
-    f"--seed_set {SANDBOX} --use_selfplay true --prompt_source given --label_reward vote --beta 0 "
+    f"--seed_set {SANDBOX} --use_selfplay true --sources given --label_reward vote --beta 0 "
     "--gradient_checkpointing false --max_instruction_tokens 256 --proposer_max_tokens 8 "
     "--proposer_presence_penalty 0 --push_to_hub false --report_to none --eval_strategy no "
     "--save_strategy no"

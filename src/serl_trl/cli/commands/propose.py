@@ -17,7 +17,7 @@ from serl_trl.cli.parser import SeRLParser
 from serl_trl.common.console import OK, say, write_json, write_text
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import visible
-from serl_trl.loop.selfplay import JudgedProposal
+from serl_trl.loop.proposing import JudgedProposal
 
 
 def run(argv: Sequence[str], out: Console) -> int:

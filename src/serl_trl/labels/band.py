@@ -1,0 +1,47 @@
+"""The difficulty band: only groups that are neither too easy nor too hard are trained on.
+
+Source: SeRL, arXiv 2505.20347, with the band [0.2, 0.8].
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from serl_trl.common.verdict import Verdict
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+
+SLACK = 1e-9
+"""Rounding: 0.2 * 15 is not 3 in binary, and a ratio at an end of the band belongs to it."""
+
+
+def in_band(ratio: float, *, low: float, high: float) -> bool:
+    """Whether `ratio` lies in [low, high], both ends included in spite of rounding."""
+    return low - SLACK <= ratio <= high + SLACK
+
+
+@dataclass
+class Band(Labeller):
+    """A labeller whose groups also stay by their agreement, which must lie in [`low`, `high`]."""
+
+    labeller: Labeller
+    low: float
+    high: float
+
+    def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
+        """Judge each group, and refuse the kept ones outside: "band_low" or "band_high"."""
+        return [self._banded(each) for each in self.labeller.label(groups, tools)]
+
+    def _banded(self, labelled: Labelled) -> Labelled:
+        agreement = labelled.agreement
+        if not labelled.verdict.keep or in_band(agreement, low=self.low, high=self.high):
+            return labelled
+        reason = "band_low" if agreement < self.low else "band_high"
+        return replace(labelled, verdict=Verdict(False, reason))
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the labeller's state: the band has none."""
+        return self.labeller.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand the state to the labeller."""
+        self.labeller.load_state_dict(state)

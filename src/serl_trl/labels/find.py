@@ -1,0 +1,66 @@
+"""The labellers by name."""
+
+from collections.abc import Collection
+
+from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.labels.base import NEEDS, PROVIDED, Labeller
+from serl_trl.labels.gold import Gold
+from serl_trl.labels.none import NoLabel
+from serl_trl.labels.random import Coin
+from serl_trl.labels.vote import MajorityVote
+
+LABELLERS: dict[str, type[Labeller]] = {
+    "vote": MajorityVote,
+    "gold": Gold,
+    "random": Coin,
+    "none": NoLabel,
+}
+"""The labellers of this package. A new one is a file beside these and a row here."""
+
+_ROLE = Role(
+    option="label_reward",
+    takes="a labeller (a subclass of serl_trl.Labeller)",
+    known=LABELLERS,
+    methods=("label", "state_dict", "load_state_dict"),
+    makes=True,
+)
+
+
+def find_labeller(text: str, plugins: Collection[str] = ()) -> Plugin:
+    """Return the labeller that `text` names, as `name` or `my_package.module.Class(option=value)`.
+
+    Calls nothing. Raises `ValueError` for an unknown name, and for one that needs what this version
+    does not compute.
+    """
+    plugin = find(text, _ROLE, plugins)
+    missing = sorted(needs_of(plugin) - PROVIDED)
+    if missing:
+        known = "is not computed by this version" if missing[0] in NEEDS else "is unknown"
+        raise ValueError(
+            f"label_reward={text} needs {missing[0]}, which {known}; a labeller may need "
+            f"{', '.join(sorted(PROVIDED))}."
+        )
+    return plugin
+
+
+def needs_of(plugin: Plugin) -> frozenset[str]:
+    """Return what a labeller asks for, read off its class."""
+    return frozenset(getattr(plugin.found, "needs", ()))
+
+
+def rewards_of(plugin: Plugin) -> bool:
+    """Return whether a labeller's rewards train, read off its class."""
+    return bool(getattr(plugin.found, "rewards", True))
+
+
+def reward_name(text: str) -> str:
+    """Return the name under which TRL logs the rewards of a labeller: without path and options."""
+    return f"{text.partition('(')[0].rpartition('.')[2]}_reward"
+
+
+def known_labeller(text: object) -> type[Labeller]:
+    """Return the labeller of this package that `text` names, or `Labeller` for any other.
+
+    Reads and calls nothing, so that `text` may come from a stranger's run.
+    """
+    return LABELLERS.get(str(text).partition("(")[0], Labeller)

@@ -1,0 +1,36 @@
+"""The majority vote as the label. Source: TTRL, arXiv 2504.16084, and SeRL, arXiv 2505.20347."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+
+
+class MajorityVote(Labeller):
+    """Rewards 1 for the members of the majority answer, else 0.
+
+    Refuses a group without a majority answer, by what is in its way: "unparsable" (no completion
+    has an answer), "tie" or "no_majority" (fewer than two votes).
+    """
+
+    meaning: ClassVar[str] = (
+        "The label is the answer that most completions agree on; no solution was shown."
+    )
+    rewarded: ClassVar[str] = (
+        "its majority answer was the label, so it was rewarded for agreeing with itself"
+    )
+
+    def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
+        """Judge each group by its vote."""
+        return [self._label(group) for group in groups]
+
+    def _label(self, group: Rollouts) -> Labelled:
+        vote = group.vote
+        verdict = KEEP
+        if vote.answer is None:
+            unread = vote.num_unparsable == len(group.completions)
+            verdict = Verdict(
+                False, "unparsable" if unread else "tie" if vote.tied else "no_majority"
+            )
+        return Labelled(tuple(vote.rewards), verdict, vote.majority_ratio, vote.answer)

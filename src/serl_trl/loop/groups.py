@@ -1,0 +1,79 @@
+"""A group: the completions of one prompt with what they are worth, as it waits to be trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from serl_trl.answers.voting import Vote
+from serl_trl.common.completion import Completion
+from serl_trl.common.verdict import Verdict
+from serl_trl.labels.base import Labelled, Rollouts
+from serl_trl.propose.sources.base import Task
+
+
+@dataclass(frozen=True)
+class Group:
+    """The completions of one prompt, judged.
+
+    `step` is the optimizer step whose weights sampled them. `label_right` says whether the majority
+    answer is the gold answer; `None`: one of the two is missing.
+    """
+
+    id: int
+    step: int
+    rollouts: Rollouts
+    labelled: Labelled
+    label_right: bool | None = None
+
+    @property
+    def instruction(self) -> str:
+        """The instruction that was rolled out."""
+        return self.rollouts.task.instruction
+
+    @property
+    def completions(self) -> tuple[Completion, ...]:
+        """The completions, in the order of the rewards."""
+        return self.rollouts.completions
+
+    @property
+    def vote(self) -> Vote:
+        """The vote on all completions."""
+        return self.rollouts.vote
+
+    @property
+    def rewards(self) -> list[float | None]:
+        """The label rewards; `None`: a completion carries no signal."""
+        return list(self.labelled.rewards)
+
+    def scored(self, logprobs: Sequence[list[float]]) -> "Group":
+        """Return the group with the sampling log-probs of its completions."""
+        return replace(self, rollouts=scored(self.rollouts, logprobs))
+
+    @classmethod
+    def from_state(cls, saved: dict[str, Any]) -> "Group":
+        """Rebuild a group from `dataclasses.asdict` after a trip through JSON."""
+        rollouts, labelled = dict(saved["rollouts"]), dict(saved["labelled"])
+        vote = dict(rollouts["vote"])
+        vote["counts"] = tuple((answer, count) for answer, count in vote["counts"])
+        rollouts |= {
+            "task": task_from_state(rollouts["task"]),
+            "completions": tuple(Completion(**each) for each in rollouts["completions"]),
+            "vote": Vote(**vote),
+            "right": tuple(rollouts["right"]),
+        }
+        labelled |= {
+            "rewards": tuple(labelled["rewards"]),
+            "verdict": Verdict(**labelled["verdict"]),
+        }
+        return cls(**{**saved, "rollouts": Rollouts(**rollouts), "labelled": Labelled(**labelled)})
+
+
+def scored(rollouts: Rollouts, logprobs: Sequence[list[float]]) -> Rollouts:
+    """Return rollouts with the log-probs of their completions."""
+    pairs = zip(rollouts.completions, logprobs, strict=True)
+    return replace(rollouts, completions=tuple(each.scored(values) for each, values in pairs))
+
+
+def task_from_state(saved: dict[str, Any]) -> Task:
+    """Rebuild a task from `dataclasses.asdict` after a trip through JSON."""
+    return Task(**{**saved, "parents": tuple(saved["parents"])})

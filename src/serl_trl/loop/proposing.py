@@ -1,0 +1,220 @@
+"""Tasks for the next rollouts: asked of the sources, filtered where they are new, kept waiting."""
+
+import random
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from serl_trl.common.completion import Complete, Completion, Messages, Sampling
+from serl_trl.common.mathtext import template
+from serl_trl.common.verdict import Verdict
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.loop.books import Books
+from serl_trl.loop.groups import task_from_state
+from serl_trl.loop.seams import Policy
+from serl_trl.loop.tally import Tally
+from serl_trl.propose.pool import InstructionPool
+from serl_trl.propose.sources.base import Task, TaskSource
+
+NUM_SHOWN = 3
+"""Proposals of a round that are kept to be shown."""
+
+
+@dataclass(frozen=True)
+class JudgedProposal:
+    """A proposal with its fate and the `shots` it was written from (their origins)."""
+
+    text: str
+    verdict: Verdict
+    shots: tuple[str, ...]
+
+
+@dataclass
+class Stream:
+    """A source with its share of the tasks, what waits of it, and how many it was asked for."""
+
+    source: TaskSource
+    share: float = 1.0
+    pending: deque[Task] = field(default_factory=deque)
+    num_asked: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the source and of what waits."""
+        return {
+            "source": dict(self.source.state_dict()),
+            "pending": [asdict(task) for task in self.pending],
+            "num_asked": self.num_asked,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.source.load_state_dict(state["source"])
+        self.pending = deque(task_from_state(saved) for saved in state["pending"])
+        self.num_asked = state["num_asked"]
+
+
+class Proposing:
+    """The sources, the pool and the filter of a run; everything about a task before its rollouts.
+
+    `spare` says that more tasks may be drawn than are needed, because some groups are not kept.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        *,
+        pool: InstructionPool,
+        proposal_filter: ProposalFilter,
+        policy: Policy,
+        books: Books,
+        rng: random.Random,
+        spare: bool,
+    ) -> None:
+        self.streams = list(streams)
+        self.pool = pool
+        self.filter = proposal_filter
+        self.last_proposals: list[JudgedProposal] = []
+        self.last_unread = ""
+        self._policy, self._books = policy, books
+        self._rng = rng
+        self._spare = spare
+        self._templates = {template(text) for text in pool.accepted}
+
+    @property
+    def pending(self) -> list[Task]:
+        """The tasks that passed the filters and wait to be rolled out."""
+        return [task for stream in self.streams for task in stream.pending]
+
+    def forget_elapsed(self) -> None:
+        """Tell the filter what still waits, which is all that its narrower scope knows."""
+        self.filter.forget_pending([task.instruction for task in self.pending])
+
+    def draw(self, wanted: int, needed: int, step: int, tally: Tally) -> list[tuple[Stream, Task]]:
+        """Return up to `wanted` tasks by the shares of their sources, where `needed` are short."""
+        drawn: list[tuple[Stream, Task]] = []
+        for stream, quota in zip(self.streams, self._quotas(wanted), strict=True):
+            if stream.source.writes:
+                if len(stream.pending) < quota:
+                    self._propose(stream, quota, step, tally)
+                tasks = [stream.pending.popleft() for _ in range(min(quota, len(stream.pending)))]
+            else:
+                # Where every group is kept, a surplus would only be thrown away.
+                quota = quota if self._spare else min(quota, needed)
+                tasks = self._ask(stream, quota, tally) if quota else []
+            stream.num_asked += quota
+            drawn += [(stream, task) for task in tasks]
+        return drawn
+
+    def judge_proposals(self, step: int, tally: Tally | None = None) -> list[JudgedProposal]:
+        """Run one round of proposing and filtering of each source that writes new texts."""
+        tally = tally or Tally()
+        writing = [stream for stream in self.streams if stream.source.writes]
+        return [each for stream in writing for each in self._propose(stream, 1, step, tally)]
+
+    def say_round(self, judged: Sequence[JudgedProposal]) -> str:
+        """Say what a round of proposals gave, and why where it gave nothing."""
+        if not judged:
+            lines = " / ".join(self.last_unread.strip().splitlines()[:3])[:300]
+            return f"no proposal: nothing was read in what the model wrote, for example {lines!r}"
+        kept = sum(proposal.verdict.keep for proposal in judged)
+        found = f"{len(judged)} proposals, {kept} kept"
+        if kept:
+            return found
+        refused = Counter(proposal.verdict.reason for proposal in judged)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
+        return f"{found}; refused: {reasons}"
+
+    @property
+    def num_templates(self) -> int:
+        """How many accepted instructions differ in more than their numbers."""
+        return len(self._templates)
+
+    def reset(self) -> None:
+        """Forget the accepted proposals and what waits: a new iteration begins."""
+        self.pool.reset()
+        self._templates.clear()
+        self.filter.reset_to(self.pool.seeds)
+        for stream in self.streams:
+            stream.pending.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return pool, filter and sources, as plain JSON values."""
+        return {
+            "pool": self.pool.state_dict(),
+            "filter": self.filter.state_dict(),
+            "streams": [stream.state_dict() for stream in self.streams],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly from what `state_dict` returned."""
+        self.pool.load_state_dict(state["pool"])
+        self._templates = {template(text) for text in self.pool.accepted}
+        self.filter.load_state_dict(state["filter"])
+        for stream, saved in zip(self.streams, state["streams"], strict=True):
+            stream.load_state_dict(saved)
+
+    def _quotas(self, wanted: int) -> list[int]:
+        """Share out `wanted` so that what each source was ever asked for stays near its share."""
+        whole = sum(stream.share for stream in self.streams)
+        asked = [stream.num_asked for stream in self.streams]
+        for _ in range(wanted if len(asked) > 1 else 0):
+            total = sum(asked) + 1
+            behind = [s.share / whole * total - n for s, n in zip(self.streams, asked, strict=True)]
+            asked[behind.index(max(behind))] += 1
+        if len(asked) == 1:
+            return [wanted]
+        return [n - stream.num_asked for stream, n in zip(self.streams, asked, strict=True)]
+
+    def _ask(self, stream: Stream, num: int, tally: Tally) -> list[Task]:
+        return stream.source.propose(
+            num, pool=self.pool, complete=self._complete(tally), rng=self._rng
+        )
+
+    def _complete(self, tally: Tally) -> Complete:
+        def complete(
+            prompts: Sequence[Messages], sampling: Sampling | None = None
+        ) -> list[Completion]:
+            with tally.time("propose"):
+                self._books.watch("proposing", 0, 0)
+                return self._policy.propose(prompts, sampling)
+
+        return complete
+
+    def _propose(self, stream: Stream, num: int, step: int, tally: Tally) -> list[JudgedProposal]:
+        with tally.time("filter"):
+            tasks = self._ask(stream, num, tally)
+            unread = stream.source.unread
+            tally.counts["empty_requests"] += len(unread)
+            self.last_unread = unread[-1] if unread else self.last_unread
+            judged = [self._judge(stream, task, step, tally) for task in tasks]
+        self.last_proposals = judged[:NUM_SHOWN]
+        return judged
+
+    def _judge(self, stream: Stream, task: Task, step: int, tally: Tally) -> JudgedProposal:
+        text, counters = task.instruction, self._books.counters
+        verdict, number = self.filter.judge(text), counters.num_proposals
+        counters.num_proposals += 1
+        tally.counts["proposals"] += 1
+        if verdict.keep:
+            self.filter.admit(text)
+            self.pool.add(text)
+            self._templates.add(template(text))
+            stream.pending.append(replace(task, origin=task.origin or f"proposal:{number}"))
+            tally.counts["accepted"] += 1
+        else:
+            self._books.refuse(verdict.reason, text, tally)
+        detail: dict[str, Any] = dict(verdict.detail or {})
+        if "rouge_l" in detail:
+            tally.similarities.append(detail["rouge_l"])
+        self._books.write(
+            type="proposal",
+            id=number,
+            step=step,
+            text=text,
+            shots=list(task.parents),
+            keep=verdict.keep,
+            reason=verdict.reason,
+            detail=detail,
+        )
+        return JudgedProposal(text, verdict, task.parents)

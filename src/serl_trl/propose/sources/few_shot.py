@@ -1,0 +1,82 @@
+"""New instructions from few-shot requests to the policy.
+
+Source: SeRL, arXiv 2505.20347, "self-instruction", after Self-Instruct, arXiv 2212.10560.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from serl_trl.common.completion import Complete, Messages
+from serl_trl.propose.parsing.proposals import parse_proposals
+from serl_trl.propose.pool import InstructionPool, Shots
+from serl_trl.propose.prompts import PromptStyle, proposer_messages
+from serl_trl.propose.sources.base import Task, TaskSource
+
+
+@dataclass(frozen=True)
+class ProposerRequest:
+    """One conversation that asks for new instructions, and the examples it shows."""
+
+    messages: Messages
+    shots: Shots
+
+
+@dataclass
+class FewShot(TaskSource):
+    """Shows seeds and accepted proposals as a numbered list and reads what the policy goes on with.
+
+    A round makes `num_requests` requests whatever is wanted, with `num_shots` examples each, of
+    which up to `num_pool_shots` are accepted proposals. A request longer than `max_request_tokens`
+    by `count_tokens` loses its longest examples, never its end.
+    """
+
+    num_requests: int = 4
+    num_shots: int = 8
+    num_pool_shots: int = 2
+    prefer_least_used_seeds: bool = False
+    style: PromptStyle = field(default_factory=PromptStyle)
+    max_request_tokens: int | None = None
+    count_tokens: Callable[[Messages], int] | None = None
+
+    def propose(
+        self, num: int, *, pool: InstructionPool, complete: Complete, rng: random.Random
+    ) -> list[Task]:
+        """Ask the policy, and return all that can be read in its answers."""
+        requests = [self.request(pool, rng) for _ in range(self.num_requests)]
+        completions = complete([request.messages for request in requests])
+        tasks, unread = [], []
+        for request, completion in zip(requests, completions, strict=True):
+            texts = parse_proposals(completion.text, truncated=completion.truncated)
+            tasks += [Task(text, parents=request.shots.origins) for text in texts]
+            unread += [] if texts else [completion.text]
+        self.unread = tuple(unread)
+        return tasks
+
+    def request(self, pool: InstructionPool, rng: random.Random) -> ProposerRequest:
+        """Draw shots and write a request that fits; the shots it shows are counted in `pool`.
+
+        Raises `ValueError` where even a request without shots is too long.
+        """
+        shots = pool.draw_shots(
+            rng,
+            num_shots=self.num_shots,
+            num_pool_shots=self.num_pool_shots,
+            prefer_least_used=self.prefer_least_used_seeds,
+        )
+        messages = proposer_messages(shots.texts, self.style)
+        while self._too_long(messages):
+            if not shots.texts:
+                raise ValueError(
+                    f"max_request_tokens={self.max_request_tokens} cannot hold the proposer's "
+                    "request even without a shot; raise it, or shorten the proposer's texts."
+                )
+            shots = shots.without_longest()
+            messages = proposer_messages(shots.texts, self.style)
+        pool.mark_shown(shots)
+        return ProposerRequest(messages, shots)
+
+    def _too_long(self, messages: Messages) -> bool:
+        if self.max_request_tokens is None or self.count_tokens is None:
+            return False
+        return self.count_tokens(messages) > self.max_request_tokens

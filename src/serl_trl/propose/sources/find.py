@@ -1,0 +1,93 @@
+"""The sources of a run by name, each with its share of the tasks."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.propose.sources.base import TaskSource
+from serl_trl.propose.sources.few_shot import FewShot
+from serl_trl.propose.sources.given import Given
+
+SOURCES: dict[str, type[TaskSource]] = {"few_shot": FewShot, "given": Given}
+"""The sources of this package. A new one is a file beside these and a row here."""
+
+_ROLE = Role(
+    option="sources",
+    takes="a task source (a subclass of serl_trl.TaskSource)",
+    known=SOURCES,
+    methods=("propose", "observe", "state_dict", "load_state_dict"),
+    makes=True,
+)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A source as an option names it, and its share of the tasks, above 0 and of any sum."""
+
+    source: Plugin
+    share: float
+
+    @property
+    def writes(self) -> bool:
+        """Whether the source's tasks are new texts; see `TaskSource.writes`."""
+        return bool(getattr(self.source.found, "writes", True))
+
+
+def find_sources(
+    items: Iterable[str | Mapping[str, float]] | str, plugins: Collection[str] = ()
+) -> list[Share]:
+    """Return the sources that `items` name, as `name`, `name: share` or a mapping of the two.
+
+    A name is one of `SOURCES` or the dotted path of a class in a package of `plugins`, with or
+    without options in brackets. Without a share it counts 1. Calls nothing. Raises `ValueError`
+    for an unknown name, a share that is not a number above 0, and for no source at all.
+    """
+    pairs = [
+        pair for item in ([items] if isinstance(items, str) else items) for pair in _read(item)
+    ]
+    if not pairs:
+        raise ValueError(f"sources=[] leaves no source; name one of {', '.join(SOURCES)}.")
+    return [Share(find(text, _ROLE, plugins), share) for text, share in pairs]
+
+
+def writes_new(items: Any) -> bool:
+    """Return whether sources write new instructions, by their names alone.
+
+    `items` are those of `find_sources`, or anything that a stranger's run holds in their place. A
+    source that is not of this package counts as one that does.
+    """
+    try:
+        pairs = _pairs(items)
+    except (TypeError, ValueError):
+        return True
+    known = [SOURCES.get(text.partition("(")[0], TaskSource) for text, _ in pairs]
+    return any(source.writes for source in known)
+
+
+def _pairs(items: Any) -> list[tuple[str, float]]:
+    listed = [items] if isinstance(items, str) else list(items)
+    return [pair for item in listed for pair in _read(item)]
+
+
+def _read(item: str | Mapping[str, Any]) -> list[tuple[str, float]]:
+    if isinstance(item, Mapping):
+        return [(str(name), _number(name, share)) for name, share in item.items()]
+    name, colon, share = item.rpartition(":")
+    # A colon in the brackets belongs to an option's text.
+    if not colon or ")" in share or "'" in share or '"' in share:
+        return [(item.strip(), 1.0)]
+    return [(name.strip(), _number(name, share))]
+
+
+def _number(name: Any, share: Any) -> float:
+    try:
+        value = float(share)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"sources={name}: {share} must give a share above 0, such as few_shot: 0.75."
+        )
+    return value

@@ -1,0 +1,259 @@
+"""Self-play built from the options of a run and its seed set."""
+
+import functools
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from datasets import Dataset
+
+from serl_trl.answers.base import AnswerKind
+from serl_trl.answers.equality import get_kind
+from serl_trl.common.plugin import Plugin
+from serl_trl.common.text import visible
+from serl_trl.common.tokens import count_tokens, special_tokens_of
+from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem
+from serl_trl.filters.embeddings import Encoder, load_encoder
+from serl_trl.filters.gate import FilterOptions, ProposalFilter, TextFilter, find_filters
+from serl_trl.labels.band import Band
+from serl_trl.labels.base import Labeller
+from serl_trl.labels.find import find_labeller, needs_of
+from serl_trl.loop.books import Books
+from serl_trl.loop.labelling import Labelling
+from serl_trl.loop.proposing import Proposing, Stream
+from serl_trl.loop.seams import Options
+from serl_trl.loop.selfplay import SelfPlay
+from serl_trl.propose.pool import InstructionPool
+from serl_trl.propose.prompts import rollout_messages
+from serl_trl.propose.sources.find import Share, find_sources
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.host import Host, inside
+from serl_trl.train.policy import TrainerPolicy, context_tokens
+from serl_trl.train.template_roles import (
+    COMPLETION_TEMPLATE,
+    no_template_problem,
+    prepare_template,
+    template_warnings,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the options name, found before anything is loaded; nothing of it is made yet."""
+
+    kind: AnswerKind
+    labeller: Plugin
+    sources: list[Share]
+    oracle: Callable[[str], str | None] | None
+    filters: list[str | TextFilter]
+
+    @classmethod
+    def read(cls, args: SeRLConfig) -> "Chosen":
+        """Find all that `args` name. Raises `ValueError` for what does not exist."""
+        plugins = args.plugins or ()
+        filters = find_filters(args.proposal_filters, plugins)
+        return cls(
+            kind=get_kind(args.answer_kind, plugins=plugins),
+            labeller=find_labeller(args.label_reward, plugins),
+            sources=find_sources(args.sources, plugins),
+            oracle=find_oracle(args.gold_oracle, plugins).make() if args.gold_oracle else None,
+            filters=[each if isinstance(each, str) else each.make() for each in filters],
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether any source writes new instructions."""
+        return any(share.writes for share in self.sources)
+
+
+def refuse_missing_gold(seeds: SeedSet, args: SeRLConfig, chosen: Chosen) -> None:
+    """Raise `ValueError` where the labeller needs gold answers that the run cannot have."""
+    if "gold" not in needs_of(chosen.labeller) or args.gold_oracle:
+        return
+    if problem := gold_problem(seeds, proposes=args.use_selfplay and chosen.writes):
+        raise ValueError(str(problem))
+
+
+def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
+    """Build the self-play of a `trainer` from its options."""
+    args, seeds = trainer.args, trainer.seed_set
+    values = {f.name: getattr(args, f.name) for f in fields(Options)}
+    rng = random.Random(args.seed)
+    books = Books(trainer.ledger, trainer.watcher.waiting_for)
+    labeller: Labeller = chosen.labeller.make(vars(args))
+    if args.use_band:
+        labeller = Band(labeller, args.difficulty_low, args.difficulty_high)
+    labelling = Labelling(
+        labeller,
+        kind=chosen.kind,
+        verifier=inside(trainer).verifier,
+        policy=trainer.policy,
+        books=books,
+        rng=rng,
+    )
+    labelling.golds = dict(zip(seeds.instructions, seeds.answers, strict=True))
+    labelling.oracle = chosen.oracle
+    proposing = Proposing(
+        _streams(trainer, chosen),
+        pool=InstructionPool(seeds.instructions),
+        proposal_filter=_filter(trainer, chosen),
+        policy=trainer.policy,
+        books=books,
+        rng=rng,
+        spare=args.use_band,
+    )
+    options = Options(**values)
+    return SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
+
+
+def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:
+    offered = {
+        **vars(trainer.args),
+        "style": trainer.args.style,
+        "max_request_tokens": _request_budget(trainer),
+        "count_tokens": trainer.policy.count_request_tokens,
+    }
+    return [Stream(each.source.make(offered), each.share) for each in chosen.sources]
+
+
+def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
+    args, policy = trainer.args, trainer.policy
+    tokenizer = inside(trainer)._tokenizer
+    named = {f.name: getattr(args, f.name) for f in fields(FilterOptions) if hasattr(args, f.name)}
+    own = {
+        "names": tuple(
+            each if isinstance(each, str) else _asked_once(policy, each) for each in chosen.filters
+        ),
+        "max_tokens": args.max_instruction_tokens,
+        "count_tokens": functools.partial(count_tokens, tokenizer),
+        "special_tokens": special_tokens_of(tokenizer),
+        "max_per_template": args.max_per_template or None,
+        "embedding": _encoder(trainer),
+        "contamination": trainer.evaluation_sets,
+    }
+    return ProposalFilter(trainer.seed_set.instructions, **{**named, **own})
+
+
+def _asked_once(policy: TrainerPolicy, judge: TextFilter) -> TextFilter:
+    """Ask a filter of the user in one process: it may go by clock or chance."""
+    return lambda text: policy.decide(lambda: judge(text))
+
+
+def _encoder(trainer: Host) -> Encoder | None:
+    """The embedding model, asked in one process: devices differ in the last digits."""
+    if not trainer.args.embedding_model:
+        return None
+    main = trainer.is_world_process_zero()
+    encode = load_encoder(trainer.args.embedding_model) if main else None
+    return lambda texts: trainer.policy.decide(lambda: encode(texts) if encode else [])
+
+
+def _request_budget(trainer: Host) -> int | None:
+    """Tokens a request may have so that its answer fits the context; `None`: no limit."""
+    context, most = context_tokens(trainer), trainer.args.proposer_max_tokens
+    if context is None:
+        return None
+    if context <= most:
+        raise ValueError(
+            f"proposer_max_tokens={most} leaves no room for a request in the model's context of "
+            f"{context} tokens; lower it."
+        )
+    return context - most
+
+
+def prepare_prompts(trainer: Host, chosen: Chosen) -> None:
+    """Make the chat template show all that we write, and check the seeds against it.
+
+    Raises `ValueError` without a template, and where a seed cannot be trained from.
+    """
+    args, tokenizer = trainer.args, inside(trainer)._tokenizer
+    kwargs: Any = inside(trainer).chat_template_kwargs
+
+    def render(messages: Any) -> str:
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **kwargs
+        )
+
+    if args.prompt_style == "completion":
+        tokenizer.chat_template = COMPLETION_TEMPLATE
+    elif not tokenizer.chat_template:
+        raise ValueError(no_template_problem(visible(str(trainer.model.name_or_path))))
+    notes = prepare_template(tokenizer, render)
+    notes += template_warnings(tokenizer, render, set(inside(trainer).eos_token_ids), kwargs)
+    for note in notes if trainer.is_world_process_zero() else ():
+        logger.warning("%s", note)
+    problems = check_seed_set(
+        trainer.seed_set,
+        num_shots=args.num_shots if chosen.writes else 1,
+        max_tokens=args.max_instruction_tokens,
+        count_tokens=functools.partial(count_tokens, tokenizer),
+        special_tokens=special_tokens_of(tokenizer),
+    )
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+
+
+def rows_dataset(rows: Sequence[Mapping[str, Any]], args: SeRLConfig) -> Dataset | None:
+    """Return instructions and gold answers as TRL reads them; `None` where there are none."""
+    if not rows:
+        return None
+    return Dataset.from_dict(
+        {
+            "prompt": [rollout_messages(row["instruction"], args.style) for row in rows],
+            "instruction": [row["instruction"] for row in rows],
+            "gold_answer": [row["answer"] for row in rows],
+        }
+    )
+
+
+def all_evaluation_sets(
+    named: Mapping[str, Sequence[str]] | None, probe_set: Sequence[Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Return all problems that must not be trained on, by the name of their set."""
+    sets = {name: list(problems) for name, problems in (named or {}).items()}
+    if probe_set:
+        sets["probe_set"] = [problem["instruction"] for problem in probe_set]
+    return sets
+
+
+def note_contaminated_seeds(trainer: Host) -> None:
+    """Warn of seeds that overlap an evaluation set: they are the user's, and stay."""
+    seeds = trainer.seed_set.instructions
+    verdicts = [trainer.selfplay.proposing.filter.overlap(seed) for seed in seeds]
+    rows = [row for row, verdict in enumerate(verdicts) if not verdict.keep]
+    for row in rows:
+        record = {"type": "seed_overlap", "row": row, **(verdicts[row].detail or {})}
+        trainer.ledger.write(record)
+    if rows and trainer.is_world_process_zero():
+        logger.warning(
+            "%d of %d seeds overlap an evaluation set (rows %s%s); they stay in the seed set, so "
+            "what is measured on that set is not held out from them.",
+            len(rows),
+            len(verdicts),
+            ", ".join(map(str, rows[:10])),
+            ", ..." if len(rows) > 10 else "",
+        )
+
+
+def note_long_votes(trainer: Host) -> None:
+    """Warn where the vote, for which other processes wait, may outlast what they wait."""
+    args = trainer.args
+    # A round rolls out up to four times what it needs; see `SelfPlay._round`.
+    prompts = args.prompts_per_batch * min(4, args.max_refill_rollouts)
+    # Votes and gold answers are two batches of the verifier.
+    batches = 2 if args.gold_oracle or any(trainer.seed_set.answers) else 1
+    completions = prompts * args.num_generations
+    longest = batches * inside(trainer).verifier.longest_s(completions)
+    if longest >= args.ddp_timeout:
+        logger.warning(
+            "ddp_timeout=%s seconds is not above the %.0f that one vote may take at worst (%d "
+            "completions, all answers different and slow to compare); the other processes wait for "
+            "it, so raise ddp_timeout above that.",
+            args.ddp_timeout,
+            longest,
+            completions,
+        )

@@ -1,0 +1,156 @@
+"""A generation batch after TRL: own advantages, and rows without a reward masked.
+
+TRL computes the advantages of "grpo" itself. The other kinds replace them here, after TRL, so that
+its own code stays whole. Rewards are gathered over all processes before: a group, and a batch, are
+normalised as one, however their rows lie.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from serl_trl.train.advantages import (
+    EPS,
+    by_role,
+    leave_one_out,
+    minus_group_mean,
+    normalise,
+    normalise_tokens,
+    returns_with_kl,
+    token_moments,
+)
+from serl_trl.train.host import Host, inside
+
+ROW_MEANS = ("grpo", "sapo", "luspo", "dr_grpo")
+"""Kinds of loss that TRL divides by the number of rows, those included that have no token left."""
+
+TRAINED = "trained_share"
+"""Key of a batch: the share of the generation batch's rows that are trained on, where below 1."""
+
+
+class Shaping:
+    """Shapes the output of each generation batch of a `trainer`.
+
+    `roles` returns the role of each row of the present generation batch, over all processes; empty
+    where TRL made the batch.
+    """
+
+    def __init__(self, trainer: Host, roles: Callable[[], Sequence[str]]) -> None:
+        self._trainer = trainer
+        self._roles = roles
+        self._rewards = torch.empty(0)
+
+    def note_rewards(self, rewards: torch.Tensor) -> None:
+        """Keep the weighted sum of `rewards`, of shape (rows of all processes, functions).
+
+        A row of which no function spoke is NaN.
+        """
+        weighted = rewards * inside(self._trainer).reward_weights.to(rewards.device)
+        unscored = torch.isnan(rewards).all(dim=1)
+        self._rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
+
+    def mask(self, output: dict[str, Any]) -> None:
+        """Leave rows without a reward out of the loss, and what it is normalised by.
+
+        TRL gives them the advantage 0, but their KL term and their tokens would still count. Its
+        own way to leave tokens out is the mask that it keeps for answers of tools.
+        """
+        unscored = torch.isnan(self._rewards)
+        if not unscored.any():
+            return
+        trainer = self._trainer
+        mask = output["completion_mask"]
+        kept = (~unscored[self._mine(len(mask))]).to(mask)[:, None]
+        output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
+        tokens = (mask * output["tool_mask"]).sum()
+        output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")
+        output[TRAINED] = 1 - unscored.float().mean()
+        inside(trainer)._metrics["train"]["serl/num_masked"].append(unscored.sum().item())
+
+    def shape(self, output: dict[str, Any]) -> None:
+        """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own."""
+        trainer, rewards = self._trainer, self._rewards
+        kind, roles = trainer.args.advantage, self._roles()
+        mine = self._mine(len(output["advantages"]))
+        if kind == "reinforce_pp":
+            output["advantages"] = self._token_advantages(rewards[mine], output, roles[mine])
+            shaped = trainer.accelerator.gather(output["advantages"][:, 0].contiguous())
+        else:
+            shape = self._shape_of(kind, len(set(roles)) > 1)
+            if shape is None:
+                return
+            shaped = by_role(shape, rewards, roles)
+            output["advantages"] = shaped[mine]
+        log: Any = inside(trainer)._logs["advantages"]
+        for _ in range(min(len(log), len(shaped))):
+            log.pop()
+        log.extend(shaped.tolist())
+
+    def sampling_logps(self, output: dict[str, Any]) -> torch.Tensor:
+        """Return the log-probs of the completions under the weights that TRL takes the ratio to."""
+        if "old_per_token_logps" in output:
+            return output["old_per_token_logps"]
+        trainer = self._trainer
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        with torch.no_grad():
+            logps, _, _ = inside(trainer)._get_per_token_logps_and_entropies(
+                trainer.model,
+                ids,
+                mask,
+                output["completion_ids"].size(1),
+                batch_size=trainer.args.per_device_train_batch_size,
+            )
+        return logps
+
+    def _mine(self, share: int) -> slice:
+        """Return the rows of this process among those of all."""
+        start = self._trainer.accelerator.process_index * share
+        return slice(start, start + share)
+
+    def _shape_of(
+        self, kind: str, several_roles: bool
+    ) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Return how rewards become advantages; `None`: as TRL has done it."""
+        size = self._trainer.args.num_generations
+        subtract = {"rloo": leave_one_out, "reinforce_pp_baseline": minus_group_mean}.get(kind)
+        if subtract is not None:
+            return lambda rewards: normalise(subtract(rewards, size), ~rewards.isnan())
+        # TRL's "batch" takes one spread over all rows, whatever they were asked.
+        if several_roles and inside(self._trainer).scale_rewards == "batch":
+            return lambda rewards: (
+                minus_group_mean(rewards, size) / (rewards[~rewards.isnan()].std() + EPS)
+            )
+        return None
+
+    def _token_advantages(
+        self, rewards: torch.Tensor, output: dict[str, Any], roles: Sequence[str]
+    ) -> torch.Tensor:
+        """REINFORCE++: the KL folded into the return, normalised over the tokens of each role."""
+        mask = output["completion_mask"] * output.get("tool_mask", 1)
+        kl = torch.zeros_like(mask, dtype=torch.float32)
+        if "ref_per_token_logps" in output:
+            kl = self.sampling_logps(output) - output["ref_per_token_logps"]
+        args, accelerator = self._trainer.args, self._trainer.accelerator
+        returns = returns_with_kl(torch.nan_to_num(rewards, nan=0.0), kl, mask, beta=args.beta)
+        # Every process knows the roles of all rows, so all reduce as many moments.
+        known = sorted(set(self._roles())) or [""]
+        rows = [self._rows(role, roles, mask) for role in known]
+        sums = torch.stack([(kl * mask).sum().double(), mask.sum().double()])
+        moments = [token_moments(returns[each], mask[each]) for each in rows]
+        found = accelerator.reduce(torch.cat([*moments, sums]), reduction="sum")
+        log = inside(self._trainer)._metrics["train"]["serl/kl_in_return"]
+        log.append((found[-2] / found[-1]).item())
+        advantages = torch.zeros_like(returns)
+        for place, each in enumerate(rows):
+            own = found[3 * place : 3 * place + 3]
+            normal = normalise_tokens(returns[each], mask[each], own)
+            advantages[each] = normal.to(advantages.dtype)
+        return advantages.to(torch.float32)
+
+    @staticmethod
+    def _rows(role: str, roles: Sequence[str], mask: torch.Tensor) -> torch.Tensor:
+        """Return which rows of this process have a role."""
+        own = roles or [""] * len(mask)
+        return torch.tensor([each == role for each in own], device=mask.device)
