@@ -58,7 +58,7 @@ RUN: dict[str, Any] = {
     "save_strategy": "no",
     "disable_tqdm": True,
     "logging_steps": 1,
-    "prompt_source": "given",
+    "sources": ["given"],
     "label_reward": "random",
     "use_band": False,
     "max_refill_rounds": 2,

@@ -69,8 +69,8 @@ def main() -> None:
     options = parser.parse_args()
     pairs: dict[str, list[tuple[Cost, Cost]]] = {"given prompts, no band": [], "self-play": []}
     for number in range(options.rounds):
-        given = {"prompt_source": "given", "use_band": False}
-        for name, flags in zip(pairs, (given, {"prompt_source": "self_play"}), strict=True):
+        given = {"sources": ["given"], "use_band": False}
+        for name, flags in zip(pairs, (given, {"sources": ["few_shot"]}), strict=True):
             cost, prompts = ours(options.steps, seed=number, **flags)
             pairs[name].append((cost, plain(prompts, options.steps, seed=number)))
     table = as_markdown(pairs, options)

@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {
     "max_refill_rounds": 2,
     "learning_rate": 1e-4,
     # Random weights agree on nothing: the given prompts, and any reward, exercise the machine.
-    "prompt_source": "given",
+    "sources": ["given"],
     "label_reward": "random",
     "use_band": False,
     "domain": STYLE.domain,
@@ -93,7 +93,7 @@ def test_two_bf16_steps_move_the_weights_and_stay_finite(model_path, tmp_path):
 def test_self_play_writes_and_judges_proposals_and_trains_on_them(tmp_path):
     # The sandbox's own model: random weights write no proposals.
     texts = {"proposer_system": STYLE.proposer_system, "proposer_request": STYLE.proposer_request}
-    play = {"prompt_source": "self_play", "label_reward": "vote", "max_refill_rounds": 16}
+    play = {"sources": ["few_shot"], "label_reward": "vote", "max_refill_rounds": 16}
     options = {**texts, **play, "proposer_max_tokens": 256, "max_per_template": 0}
     trainer = train(str(MODEL_PATH), tmp_path, max_steps=1, **options)
     judged = trainer.propose(8)

@@ -346,13 +346,13 @@ def test_a_tokenizer_without_template_or_end_is_named(tiny_model):
 def test_gold_labels_need_answers():
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(9)]
     seeds = jsonl("seeds.jsonl", [*rows, {"question": "What is 9 + 9?"}])
-    given = {"label_reward": "gold", "prompt_source": "given", "gold_oracle": None}
+    given = {"label_reward": "gold", "sources": ["given"], "gold_oracle": None}
 
     assert problems_of(seed_set=seeds, **given) == [
         "label_reward=gold needs an answer in every row; seeds.jsonl lacks 1 of 10. Name the "
         "column by answer_column."
     ]
-    assert "needs gold_oracle" in problems_of(**{**given, "prompt_source": "self_play"})[0]
+    assert "needs gold_oracle" in problems_of(**{**given, "sources": ["few_shot"]})[0]
 
 
 def test_too_few_rows_for_one_batch_are_refused_where_trl_would_train_nothing():

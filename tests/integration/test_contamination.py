@@ -38,7 +38,7 @@ def test_what_overlaps_the_probe_set_or_a_named_set_is_refused_counted_and_liste
     trainer = make(
         tmp_path, eval_dataset=held, evaluation_sets={"exam": [heldout()[30]["instruction"]]}
     )
-    judge = trainer.selfplay.filter.judge
+    judge = trainer.selfplay.proposing.filter.judge
 
     assert judge(held[3]["instruction"]).detail["evaluation_set"] == "probe_set"
     assert judge(heldout()[30]["instruction"]).detail["evaluation_set"] == "exam"
@@ -47,14 +47,17 @@ def test_what_overlaps_the_probe_set_or_a_named_set_is_refused_counted_and_liste
 
 def test_without_evaluation_sets_nothing_is_refused_as_contamination(tmp_path):
     trainer = make(tmp_path)
-    assert trainer.selfplay.filter.judge(heldout()[0]["instruction"]).reason != "contamination"
+    assert (
+        trainer.selfplay.proposing.filter.judge(heldout()[0]["instruction"]).reason
+        != "contamination"
+    )
 
 
 def test_refusals_for_contamination_stand_in_the_ledger_with_their_set(tmp_path):
     trainer = make(tmp_path, evaluation_sets={"exam": [p["instruction"] for p in heldout()]})
     trainer.model.train()
     for _ in range(4):
-        trainer.selfplay.judge_proposals(0)
+        trainer.selfplay.proposing.judge_proposals(0)
     trainer.ledger.flush()
     records = read_lines(tmp_path / "_serl" / "ledger.jsonl")
     refused = [r for r in records if r["type"] == "proposal" and r["reason"] == "contamination"]
@@ -67,7 +70,7 @@ def test_seeds_that_overlap_are_named_and_stay(tmp_path, caplog):
     seed = seed_set()[5]
     trainer = make(tmp_path, evaluation_sets={"exam": [seed]})
     assert "1 of 64 seeds overlap an evaluation set (rows 5)" in caplog.text
-    assert seed in trainer.selfplay.pool.seeds
+    assert seed in trainer.selfplay.proposing.pool.seeds
 
 
 def test_a_benchmark_is_kept_out_by_its_name_and_an_unknown_file_is_refused(tmp_path):

@@ -71,7 +71,7 @@ def test_a_probe_checks_its_labels_and_estimates_those_of_the_run(tmp_path):
     curves = [record for record in records if record["type"] == "calibration"]
     assert [curve["step"] for curve in curves] == [2]
     assert sum(each["num_labels"] for each in curves[0]["bins"]) == len(labels)
-    assert trainer.selfplay.take_label_ratios() == []
+    assert trainer.selfplay.labelling.take_label_ratios() == []
 
 
 def test_a_probe_with_another_number_of_votes_estimates_nothing(tmp_path):

@@ -75,7 +75,7 @@ def test_without_selfplay_weights_equal_grpo_trainer_bit_for_bit(tiny_model, tmp
 def test_given_prompts_through_our_iterator_train_like_grpo_trainer(tiny_model, tmp_path, schedule):
     config = SeRLConfig(
         output_dir=str(tmp_path / "serl"),
-        prompt_source="given",
+        sources=["given"],
         use_band=False,
         **ON_ITS_OWN,
         **COMMON,
@@ -98,7 +98,7 @@ def test_rollouts_are_handed_on_with_all_of_trl_metrics(tiny_model, tmp_path):
             SeRLTrainer,
             SeRLConfig(
                 output_dir=str(tmp_path / "b"),
-                prompt_source="given",
+                sources=["given"],
                 use_band=False,
                 **ON_ITS_OWN,
                 **COMMON,

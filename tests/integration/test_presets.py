@@ -189,7 +189,7 @@ def test_a_preset_trains_two_steps_on_a_tiny_model_of_its_class(name, tiny_model
         "dtype": "float32",
         "load_in_4bit": False,
         "use_vllm": False,
-        "prompt_source": "given",
+        "sources": ["given"],
         "label_reward": "random",
         "use_band": False,
         "num_generations": 4,

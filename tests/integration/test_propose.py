@@ -14,7 +14,7 @@ from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS
 
-PLAY = {"prompt_source": "self_play", "proposer_max_tokens": 128, "max_refill_rounds": 2}
+PLAY = {"sources": ["few_shot"], "proposer_max_tokens": 128, "max_refill_rounds": 2}
 
 
 def make(folder: Path, **options) -> SeRLTrainer:

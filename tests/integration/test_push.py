@@ -198,7 +198,7 @@ def test_no_process_waits_for_a_push_which_may_outlast_ddp_timeout(tmp_path):
     script.write_text(SLOW_PUSH)
     content = yaml.safe_load(sandbox.CONFIG_PATH.read_text())
     more = {"probe_steps": 0, "save_strategy": "no", "push_to_hub": True}
-    more |= {"output_dir": str(tmp_path / "mine"), "use_band": False, "prompt_source": "given"}
+    more |= {"output_dir": str(tmp_path / "mine"), "use_band": False, "sources": ["given"]}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**content, **SMALL, **more}))
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = run_to_end(

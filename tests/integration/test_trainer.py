@@ -15,6 +15,7 @@ from serl_trl.common.files import read_lines
 from serl_trl.common.verdict import Verdict
 from serl_trl.sandbox import STYLE, heldout, load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.setup import note_long_votes
 from serl_trl.train.trainer import SeRLTrainer
 
 SMALL: dict[str, Any] = {
@@ -258,7 +259,7 @@ def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
         ({"seed_set": ["A fine <|im_end|> problem."] * 8}, "special token"),
         ({"label_reward": "none"}, "needs at least one reward function"),
         ({"label_reward": "gold"}, "needs gold_oracle"),
-        ({"label_reward": "gold", "prompt_source": "given"}, "lacks 64 of 64"),
+        ({"label_reward": "gold", "sources": ["given"]}, "lacks 64 of 64"),
         ({"proposer_max_tokens": 5000}, "leaves no room for a request"),
     ],
 )
@@ -273,7 +274,7 @@ def test_gold_rewards_on_given_prompts(tmp_path):
     trainer = make(
         tmp_path,
         seed_set=data,
-        prompt_source="given",
+        sources=["given"],
         label_reward="gold",
         use_band=False,
         shuffle_dataset=False,
@@ -310,7 +311,9 @@ def test_a_tokenizer_that_begins_texts_with_a_mark_counts_as_the_check_does(tmp_
     model.resize_token_embeddings(len(tokenizer))
     trainer = SeRLTrainer(model, config, seeds, processing_class=tokenizer)
 
-    verdict = trainer.selfplay.filter.judge("How many <think> apples does Tom have if he buys 3?")
+    verdict = trainer.selfplay.proposing.filter.judge(
+        "How many <think> apples does Tom have if he buys 3?"
+    )
     assert verdict.reason == "special_token"
 
 
@@ -345,7 +348,7 @@ def test_a_filter_of_the_users_own_is_asked_in_one_process(tmp_path):
 
     trainer.policy.decide = decide
     text = "How many apples does Tom have?"
-    verdicts = [trainer.selfplay.filter.judge(text) for _ in range(2)]
+    verdicts = [trainer.selfplay.proposing.filter.judge(text) for _ in range(2)]
     assert verdicts == told
 
 
@@ -369,9 +372,9 @@ def test_warnings_of_the_configuration_come_from_the_first_process(tmp_path, cap
 
 def test_a_vote_that_may_outlast_the_others_patience_is_warned_of(tmp_path, caplog):
     trainer = make(tmp_path, ddp_timeout=200)
-    trainer._note_long_votes()
+    note_long_votes(trainer)
     assert "ddp_timeout=200 seconds is not above the 2" in caplog.text
     caplog.clear()
     trainer.args.ddp_timeout = 1800
-    trainer._note_long_votes()
+    note_long_votes(trainer)
     assert caplog.text == ""

@@ -19,7 +19,7 @@ OPTIONS: dict[str, Any] = {
     "save_strategy": "no",
     "gradient_checkpointing": False,
     "disable_tqdm": True,
-    "prompt_source": "given",
+    "sources": ["given"],
     "label_reward": "random",
     "use_band": False,
     "learning_rate": 1e-2,

@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     )
     trainer = SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
     generated, batches = [], []
-    generate, local_rows = trainer.policy._generate, trainer._local_rows
+    generate, local_rows = trainer.policy._generate, trainer.batches._own_rows
 
     def count(prompt_ids):
         generated.append(len(prompt_ids))
@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
         )
         return rows
 
-    trainer.policy._generate, trainer._local_rows = count, note
+    trainer.policy._generate, trainer.batches._own_rows = count, note
     rank, look = trainer.accelerator.process_index, trainer.nonfinite.note
 
     def note_nan(inputs, loss):

@@ -186,6 +186,6 @@ def test_memories_of_a_long_run_do_not_grow():
     for step in range(2 * RECENT_GROUPS // NUM_PROMPTS):
         selfplay.refill(step)
     state = selfplay.state_dict()
-    assert len(state["recent_majorities"]) == RECENT_GROUPS
+    assert len(state["labelling"]["recent_majorities"]) == RECENT_GROUPS
     assert len(state["given_order"]) <= len(SEEDS)
     assert state["leftovers"] == state["pending"] == []

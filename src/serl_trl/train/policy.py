@@ -53,7 +53,7 @@ class TrainerPolicy:
 
     def roll_out(self, prompts: Sequence[Messages]) -> list[list[Completion]]:
         """Complete each prompt `num_generations` times, with TRL's own sampling values."""
-        return self._repeatedly(prompts, self._trainer.args.num_generations, None)
+        return _in_groups(self, prompts, self._trainer.args.num_generations)
 
     def sample(
         self, instructions: Sequence[str], num_samples: int, sampling: Sampling | None = None
@@ -61,13 +61,7 @@ class TrainerPolicy:
         """Complete each instruction `num_samples` times; `None` keeps TRL's sampling values."""
         style = self._trainer.args.style
         prompts = [rollout_messages(instruction, style) for instruction in instructions]
-        return self._repeatedly(prompts, num_samples, sampling)
-
-    def _repeatedly(
-        self, prompts: Sequence[Messages], num: int, sampling: Sampling | None
-    ) -> list[list[Completion]]:
-        flat = self.complete([prompt for prompt in prompts for _ in range(num)], sampling)
-        return [flat[i : i + num] for i in range(0, len(flat), num)]
+        return _in_groups(self, prompts, num_samples, sampling)
 
     def complete(
         self, prompts: Sequence[Messages], sampling: Sampling | None = None
@@ -216,6 +210,13 @@ class TrainerPolicy:
             results |= zip(piece, work([mine[i] for i in piece]), strict=True)
         local = [results[i] for i in range(share)]
         return (gather_object(local) if world > 1 else local)[: len(items)]
+
+
+def _in_groups(
+    policy: TrainerPolicy, prompts: Sequence[Messages], num: int, sampling: Sampling | None = None
+) -> list[list[Completion]]:
+    flat = policy.complete([prompt for prompt in prompts for _ in range(num)], sampling)
+    return [flat[i : i + num] for i in range(0, len(flat), num)]
 
 
 def pieces(lengths: Sequence[int], most: int) -> list[list[int]]:

@@ -242,7 +242,7 @@ class Probe(TrainerCallback):
         found = {f"probe/{name}": value for name, value in measured.summary().items()}
         checked = [check_label(graded.classes, graded.gold_class) for graded in measured.problems]
         labels = [label for label in checked if label is not None]
-        ratios = trainer.selfplay.take_label_ratios()
+        ratios = trainer.selfplay.labelling.take_label_ratios()
         if args.probe_samples != args.num_generations:
             # 2 votes of 4 are other evidence than 8 of 16: nothing can be estimated from them.
             ratios = []
