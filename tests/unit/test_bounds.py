@@ -187,5 +187,5 @@ def test_memories_of_a_long_run_do_not_grow():
         selfplay.refill(step)
     state = selfplay.state_dict()
     assert len(state["labelling"]["recent_majorities"]) == RECENT_GROUPS
-    assert len(state["given_order"]) <= len(SEEDS)
-    assert state["leftovers"] == state["pending"] == []
+    assert len(state["proposing"]["streams"][0]["source"]["order"]) <= len(SEEDS)
+    assert state["leftovers"] == state["proposing"]["streams"][0]["pending"] == []
