@@ -160,17 +160,24 @@ class Scripted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._policy, name)
 
-    def propose(self, requests: Any) -> list[Completion]:
+    def propose(self, requests: Any, sampling: Any = None) -> list[Completion]:
         self.num_calls += 1
         return [self._complete(self._write()) for _ in requests]
 
-    def roll_out(self, instructions: Any) -> list[list[Completion]]:
+    def roll_out(self, prompts: Any) -> list[list[Completion]]:
         self.num_calls += 1
         votes = SMALL["num_generations"]
-        return [[self._complete(self._answer()) for _ in range(votes)] for _ in instructions]
+        return [[self._complete(self._answer()) for _ in range(votes)] for _ in prompts]
 
     def _complete(self, text: str) -> Completion:
         return Completion(text, [5, 2], False)
+
+
+def play(trainer: SeRLTrainer, policy: Scripted) -> None:
+    """Let every part of self-play ask `policy`."""
+    selfplay = trainer.selfplay
+    for part in (selfplay, selfplay.proposing, selfplay.labelling):
+        part._policy = policy
 
 
 def fail() -> str:
@@ -193,7 +200,7 @@ def test_a_hopeless_policy_ends_the_run_within_its_bounds_with_the_diagnosis(
 ):
     trainer = make(tmp_path, max_refill_rounds=3, max_empty_refills=2, **options)
     policy = Scripted(trainer, write=write, answer=answer)
-    trainer.selfplay._policy = policy
+    play(trainer, policy)
     before = [p.detach().clone() for p in trainer.model.parameters()]
     trainer.train()
     assert policy.num_calls <= 2 * 3 * 2
@@ -206,7 +213,7 @@ def test_a_hopeless_policy_ends_the_run_within_its_bounds_with_the_diagnosis(
 @pytest.mark.parametrize("options", [{}, {"sources": ["given"]}], ids=["proposer", "solver"])
 def test_a_policy_that_raises_ends_the_run_at_once_with_its_own_words(tmp_path, options):
     trainer = make(tmp_path, **options)
-    trainer.selfplay._policy = Scripted(trainer, write=fail, answer=fail)
+    play(trainer, Scripted(trainer, write=fail, answer=fail))
     with pytest.raises(RuntimeError, match="the engine is gone"):
         trainer.train()
 

@@ -270,9 +270,9 @@ def test_a_models_own_sampling_does_not_change_or_break_a_run(model, tmp_path, c
         str(sandbox.MODEL_PATH), SeRLConfig(output_dir=str(tmp_path / "plain"), **OPTIONS), SEEDS
     )
     torch.manual_seed(0)
-    ours = trainer.policy.roll_out(SEEDS[:2])
+    ours = trainer.policy.sample(SEEDS[:2], trainer.args.num_generations)
     torch.manual_seed(0)
-    assert ours == plain.policy.roll_out(SEEDS[:2])
+    assert ours == plain.policy.sample(SEEDS[:2], plain.args.num_generations)
     assert "generation_config.json" in caplog.text
     trainer.train()
     trainer.save_model()

@@ -31,6 +31,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("replay.py")
 
 
+def rolled_out(trainer, instructions):
+    return trainer.policy.sample(instructions, trainer.args.num_generations)
+
+
 def build(model: str, folder: Path, **options: Any) -> SeRLTrainer:
     return SeRLTrainer(model, SeRLConfig(output_dir=str(folder), **{**OPTIONS, **options}), SEEDS)
 
@@ -68,7 +72,7 @@ def test_greedy_results_come_in_the_order_of_their_prompts(tmp_path, backend, mo
 
 def test_continuous_batching_trains_and_says_what_ended(tiny_model, tmp_path):
     trainer = build(tiny_model, tmp_path, **CONTINUOUS, max_completion_length=40)
-    completions = [c for group in trainer.policy.roll_out(SEEDS[:4]) for c in group]
+    completions = [c for group in rolled_out(trainer, SEEDS[:4]) for c in group]
     ends = {trainer.eos_token_ids[0]}
     assert all(c.truncated == (c.token_ids[-1] not in ends) for c in completions)
     assert all(len(c.token_ids) == 40 for c in completions if c.truncated)
@@ -80,19 +84,19 @@ def test_continuous_batching_trains_and_says_what_ended(tiny_model, tmp_path):
 
 def test_continuous_batching_leaves_the_precision_of_the_trained_weights(tiny_model, tmp_path):
     trainer = build(tiny_model, tmp_path, **CONTINUOUS, bf16=True)
-    trainer.policy.roll_out(SEEDS[:1])
+    rolled_out(trainer, SEEDS[:1])
     assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
     assert trainer.args.bf16
 
 
 def test_continuous_batching_completes_inside_training_under_autocast(tmp_path, monkeypatch):
     trainer = build(str(MODEL_PATH), tmp_path, **CONTINUOUS, bf16=True)
-    rolled_out: list[list[int]] = []
+    found: list[list[int]] = []
     roll_out = trainer.policy.roll_out
 
     def note(instructions):
         groups = roll_out(instructions)
-        rolled_out.extend(c.token_ids for group in groups for c in group)
+        found.extend(c.token_ids for group in groups for c in group)
         return groups
 
     monkeypatch.setattr(trainer.policy, "roll_out", note)
@@ -100,9 +104,9 @@ def test_continuous_batching_completes_inside_training_under_autocast(tmp_path, 
         # Training again wraps the model again.
         trainer.args.max_steps = max_steps
         trainer.train()
-        assert len(rolled_out) == 8 * max_steps
-        assert min(map(len, rolled_out)) > 1
-        rolled_out.clear()
+        assert len(found) == 8 * max_steps
+        assert min(map(len, found)) > 1
+        found.clear()
     assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
     assert "generate_batch" not in vars(trainer.model)
 
@@ -115,9 +119,9 @@ def test_a_failed_request_raises_the_backends_own_error(tiny_model, tmp_path, mo
 
     monkeypatch.setattr(trainer.model, "forward", refuse)
     with pytest.raises(RuntimeError, match="failed on 8 of 8 requests: no such kernel"):
-        trainer.policy.roll_out(SEEDS[:2])
+        rolled_out(trainer, SEEDS[:2])
     monkeypatch.undo()
-    assert all(c.token_ids for group in trainer.policy.roll_out(SEEDS[:2]) for c in group)
+    assert all(c.token_ids for group in rolled_out(trainer, SEEDS[:2]) for c in group)
 
 
 def test_a_backend_that_loses_prompts_is_an_error(tiny_model, tmp_path, monkeypatch):
@@ -127,7 +131,7 @@ def test_a_backend_that_loses_prompts_is_an_error(tiny_model, tmp_path, monkeypa
         trainer, "_generate_single_turn", lambda ids, *rest: (complete(ids, *rest)[0][1:], None)
     )
     with pytest.raises(RuntimeError, match="completed 3 of 4 prompts"):
-        trainer.policy.roll_out(SEEDS[:1])
+        rolled_out(trainer, SEEDS[:1])
 
 
 def test_a_prompt_without_room_is_not_shown_to_the_backend(
@@ -144,12 +148,12 @@ def test_a_prompt_without_room_is_not_shown_to_the_backend(
     monkeypatch.setattr(trainer, "_generate_single_turn", note)
     texts = [SEEDS[0], "word " * 3000, SEEDS[1]]
     with caplog.at_level(logging.WARNING, logger="serl_trl.train.policy"):
-        groups = trainer.policy.roll_out(texts)
+        groups = rolled_out(trainer, texts)
     assert len(shown) == 8 and max(shown) + OPTIONS["max_completion_length"] <= 2048
     assert all(c.truncated and c.text == "" for c in groups[1])
     assert all(c.text for c in groups[0] + groups[2])
     assert "4 of 12 prompts leave no room" in caplog.text
-    assert trainer.policy.roll_out(texts[1:2])[0][0].truncated
+    assert rolled_out(trainer, texts[1:2])[0][0].truncated
 
 
 def test_sampling_values_hold_inside_the_block_only(tiny_model, tmp_path):

@@ -186,7 +186,7 @@ def test_a_sleeping_engine_wakes_and_syncs_once_a_refill(tmp_path):
 def test_a_prompt_beyond_the_context_never_reaches_the_engine(tmp_path):
     trainer = build(tmp_path)
     seen = watch(trainer)
-    groups = trainer.policy.roll_out(["word " * 600, seed_set()[0]])
+    groups = trainer.policy.sample(["word " * 600, seed_set()[0]], trainer.args.num_generations)
     assert all(completion.truncated for completion in groups[0])
     assert all(completion.text for completion in groups[1])
     assert max(len(row["prompt_token_ids"]) for _, _, rows in seen["calls"] for row in rows) < 465
@@ -197,7 +197,7 @@ def test_a_stop_ends_the_proposer_only(tmp_path):
     seen = watch(trainer)
     trainer.model.train()
     trainer.propose(1)
-    trainer.policy.roll_out(seed_set()[:1])
+    trainer.policy.sample(seed_set()[:1], trainer.args.num_generations)
     stops = {params.max_tokens: params.stop for _, params, _ in seen["calls"]}
     assert stops == {160: ["."], 48: []}
     assert torch.is_grad_enabled()
@@ -209,6 +209,6 @@ def test_generation_kwargs_of_the_rollouts_do_not_reach_the_proposer(tmp_path):
     )
     seen = watch(trainer)
     trainer.propose(1)
-    trainer.policy.roll_out(seed_set()[:1])
+    trainer.policy.sample(seed_set()[:1], trainer.args.num_generations)
     found = {(p.max_tokens, p.temperature, p.top_p) for _, p, _ in seen["calls"]}
     assert found == {(160, 0.8, 0.95), (40, 0.5, 0.9)}
