@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from serl_trl.common.files import finite
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.secrets import redacted
 from serl_trl.common.text import count_of, visible
@@ -51,9 +52,7 @@ def report_problems(command: str, problems: Sequence[str]) -> int:
 def write_json(path: str | None, report: Mapping[str, Any]) -> None:
     """Write `report` to `path` from the main process; `None` as path writes nothing."""
     if path is not None and is_main_process():
-        # JSON knows no NaN and no infinity: a metric that is one is written as null.
-        finite = json.loads(json.dumps(report), parse_constant=lambda _: None)
-        write_text(path, json.dumps(finite, indent=2) + "\n")
+        write_text(path, json.dumps(finite(report), indent=2) + "\n")
 
 
 def write_text(path: str, text: str) -> None:

@@ -1,7 +1,6 @@
 """What a run writes down about itself: JSON lines in the private part of its folder."""
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -41,7 +40,7 @@ class JsonLines:
             if self._start is None:
                 self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
-        line = json.dumps(_finite(record), allow_nan=False)
+        line = json.dumps(finite(record))
         self._num_waiting += len(line) + 1
         with self._naming_a_full_disk():
             self._file.write(line.encode("ascii") + b"\n")
@@ -163,11 +162,6 @@ def _truncate(path: Path, size: int) -> None:
         os.close(handle)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+def finite(value: Any) -> Any:
+    """Return a JSON value with null for NaN and the infinities, which are not numbers in JSON."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)

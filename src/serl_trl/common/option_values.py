@@ -94,22 +94,25 @@ def _is_null(word: str, kinds: Sequence[Any], name: str) -> bool:
 def _read_word(word: str, kinds: Sequence[Any], name: str) -> Any:
     if _is_null(word, kinds, name):
         return None
+    for found in _meanings(word, kinds):
+        return found
+    raise TypeError(f"expected {_describe(kinds)}, got {visible(word)!r}")
+
+
+def _meanings(word: str, kinds: Sequence[Any]) -> Iterator[Any]:
+    """Yield what a word may mean as one of `kinds`, the most literal first."""
     choices = [each for kind in kinds if get_origin(kind) is Literal for each in get_args(kind)]
-    for choice in choices:
-        if word.lower() == str(choice).lower():
-            return choice
+    yield from (choice for choice in choices if word.lower() == str(choice).lower())
     # Beside texts only the two words themselves are truth values: "no" may be a choice.
     words = {"true": True, "false": False} if str in kinds else _TRUTH
     if bool in kinds and word.lower() in words:
-        return words[word.lower()]
+        yield words[word.lower()]
     for kind in (int, float):
         if kind in kinds:
             with contextlib.suppress(ValueError):
-                if _is_a(value := kind(word), kind):
-                    return value
+                yield from (value for value in [kind(word)] if _is_a(value, kind))
     if str in kinds or enum_values(kinds) or _begins_mapping(word, kinds):
-        return word
-    raise TypeError(f"expected {_describe(kinds)}, got {visible(word)!r}")
+        yield word
 
 
 def _begins_mapping(word: str, kinds: Sequence[Any]) -> bool:

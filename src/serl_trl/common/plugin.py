@@ -112,17 +112,14 @@ def split(text: str, role: Role) -> tuple[str, dict[str, Any] | None]:
     if _PATH.fullmatch(text):
         return text, None
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("not a call with named options")
-        name = ast.unparse(call.func)
-        if not _PATH.fullmatch(name):
-            raise ValueError("no name")
-        return name, {item.arg or "": ast.literal_eval(item.value) for item in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise role.refuse(
-            text, "is not of the form name or name(option=value) with literal values."
-        ) from error
+        match ast.parse(text, mode="eval").body:
+            case ast.Call(func=func, args=[], keywords=keywords) if _PATH.fullmatch(
+                name := ast.unparse(func)
+            ):
+                return name, {each.arg or "": ast.literal_eval(each.value) for each in keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass
+    raise role.refuse(text, "is not of the form name or name(option=value) with literal values.")
 
 
 def split_list(text: str) -> list[str]:
@@ -190,24 +187,25 @@ def _import(text: str, path: str, role: Role, plugins: Collection[str]) -> Any:
             text,
             f"is unknown; {choose} the dotted path of {role.takes}.{near_matches(path, names)}",
         )
+    package = module.partition(".")[0]
     trusted = {OURS, *(each for each in plugins if not _is_standard(each))}
     if not _lies_in(module, trusted):
-        _refuse_standard(text, module, role)
+        if _is_standard(module):
+            raise role.refuse(
+                text,
+                f"would run {module} of Python's standard library; give {role.takes} in a package "
+                "of your own, and name it by --plugins my_package.",
+            )
+        # Looked for only now: it reads what every installed package says of itself.
         trusted |= installed_plugins()
-    package = module.partition(".")[0]
     if not _lies_in(module, trusted):
         raise role.refuse(
             text,
             f"would run code of {package}, which is not a plug-in. If you trust it, say --plugins "
             f"{package} (in Python plugins=[{package!r}]); a config file cannot.",
         )
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a module that is imported may raise anything
-        what = (
-            "" if isinstance(error, ImportError | AttributeError) else type(error).__name__ + ": "
-        )
-        raise role.refuse(text, f"cannot be imported: {what}{one_line(error)}.") from error
+    found = _attribute(text, module, name, role)
+    # What a plug-in imports is a name in it too, such as the `system` of `os`.
     home = getattr(found, "__module__", None)
     if not isinstance(home, str) or not _lies_in(home, trusted):
         what = f"is defined in {home}" if isinstance(home, str) else "is no class and no function"
@@ -217,13 +215,14 @@ def _import(text: str, path: str, role: Role, plugins: Collection[str]) -> Any:
     return found
 
 
-def _refuse_standard(text: str, module: str, role: Role) -> None:
-    if _is_standard(module):
-        raise role.refuse(
-            text,
-            f"would run {module} of Python's standard library; give {role.takes} in a package of "
-            "your own, and name it by --plugins my_package.",
-        )
+def _attribute(text: str, module: str, name: str, role: Role) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise role.refuse(text, f"cannot be imported: {one_line(error)}.") from error
+    except Exception as error:  # a module that is imported may raise anything
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise role.refuse(text, f"cannot be imported: {reason}.") from error
 
 
 def _type_problem(found: Any, role: Role, *, called: bool) -> str:
@@ -231,7 +230,7 @@ def _type_problem(found: Any, role: Role, *, called: bool) -> str:
     if not inspect.isroutine(found):
         kind = found if isinstance(found, type) else type(found)
         if missing := _missing(kind, role):
-            return f"lacks {missing}"
+            return f"lacks {list_names(missing)}"
         return _call_problem(_method(kind, "__call__"), role, bound=False)
     if called or role.makes:
         makers = [kind for kind in _returned(found) if not _missing(kind, role)]
@@ -239,9 +238,8 @@ def _type_problem(found: Any, role: Role, *, called: bool) -> str:
     return _call_problem(found, role, bound=True)
 
 
-def _missing(kind: Any, role: Role) -> str:
-    missing = [name for name in role.methods if not callable(_method(kind, name))]
-    return list_names(missing) if missing else ""
+def _missing(kind: Any, role: Role) -> list[str]:
+    return [name for name in role.methods if not callable(_method(kind, name))]
 
 
 def _method(kind: Any, name: str) -> Any:
@@ -264,13 +262,12 @@ def _call_problem(function: Any, role: Role, *, bound: bool) -> str:
         return f"would be called with other arguments ({one_line(error)})"
     returned = _returned(function)
     ours = _lies_in(str(getattr(function, "__module__", "")), [OURS])
-    if Any not in returned and not any(_is_a(kind, role.returns) for kind in returned):
-        return "is annotated to return something else" if returned or ours else ""
-    return ""
-
-
-def _is_a(kind: Any, wanted: tuple[type, ...]) -> bool:
-    return isinstance(kind, type) and issubclass(kind, wanted)
+    fitting = [
+        kind for kind in returned if isinstance(kind, type) and issubclass(kind, role.returns)
+    ]
+    if Any in returned or fitting or not (returned or ours):
+        return ""
+    return "is annotated to return something else"
 
 
 def _returned(function: Any) -> list[Any]:
@@ -279,8 +276,6 @@ def _returned(function: Any) -> list[Any]:
         hints = get_type_hints(function)
     except (NameError, TypeError, AttributeError, SyntaxError):
         return []
-    if "return" not in hints:
-        return []
-    hint = hints["return"]
-    members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return [get_origin(member) or member for member in members]
+    hint = hints.get("return", ...)
+    members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    return [get_origin(member) or member for member in members if member is not ...]

@@ -1,8 +1,8 @@
 """JSON that somebody else may have written: parsed within limits, and held against a shape."""
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MAX_DEPTH = 40
@@ -24,9 +24,9 @@ def optional(shape: Shape) -> Shape:
     return _Optional(shape)
 
 
+@dataclass(frozen=True)
 class _Optional:
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    shape: Shape
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -86,20 +86,11 @@ def _misfit_of_keys(value: Any, shape: Mapping[str, Shape], place: str) -> str:
 def _is(value: Any, kind: Any) -> bool:
     if kind is Any:
         return True
-    if kind is None:
-        return value is None
-    if kind is float:
-        return _is_number(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(value, kind)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    # A whole number can be too large for a float.
-    return abs(value) < 1e300 and math.isfinite(value)
+    if kind in (int, float):
+        # Bounds, so that no later arithmetic or message grows without end; NaN lies in none.
+        types, bound = (int, 2**63) if kind is int else (int | float, 1e300)
+        return isinstance(value, types) and not isinstance(value, bool) and abs(value) < bound
+    return value is None if kind is None else isinstance(value, kind)
 
 
 def _words(shape: Shape) -> str:
@@ -127,13 +118,15 @@ def _join(place: str, name: str) -> str:
 
 
 def _check_depth(value: Any) -> None:
-    level, depth = [value], 0
-    while level := [
-        inner
-        for each in level
-        if isinstance(each, dict | list)
-        for inner in (each.values() if isinstance(each, dict) else each)
-    ]:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise RecordError(f"it is nested more than {MAX_DEPTH} levels deep")
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return
+    raise RecordError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

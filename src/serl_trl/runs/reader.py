@@ -155,12 +155,18 @@ class LedgerIndex:
 
     def add(self, place: int, record: dict[str, Any]) -> None:
         """Take in one record, which lies at `place`."""
-        step = _whole(record.get("step"), 0)
-        match record.get("type"):
-            case "proposal":
-                self.proposals.add(place, record)
-            case "group":
-                self._add_group(place, record, step)
+        kind, step = record.get("type"), _whole(record.get("step"), 0)
+        if kind == "proposal":
+            self.proposals.add(place, record)
+        elif kind == "group":
+            self.groups.add(place, record)
+            if isinstance(answer := record.get("majority_answer"), str):
+                self.answers.append((step, answer[:_MAX_ANSWER]))
+        else:
+            self._note(kind, step, record)
+
+    def _note(self, kind: Any, step: int, record: dict[str, Any]) -> None:
+        match kind:
             case "leftover":
                 self.leftovers_used[step] += bool(record.get("used"))
             case "bound":
@@ -173,11 +179,6 @@ class LedgerIndex:
                 self.spent = step
             case "seed_overlap":
                 self.num_seed_overlaps += 1
-
-    def _add_group(self, place: int, record: dict[str, Any], step: int) -> None:
-        self.groups.add(place, record)
-        if isinstance(answer := record.get("majority_answer"), str):
-            self.answers.append((step, answer[:_MAX_ANSWER]))
 
 
 @dataclass(frozen=True)
