@@ -252,7 +252,7 @@ def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, mon
     bad = [*GSM8K, {"question": "How many?", "answer": ""}]
     flags = ["eval", tiny_model, *TINY, "--benchmark_files", "gsm8k=" + rows("g.jsonl", bad)]
     assert main([*flags, "--benchmarks", "gsm8k"]) == 2
-    assert "g.jsonl:3: the gold '' is no answer of kind math" in problems(capsys)
+    assert "g.jsonl:3: the gold '' is not an answer of kind math" in problems(capsys)
     flags = ["eval", "no/such/model", *TINY, "--benchmarks", "gsm,sandbox", "--k", "1", "9"]
     assert main(flags) == 2
     assert "model_name_or_path=no/such/model is no folder" in problems(capsys)
@@ -264,7 +264,7 @@ def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, mon
     assert "model_name_or_path=./no" in said
     assert "benchmarks=gsm is unknown" in said
     assert "num_samples=0 must be at least 1" in said
-    assert "g.jsonl:3: the gold '' is no answer" in said
+    assert "g.jsonl:3: the gold '' is not an answer" in said
     flags = ["eval", tiny_model, *TINY, "--benchmarks", "gsm,svamp", "--k", "1", "9"]
     flags += ["--chunk_size", "0", "--max_problems", "0", "--benchmark_files", "svamp=none.jsonl"]
     assert main(flags) == 2
@@ -356,9 +356,9 @@ def without_answers(lines):
     [
         (without_last, "holds 9 problems, summary.json says 10"),
         (turned_round, "do not hold the same problems in the same order"),
-        (with_a_list, "sandbox.jsonl:1 is no object"),
+        (with_a_list, "sandbox.jsonl:1 is not an object"),
         (with_another_print, "sandbox.jsonl:1 is of other settings than summary.json says"),
-        (without_answers, "sandbox.jsonl:1 is no item of serl eval"),
+        (without_answers, "sandbox.jsonl:1 is not an item of serl eval"),
     ],
 )
 def test_a_folder_whose_items_are_not_those_of_its_summary_is_refused(

@@ -66,7 +66,7 @@ def test_a_state_empties_no_file_outside(run):
     state.write_text(json.dumps({**content, "sizes": {"../../victim.txt": 0}}))
     pack(run / "checkpoint-1")
 
-    with pytest.raises(CheckpointError, match="no file that a run writes"):
+    with pytest.raises(CheckpointError, match="which a run does not write"):
         make(run, steps=2).train("auto")
 
     assert victim.read_text() == "mine"

@@ -117,7 +117,7 @@ def test_gpqa_shuffles_its_options_and_always_alike():
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"question": "x?", "answer": ""}, "the gold '' is no answer of kind math"),
+        ({"question": "x?", "answer": ""}, "the gold '' is not an answer of kind math"),
         ({"question": "", "answer": "2"}, "the instruction is empty"),
         ({"question": "x?"}, "has none of the columns answer, only question"),
         ({"question": "x?", "answer": None}, "is empty in answer"),

@@ -407,7 +407,7 @@ def test_a_file_that_is_shorter_than_its_checkpoint_says_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../victim", "/etc/hostname", "lock", "checkpoint-1/x"])
 def test_a_state_names_sizes_of_the_two_known_files_only(tmp_path, name):
-    with pytest.raises(FolderError, match="no file that a run writes"):
+    with pytest.raises(FolderError, match="which a run does not write"):
         find_misfits(tmp_path, {name: 0})
 
 

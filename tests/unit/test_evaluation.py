@@ -134,7 +134,7 @@ def test_greedy_is_graded_apart_from_the_samples():
 
 
 def test_a_gold_that_is_no_answer_is_the_users_mistake():
-    with pytest.raises(ValueError, match="gold='' is no answer"):
+    with pytest.raises(ValueError, match="gold='' is not an answer"):
         graded(["7"], gold="")
 
 

@@ -110,7 +110,7 @@ def test_small_files_are_read_within_limits(folder):
         (folder.root / "f").write_bytes(content)
         with pytest.raises(FolderError, match=what):
             folder.read_text("f", max_bytes=100)
-    for text, what in (("[]", "not a table"), ("{", "no JSON"), ("[" * 99_999, "deep")):
+    for text, what in (("[]", "not a table"), ("{", "not JSON"), ("[" * 99_999, "deep")):
         folder.write("f", text)
         with pytest.raises(FolderError, match=what):
             folder.read_json("f", dict)

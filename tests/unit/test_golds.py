@@ -96,7 +96,7 @@ def test_grading_and_voting_read_golds_as_they_are():
         assert grade_attempts([Attempts("7 + 8?", gold, (completion,))])[0].num_right == 1
         assert grade("7 + 8?", gold, ["15"], truncated=[False], lengths=[1]).gold == "15"
         assert count_ballots([[completion]], [gold], kind="math")[0].right == [True]
-    with pytest.raises(ValueError, match="is no answer of kind number"):
+    with pytest.raises(ValueError, match="is not an answer of kind number"):
         grade("7 + 8?", "many", ["15"], truncated=[False], lengths=[1], kind="number")
 
 

@@ -234,7 +234,7 @@ def test_a_benchmark_is_no_path(tmp_path, name):
     summary = json.loads((folder / "summary.json").read_text())
     summary["benchmarks"] = {name: summary["benchmarks"]["gsm8k"]}
     (folder / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(ValueError, match="is no name of a benchmark"):
+    with pytest.raises(ValueError, match="is not the name of a benchmark"):
         read_evaluation(folder)
 
 

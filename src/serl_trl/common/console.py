@@ -13,6 +13,7 @@ from serl_trl.common.processes import is_main_process
 from serl_trl.common.secrets import redacted
 from serl_trl.common.text import count_of, visible
 
+# The last two are what a shell gives for SIGINT and SIGTERM (128 + the number of the signal).
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
 
 
@@ -40,6 +41,7 @@ def label_of(name: str, options: Collection[str]) -> str:
 
 def report_problems(command: str, problems: Sequence[str]) -> int:
     """Print all problems to stderr and return the exit code for bad input."""
+    # Every process of a run finds the same problems; one of them says so.
     err = Console(
         stderr=True, quiet=not is_main_process(), soft_wrap=True, highlight=False, markup=False
     )

@@ -18,6 +18,7 @@ def is_disk_full(error: BaseException) -> bool:
     return (
         isinstance(error, DiskFullError)
         or (isinstance(error, OSError) and error.errno in full)
+        # Rust and C++ writers raise errors of their own, which keep no number of the system's.
         or "No space left on device" in text
         or "PytorchStreamWriter failed" in text
         or ("inline_container" in text and "unexpected pos" in text)

@@ -15,7 +15,7 @@ class SeRLConfigError(ValueError):
 
 
 class NonFiniteError(RuntimeError):
-    """A loss, a gradient or a weight is NaN or infinite, and the run cannot go on with it."""
+    """A loss, a gradient or a weight is NaN or infinite; further steps would train nothing."""
 
 
 class LogProbGapError(RuntimeError):

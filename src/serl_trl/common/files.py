@@ -12,10 +12,11 @@ from typing import Any
 from serl_trl.common.disk import naming_a_full_disk
 from serl_trl.common.folder import Folder, FolderError
 
+# Folder inside a run that `push_to_hub` skips, because its name begins with an underscore.
 PRIVATE_FOLDER = "_serl"
-"""Folder inside a run that `push_to_hub` skips, because its name begins with an underscore."""
+# The files of JSON lines in it whose sizes a checkpoint knows. A resumed run cuts them back to that
+# size, so that no step stands in them twice.
 WRITTEN = ("ledger.jsonl", "metrics.jsonl")
-"""The files of JSON lines in it that a checkpoint knows the sizes of."""
 
 
 class JsonLines:
@@ -40,10 +41,10 @@ class JsonLines:
             if self._start is None:
                 self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
-        line = json.dumps(finite(record))
-        self._num_waiting += len(line) + 1
+        line = json.dumps(finite(record)).encode("ascii") + b"\n"
+        self._num_waiting += len(line)
         with self._naming_a_full_disk():
-            self._file.write(line.encode("ascii") + b"\n")
+            self._file.write(line)
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -75,8 +76,7 @@ class JsonLines:
         if self.path is None or self._start is None:
             return b""
         self.flush()
-        folder, name = _place(self.path)
-        with folder.open(name) as file:
+        with open_lines(self.path) as file:
             file.seek(self._start)
             own = file.read()
         _truncate(self.path, self._start)
@@ -109,11 +109,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def cut_lines(path: Path, size: int, rest: Path) -> None:
     """Move what `path` holds beyond `size` bytes to the new file `rest`, whose folder exists."""
-    folder, name = _place(path)
-    with folder.open(name) as source, rest.open("xb") as target:
+    with open_lines(path) as source, rest.open("xb") as target:
         source.seek(size)
         shutil.copyfileobj(source, target)
         target.flush()
+        # Before the original is cut: whenever the machine stops, one of them holds the lines.
         os.fsync(target.fileno())
     _truncate(path, size)
 
@@ -124,20 +124,20 @@ def find_misfits(run: Path, sizes: Mapping[str, int]) -> list[str]:
     They were shortened or changed since those sizes were noted. Raises `FolderError` when `sizes`
     is about any other file.
     """
+    # The sizes may come from a stranger's checkpoint: another name would have us cut another file.
     if unknown := [name for name in sizes if name not in WRITTEN]:
-        raise FolderError(f"sizes names {unknown[0][:200]!r}, which is no file that a run writes.")
-    folder = Folder(run)
-    misfits = []
-    for name, size in sizes.items():
-        place = f"{PRIVATE_FOLDER}/{name}"
-        content = b""
-        if size and folder.has(place):
-            with folder.open(place) as file:
-                file.seek(size - 1)
-                content = file.read(1)
-        if size and content != b"\n":
-            misfits.append(name)
-    return misfits
+        raise FolderError(f"sizes names {unknown[0][:200]!r}, which a run does not write.")
+    return [name for name, size in sizes.items() if size and not _ends_line(run, name, size)]
+
+
+def _ends_line(run: Path, name: str, size: int) -> bool:
+    """Return whether a line ends after `size` bytes."""
+    folder, place = Folder(run), f"{PRIVATE_FOLDER}/{name}"
+    if not folder.has(place):
+        return False
+    with folder.open(place) as file:
+        file.seek(size - 1)
+        return file.read(1) == b"\n"
 
 
 def open_lines(path: Path) -> BufferedReader:

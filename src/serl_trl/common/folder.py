@@ -19,8 +19,8 @@ from typing import Any
 from serl_trl.common.disk import naming_a_full_disk
 from serl_trl.common.records import RecordError, Shape, check_shape, parse_json
 
+# Bytes of a file that is parsed as a whole; what a run writes of that kind has a few thousand.
 MAX_SMALL_FILE = 4_000_000
-"""Bytes of a file that is parsed as a whole; what a run writes of that kind has a few thousand."""
 
 # No link is followed, a pipe is not waited for, no child process inherits the file.
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -113,6 +113,8 @@ class Folder:
         """Write a file that is there as a whole or not at all, and return its path."""
         self.make(_parent(name))
         path = self._way_to(name)
+        # Renamed at last: a crash leaves the old file or the new one, and what a stranger put in
+        # its place is replaced, never written through.
         data = content.encode() if isinstance(content, str) else content
         partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
         with _naming(path), naming_a_full_disk(path, needed=len(data)):

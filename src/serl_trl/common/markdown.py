@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from serl_trl.common.text import visible
 
+# A model may write one line of 100,000 characters; these keep a page readable.
 WIDTH = 100
 MAX_CHARS = 1200
 MAX_CELL = 120

@@ -68,7 +68,7 @@ def read_json(value: Any, hint: Any) -> Any:
     """Return the mapping that a text spells in JSON; any other value as it is.
 
     As in transformers, texts inside that spell a number or a truth value are one. Raises
-    `ValueError` for what begins like a mapping and is no JSON.
+    `ValueError` for what begins like a mapping but is not JSON.
     """
     if isinstance(value, str) and _begins_mapping(value, alternatives(hint)):
         return _plain(json.loads(value))

@@ -88,7 +88,7 @@ def composed(text: str) -> Generator[tuple[PlainLoader, yaml.Node | None]]:
 def load_yaml(text: str) -> Any:
     """Return what a text of YAML holds: texts, numbers, truth values, lists and mappings.
 
-    Raises `ValueError` for what is no YAML, has tags, or is larger than a config ever is.
+    Raises `ValueError` for what is not YAML, has tags, or is larger than a config ever is.
     """
     try:
         with composed(text) as (loader, root):

@@ -21,13 +21,13 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from serl_trl.common.problem import Problem
 from serl_trl.common.text import list_names, near_matches, one_line, visible
 
+# Entry point group of packages that are plug-ins wherever they are installed.
 GROUP = "serl_trl.plugins"
-"""Entry point group of packages that are plug-ins wherever they are installed."""
 
 OURS = "serl_trl"
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_MAX_CHARS = 2000
+_MAX_CHARS = 2000  # far beyond an honest call; parsing takes time and depth
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def find(text: str, role: Role, plugins: Collection[str] = ()) -> Plugin:
     elif options and not inspect.isroutine(found):
         raise role.refuse(text, "is an object; only a class or function has options.")
     if options is not None:
+        # Misspelt options are found here, before any code of the plug-in runs.
         try:
             inspect.signature(found).bind(**options)
         except (TypeError, ValueError) as error:
@@ -139,7 +140,7 @@ def split_list(text: str) -> list[str]:
 
 
 def package_problems(plugins: Collection[str]) -> Iterator[Problem]:
-    """Yield why a package cannot be a plug-in: it has no such name, or belongs to Python."""
+    """Yield why a package cannot be a plug-in: it is not a name, or belongs to Python."""
     for package in plugins:
         if not _PATH.fullmatch(package):
             rule = "must be the name of a package, such as my_package"
@@ -208,7 +209,8 @@ def _import(text: str, path: str, role: Role, plugins: Collection[str]) -> Any:
     # What a plug-in imports is a name in it too, such as the `system` of `os`.
     home = getattr(found, "__module__", None)
     if not isinstance(home, str) or not _lies_in(home, trusted):
-        what = f"is defined in {home}" if isinstance(home, str) else "is no class and no function"
+        named = isinstance(home, str)
+        what = f"is defined in {home}" if named else "is neither a class nor a function"
         raise role.refuse(
             text, f"{what}, not in {package}; give {role.takes} of the plug-in's own."
         )

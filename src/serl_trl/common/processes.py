@@ -4,8 +4,8 @@ import os
 import sys
 import time
 
+# Seconds in which threads of the process group let go of their last tensors.
 GRACE_S = 0.5
-"""Seconds in which threads of the process group let go of their last tensors."""
 
 
 def is_main_process() -> bool:

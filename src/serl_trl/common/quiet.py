@@ -1,4 +1,4 @@
-"""What a library says about itself has no place among the lines of a run."""
+"""Keeping what libraries say about themselves out of the lines of a run."""
 
 import logging
 import warnings
@@ -44,6 +44,7 @@ def own_lines_only() -> Generator[None]:
         is_progress_bar_enabled,
     )
 
+    # Put back as it was: a user of the library may have switched the bars off.
     shown = is_progress_bar_enabled()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _RENAMED_OPTION, FutureWarning)

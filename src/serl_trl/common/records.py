@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Far above what a run writes, and below what any later walk through a value can recurse.
 MAX_DEPTH = 40
 
+# What a value must be: a type, a tuple of shapes (any of them), `[shape]` for a list of such, or a
+# mapping. A mapping names the keys that must be there; `ANY` as a key stands for all others, and
+# `optional` wraps a shape that may be left out.
 Shape = Any
-"""What a value must be: a type, a tuple of shapes (any of them), `[shape]` for a list of such, or a
-mapping. A mapping names the keys that must be there; `ANY` as a key stands for all others, and
-`optional` wraps a shape that may be left out."""
 
 ANY = "*"
 
@@ -36,7 +37,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError as error:
         raise RecordError(f"it is nested more than {MAX_DEPTH} levels deep") from error
     except ValueError as error:
-        raise RecordError(f"it is no JSON ({str(error)[:120]})") from error
+        raise RecordError(f"it is not JSON ({str(error)[:120]})") from error
     _check_depth(value)
     return value
 

@@ -6,9 +6,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+# A message stays short enough to be read, whatever a file holds.
 NUM_EXAMPLES = 5
 NUM_NAMES = 20
-_NEARLY_ALL = 0.75
+_NEARLY_ALL = 0.75  # of a name was given: no other can be meant
 _MAX_MARKS = 30  # combining marks in a row, as in Unicode's stream-safe format
 
 # C0 and C1 controls but line feed and tab, and the marks that reverse the direction of text: in a

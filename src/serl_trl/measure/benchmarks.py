@@ -103,6 +103,7 @@ def load_benchmark(
     if not problems:
         raise SeedSetError(f"{name}: {source} holds no problem; give at least one row.")
     taken = tuple(problems[:max_problems])
+    # Of what was asked, not of the file: the same problems from elsewhere may be compared.
     digest = hashlib.sha256(benchmark.kind.encode())
     for problem in taken:
         digest.update(json.dumps(asdict(problem)).encode("ascii") + b"\n")
@@ -135,7 +136,7 @@ def _read_rows(
         gold = read_gold(problem.gold, kind)
         if gold is None:
             shown = f"{problem.gold[:80]!r}"
-            bad.append(f"{place}: the gold {shown} is no answer of kind {kind.name}.")
+            bad.append(f"{place}: the gold {shown} is not an answer of kind {kind.name}.")
         else:
             problems.append(replace(problem, gold=gold, row=number))
     return problems, bad

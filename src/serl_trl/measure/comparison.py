@@ -16,8 +16,8 @@ from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.measure.figures import Measurement, bootstrap, majority_right
 from serl_trl.measure.session import Evaluated, differing, read_summary
 
+# Where the Hub looks for what a benchmark gave, beside the model's card.
 RESULTS_FOLDER = ".eval_results"
-"""Where the Hub looks for what a benchmark gave, beside the model's card."""
 
 LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
 
@@ -112,6 +112,7 @@ def mcnemar(base: Sequence[bool], trained: Sequence[bool]) -> Discordant:
     only_base = sum(left and not right for left, right in pairs)
     only_trained = sum(right and not left for left, right in pairs)
     total = only_base + only_trained
+    # Not the usual approximation: there are often only a handful of such problems.
     tail = sum(comb(total, i) for i in range(min(only_base, only_trained) + 1))
     return Discordant(only_base, only_trained, min(1.0, 2 * tail / 2**total))
 
@@ -219,6 +220,7 @@ def write_hub_results(folder: Path) -> list[Path]:
     written = []
     for name, entry in read_summary(folder).get("benchmarks", {}).items():
         benchmark = BENCHMARKS.get(name)
+        # A figure of a part of the problems, or of other ones, must not stand for the benchmark.
         known = benchmark is not None and benchmark.task_id is not None
         mean = entry.get("figures", {}).get("pass@1", {}).get("mean")
         settings = entry.get("settings", {})

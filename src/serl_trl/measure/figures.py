@@ -140,7 +140,9 @@ def _grade(
 def _gold(gold: object, kind: str | AnswerKind) -> str:
     read = read_gold(gold, kind)
     if read is None:
-        raise ValueError(f"gold={gold!r} is no answer of kind {kind}; correct the row or the kind.")
+        raise ValueError(
+            f"gold={gold!r} is not an answer of kind {kind}; correct the row or the kind."
+        )
     return read
 
 
@@ -165,7 +167,7 @@ def majority_right(graded: Graded) -> float:
 def maj_at_k(graded: Graded, k: int) -> float:
     """Return the exact chance that the majority of k samples, drawn without replacement, is right.
 
-    A tie for first place counts its share, and samples without an answer are no class. Needs
+    A tie for first place counts its share, and samples without an answer form no class. Needs
     1 <= k <= the number of samples.
     """
     if not 1 <= k <= len(graded.classes):
@@ -180,6 +182,7 @@ def maj_at_k(graded: Graded, k: int) -> float:
 def _maj_at_k(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
     """Count the k-subsets by how many right samples they hold, and by how many classes tie."""
     total = right + sum(others) + silent
+    # Without this, all of a thousand samples would be counted subset by subset.
     if k == total:
         best = max((right, *others))
         return 1 / (1 + others.count(right)) if best and right == best else 0.0
@@ -223,6 +226,7 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, num_resamples: int = 20
     # Imported here: everything else in this file needs only the standard library.
     import numpy as np
 
+    # A seed of its own, so that the same results always have the same interval.
     rng = np.random.default_rng(seed)
     data = np.asarray(values, dtype=np.float64)
     block = max(1, _CELLS // len(data))

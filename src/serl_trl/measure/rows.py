@@ -139,6 +139,7 @@ def _gpqa(row: Row) -> Problem:
     question = _instruction(row, "Question")
     right = _text(row, "Correct Answer")
     options = [right, *(_text(row, f"Incorrect Answer {n}") for n in (1, 2, 3))]
+    # In the data set the right option is always the first.
     random.Random(question).shuffle(options)
     return _choice(question, options, options.index(right))
 
@@ -158,6 +159,7 @@ def _choice(question: str, options: Sequence[str], right: str | int) -> Problem:
     return Problem("\n".join([question, "", *lines, "", _OPTION_LINE]), letter)
 
 
+# What `rows` of benchmarks.yaml names; `None` in place of a problem passes the row over.
 READERS: Mapping[str, Callable[..., Problem | None]] = {
     "plain": _plain,
     "gsm8k": _gsm8k,
@@ -169,4 +171,3 @@ READERS: Mapping[str, Callable[..., Problem | None]] = {
     "listed": _listed,
     "gpqa": _gpqa,
 }
-"""What `rows` of benchmarks.yaml names; `None` in place of a problem passes the row over."""

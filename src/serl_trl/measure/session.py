@@ -110,6 +110,7 @@ def evaluate_benchmarks(
         each.name: settings_of(trainer.args, trainer.processing_class, each, **given)
         for each in sets
     }
+    # The main process alone looks: the others may be on a machine that does not see the folder.
     problems += trainer.policy.decide(lambda: check_folder(folder, settings))
     if problems:
         raise ValueError("\n".join(problems))
@@ -162,6 +163,7 @@ class _Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes = [len(line) for line in _whole_lines(self._file)]
         size, total = self.settings["chunk_size"], len(self.problem_set.problems)
+        # Whole chunks alone count: a chunk is drawn from one seed, and half of one is drawn anew.
         done = len(sizes) if len(sizes) >= total else len(sizes) // size * size
         JsonLines(self._file).cut(sum(sizes[:done]))
         self._note(done=done, figures={})
@@ -214,17 +216,8 @@ class _Run:
 # Settings: what results depend on.
 
 
-_OPTIONS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "generation_kwargs",
-    "max_completion_length",
-    "seed",
-    "generation_batch_size",
-)
+_OPTIONS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs")
+_OPTIONS += ("max_completion_length", "seed", "generation_batch_size")
 
 
 def settings_of(
@@ -256,6 +249,7 @@ def settings_of(
         "backend": backend,
         **{name: getattr(config, name) for name in _OPTIONS},
     }
+    # As they will be read back: a tuple would differ from the list that the file holds.
     return json.loads(json.dumps(settings))
 
 
@@ -331,7 +325,7 @@ def _shown(value: Any) -> str:
 def read_evaluation(folder: Path, *, ks: Sequence[int] = ()) -> dict[str, Evaluated]:
     """Read all benchmarks of an evaluation folder.
 
-    Raises `ValueError` when it is none.
+    Raises `ValueError` when `folder` does not hold an evaluation.
     """
     held = read_summary(folder).get("benchmarks")
     if not held:
@@ -366,10 +360,12 @@ def _graded_in(path: Path, num_samples: int, fingerprint: str | None) -> Iterato
         try:
             graded = _graded_of(check_shape(item, _ITEM))
         except RecordError as error:
-            raise FolderError(f"{path}:{number} is no item of serl eval: {error}.") from error
+            raise FolderError(f"{path}:{number} is not an item of serl eval: {error}.") from error
         sizes = {len(graded.classes), len(graded.truncated), len(graded.lengths)}
         if sizes != {max(num_samples, 1)}:
-            raise FolderError(f"{path}:{number} has not num_samples={num_samples}; {_AGAIN}")
+            raise FolderError(
+                f"{path}:{number} does not hold num_samples={num_samples} answers; {_AGAIN}"
+            )
         yield graded
 
 
@@ -392,7 +388,7 @@ def _file_of(folder: Path, name: str) -> Path:
     """Return the file of a benchmark; its name is a plain one, so that it lies in the folder."""
     if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
         raise FolderError(
-            f"{folder}: {visible(name[:80])!r} is no name of a benchmark; one is made of letters, "
+            f"{folder}: {visible(name[:80])!r} is not the name of a benchmark; names hold letters, "
             "digits and . _ - +"
         )
     return folder / f"{name}.jsonl"
@@ -440,7 +436,7 @@ def _items(path: Path) -> Iterator[dict[str, Any]]:
         except RecordError as error:
             raise FolderError(f"{path}:{number} is damaged ({error}); put it aside.") from error
         if not isinstance(item, dict):
-            raise FolderError(f"{path}:{number} is no object; put the file aside.")
+            raise FolderError(f"{path}:{number} is not an object; put the file aside.")
         yield item
 
 

@@ -21,6 +21,7 @@ from serl_trl.common.plain_yaml import MAX_CHARS, load_yaml
 from serl_trl.data.tables import is_hub_id
 from serl_trl.runs.reader import FACTS
 
+# What stands for a path in what is published: it says nothing to others, and much about the user.
 LOCAL = "(a local path)"
 _HOME_PATH = re.compile(
     r"(?:file://)?(?:[A-Za-z]:[\\/]{1,2}Users[\\/]|/(?:home|Users|root)/)[^\s\"'`<>|,;)\]}]*",
@@ -74,6 +75,7 @@ def write_facts(folder: Path, facts: RunFacts) -> None:
         earlier = run.read_json(name, {"run_id": str, "started": str}) if run.has(name) else {}
     except FolderError:
         earlier = {}
+    # Cards of one run share its id, however often it was resumed.
     kept = {key: earlier[key] for key in ("run_id", "started") if key in earlier}
     run.write(name, json.dumps(asdict(facts) | kept, indent=2) + "\n")
 

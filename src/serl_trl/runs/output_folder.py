@@ -9,25 +9,15 @@ from serl_trl.common.records import ANY
 from serl_trl.common.text import list_names, visible
 
 # What a run writes beside `_serl`: weights and their settings, the card, checkpoints.
-_WRITTEN = (
-    "*.json",
-    "*.safetensors",
-    "*.jinja",
-    "*.txt",
-    "*.model",
-    "*.bin",
-    "README.md",
-    "figures",
-    "checkpoint-*",
-    f"{PRIVATE_FOLDER}/*",
-)
+_WRITTEN = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.bin")
+_WRITTEN += ("README.md", "figures", "checkpoint-*", f"{PRIVATE_FOLDER}/*")
 
 
 def output_problem(folder: Path) -> str:
     """Return why no run may write to `folder`, or nothing when it may.
 
-    `/`, the home folder, the current folder and its repository, and all above them, are refused.
-    So is what holds files of which no run wrote any, or links in the place of a run's own files.
+    Refused are `/`, the home folder, the current folder, its repository, and all folders above
+    them; folders with files that no run wrote; and links in the place of a run's own files.
     """
     shown = visible(str(folder))
     if place := _protected(folder):
@@ -69,7 +59,7 @@ def is_evaluation(folder: Path) -> bool:
 
 
 def may_be_renamed(folder: Path) -> str:
-    """Return why `folder` is not put aside for a new run or evaluation, or nothing when it is."""
+    """Return why `folder` cannot be put aside for a new run, or nothing when it can."""
     shown = visible(str(folder))
     if place := _protected(folder):
         return f"overwrite=True: {shown} is {place}, and is not renamed."
@@ -92,6 +82,7 @@ def _holds(folder: Folder, name: str, shape: object) -> bool:
 def _protected(folder: Path) -> str:
     """Return what `folder` is when it is too much for a run, or nothing."""
     resolved = folder.expanduser().resolve()
+    # Resolved: a link or ".." may lead to the same place by another name.
     here = Path.cwd()
     repository = next((path for path in (here, *here.parents) if (path / ".git").exists()), here)
     for name, path in (

@@ -23,15 +23,15 @@ from serl_trl.common.text import count_of
 from serl_trl.measure.figures import Measurement, bootstrap
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
+# Figures before and after training, as `evaluation_record` lists them.
 EVALUATION = "evaluation.json"
-"""Figures before and after training, as `evaluation_record` lists them."""
+# What `serl eval --compare` wrote; see `measure/comparison.py`.
 COMPARISON = "comparison.json"
-"""What `serl eval --compare` wrote; see `measure/comparison.py`."""
+# What was trained on what; see `runs/facts.py`.
 FACTS = "run.json"
-"""What was trained on what; see `runs/facts.py`."""
 
+# Groups with a majority answer over which the commonest one is looked for.
 RECENT_ANSWERS = 256
-"""Groups with a majority answer over which the commonest one is looked for."""
 
 # Bounds on what a damaged or hostile folder may make a reader hold in memory.
 MAX_REASONS = 200
