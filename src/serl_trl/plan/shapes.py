@@ -118,7 +118,7 @@ def _built_parameters(text_config: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _published(model_type: str, *sizes: int | bool) -> ModelShape:
+def _published(model_type: str, *sizes: Any) -> ModelShape:
     """Return the sizes of a row of published.yaml, whose columns are the fields in order."""
     sized = ModelShape(model_type, *sizes, num_parameters=0)
     return replace(sized, num_parameters=count_parameters(sized))
