@@ -69,6 +69,11 @@ def test_the_wheel_brings_the_sandbox_and_the_licence(wheel):
         assert f"serl_trl/{name}" in names
     model = {path.name for path in (ROOT / "src/serl_trl/sandbox/model").iterdir()}
     assert {f"serl_trl/sandbox/model/{name}" for name in model} <= set(names)
+    # Word lists, templates and styles lie beside the code that reads them.
+    beside = {
+        path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/serl_trl").rglob("*.*")
+    }
+    assert {name for name in beside if not name.endswith((".py", ".pyc"))} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {
         "serl_trl",

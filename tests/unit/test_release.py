@@ -162,10 +162,13 @@ def test_evaluation_results_go_along_when_they_are_of_this_model(tmp_path):
     assert (tmp_path / "out" / ".eval_results" / "gsm8k.yaml").read_text() == RESULT
     other = write_evaluation(tmp_path / "other", tmp_path, RESULT)
     broken = write_evaluation(tmp_path / "broken", run, "- value: 3\n")
-    for folder, why in ((other, "not of what is pushed"), (broken, "no evaluation-result file")):
+    for folder, why in (
+        (other, "not of what is pushed"),
+        (broken, "not an evaluation-result file"),
+    ):
         with pytest.raises(ReleaseError, match=why):
             stage_results(folder, found, tmp_path / "out")
-    with pytest.raises(ReleaseError, match="no folder that serl eval wrote"):
+    with pytest.raises(ReleaseError, match="was not written by serl eval"):
         stage_results(tmp_path, found, tmp_path / "out")
 
 

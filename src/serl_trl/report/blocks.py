@@ -9,13 +9,16 @@ import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar
 
+# A degenerate model writes thousands of characters without end; this much shows what it does.
 MAX_CHARS = 600
 MAX_LINES = 12
+# Letters take two accents in real languages; towers of them cover the lines above.
 _MAX_MARKS = 2
 
 # Controls, direction marks, surrogates, private and unassigned characters; joiners join letters.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHOWN = {"\n", "\u200c", "\u200d"}
+# What the report itself writes into a cell of numbers: a value, its unit, or a dash for none.
 _NUMBER = re.compile(r"[-+\u2212]?[\d,.]+( ?(%|s|points|steps?|tokens))?|\u2013|")
 
 
@@ -129,6 +132,7 @@ def written(text: object, *, max_chars: int = MAX_CHARS) -> Written:
     """
     whole = str(text)
     shown, marks = [], 0
+    # One character more than is shown, so that cleaning does a bounded piece of work.
     for char in whole[: max_chars + 1].replace("\r\n", "\n").replace("\t", " "):
         marks = marks + 1 if unicodedata.combining(char) else 0
         if marks <= _MAX_MARKS:

@@ -20,9 +20,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from serl_trl.report.blocks import one_line
 
+# More points than a picture has room for only make the page heavy: a run can log 100,000 steps.
 MAX_POINTS = 160
 NUM_COLOURS = 6
-_MAX_LABEL = 26
+_MAX_LABEL = 26  # two of them fit beside one another above a picture
 _WIDTH = 4.7  # inches, as in page.mplstyle; the page scales pictures to its columns
 
 # Where the colours of page.mplstyle stand in the finished SVG, a variable of report.css stands.
@@ -78,6 +79,7 @@ def line_chart(
             _plot(axes, line)
     _mark_bounds(axes, bounds)
     if percent:
+        # All rates share one scale, so that charts can be compared; a line at 0 or 1 stays whole.
         axes.set_ylim(-0.02, 1.02)
     else:
         low, high = axes.get_ylim()
@@ -249,6 +251,7 @@ def _svg(figure: Figure, description: str) -> str:
     description = one_line(description)
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    # It warns of every font that a machine lacks, and the page brings its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     # The salt makes the ids the same each time, and others than those of the page's other charts.
     with matplotlib.rc_context({"svg.hashsalt": description}):

@@ -21,6 +21,7 @@ from serl_trl.report.sentences import percent, say
 from serl_trl.report.warnings import HIGH_COMMONEST, MIN_COMMONEST_GROUPS
 from serl_trl.runs.reader import Run, number_in
 
+# A fall smaller than this is not worth a warning even where chance does not explain it.
 LABEL_DROP = 0.05
 AGREEMENT_RISE = 0.02
 UNKNOWN = "\u2013"
@@ -139,6 +140,7 @@ def _worse_labels(run: Run, name: str, which: str, rights: Sequence[int]) -> Sig
     """Compare the labels of the first and of the last third of the groups with a known gold."""
     rule = say("sign_of_labels", which=which, drop=LABEL_DROP, rise=AGREEMENT_RISE)
     known = [right for right in rights if right >= 0]
+    # Thirds: the middle of a run says nothing of a trend, and the ends need groups enough.
     size = len(known) // 3
     if not size:
         return Sign(name, UNKNOWN, UNKNOWN, None, rule)

@@ -12,7 +12,7 @@ from serl_trl.report.words import read_table
 from serl_trl.runs.reader import Run, number_in
 
 _SPARKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
-_MAX_SPANS = 80
+_MAX_SPANS = 80  # more cannot be told apart in a picture of this size
 PARTS = {
     "serl/time/propose_s": "propose",
     "serl/time/rollout_s": "roll out",
@@ -136,6 +136,7 @@ def sparks(values: Sequence[float], width: int = 20) -> str:
     """Draw values as a row of little bars, at most `width`, from the lowest to the highest."""
     step = max(1.0, len(values) / width)
     picked = [values[int(i * step)] for i in range(min(width, len(values)))]
+    # A line that never moves has no height to be divided by.
     low, high = min(picked), max(picked)
     span = (high - low) or 1.0
     return "".join(_SPARKS[int((value - low) / span * (len(_SPARKS) - 1))] for value in picked)

@@ -11,7 +11,7 @@ from serl_trl.report.measured import is_rate
 from serl_trl.report.sentences import percent, points
 from serl_trl.runs.reader import Run
 
-_MAX_OPTIONS = 60
+_MAX_OPTIONS = 60  # two unrelated configs differ in hundreds
 # Where files lie and how the console looks says nothing about a difference.
 _UNIMPORTANT = {"output_dir", "disable_tqdm", "run_name", "logging_dir", "show_steps", "hub_token"}
 

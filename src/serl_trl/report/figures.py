@@ -54,6 +54,7 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 def first_and_last(series: Sequence[Point]) -> tuple[float, float] | None:
     """Return the means of the first and the last fifth of a series; `None` with fewer than two."""
+    # Single steps are noise: a fifth of a run is long enough to see what it began and ended with.
     values = [value for _, value in series]
     if len(values) < 2:
         return None
@@ -91,6 +92,7 @@ def _of_benchmark(name: str, entry: Mapping[str, Any]) -> Measured:
 def _figures_in(figures: Any, keys: tuple[str, str, str]) -> dict[str, Change]:
     """Return the figures that have all three parts, which stand below `keys`."""
     found = {}
+    # A run whose evaluation is damaged or foreign still gets a report of all the rest.
     for name, parts in figures.items() if isinstance(figures, dict) else ():
         before, after, change = (_bounded(parts, key) for key in keys)
         if before and after and change:

@@ -51,6 +51,7 @@ def num_trained(run: Run) -> int | None:
     per_generation = number_in(run.config, "steps_per_generation")
     if not (batch and votes and accumulation and per_generation):
         return None
+    # One step can need several generation batches, and at least one.
     refills = max(1, math.ceil(accumulation / per_generation))
     places = refills * int(batch // votes)
     groups = run.ledger.groups

@@ -56,6 +56,7 @@ def _by_probe(run: Run) -> Improvement:
     problems = number_in(run.facts, "num_probe_problems")
     spread = by_chance(old, new, problems) if problems else 0.0
     if not problems:
+        # Without a size there is no interval, and so nothing is claimed.
         verdict = "perhaps" if new > old else "no"
     elif abs(new - old) <= spread:
         verdict = "chance"

@@ -11,6 +11,8 @@ def label_answer(run: Run) -> str:
     """Return whether the labels that trained are right, as far as it is known."""
     if truth := known_labeller(run.config.get("label_reward")).truth:
         return truth
+    # The best evidence first: gold of the very groups that trained, then of all groups that were
+    # rolled out, then what the probe set lets one guess.
     if counts := labels_right(run):
         kept, solver = len(run.ledger.groups.kept()), bool(run.config.get("gold_oracle"))
         return say("labels_by_gold", right=counts[0], known=counts[1], kept=kept, solver=solver)

@@ -45,6 +45,7 @@ def _measured_blocks(measured: Measured) -> list[Block]:
         write, write_change = (_rate, _rate_change) if is_rate(name) else (_value, _value)
         ends = (write(each.before), write(each.after), write_change(each.change))
         rows.append((written(name, max_chars=24), *ends))
+        # The picture shows what is right or wrong; rates of failures would stand the other way.
         if is_rate(name) and not name.endswith("_rate"):
             marks.append(_mark(f"{name} before", each.before, _BEFORE))
             marks.append(_mark(f"{name} after", each.after, _AFTER))

@@ -56,6 +56,7 @@ def _finished(run: Run) -> tuple[str, str]:
         verdict = "unplanned"
     elif step < planned:
         verdict = "early"
+    # A run that was resumed logs its time each time it ends; the last one is of this ending.
     seconds = [value for _, value in run.series("train_runtime")][-1:]
     answer = say("finished", verdict=verdict, step=step, planned=planned, seconds=sum(seconds))
     tones = {"starved": "warn", "early": "warn", "unplanned": ""}

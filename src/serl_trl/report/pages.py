@@ -51,6 +51,7 @@ def write_reports(
     runs = [read_run(folder, evaluation=evaluation) for folder in folders]
     report = build_report(runs)
     stem = "report" if len(runs) == 1 else "comparison"
+    # Into the run's own folder files go through its root, so that no link in between is followed.
     target = folders[0] / PRIVATE_FOLDER if target is None else target
     folder, name = Folder(target), stem
     if target == folders[0] / PRIVATE_FOLDER:

@@ -13,7 +13,7 @@ from serl_trl.runs.reader import Run, steps_in_buckets
 
 _NUM_LAYERS = 5
 _NUM_BINS = 10
-_MAX_REASONS = 40
+_MAX_REASONS = 40  # a filter of the user's own may give each refusal a reason of its own
 
 
 def funnel_section(run: Run) -> list[Block]:
@@ -86,6 +86,7 @@ def _ratio_chart(run: Run) -> Chart:
     groups, num_steps = run.ledger.groups, max(run.num_steps, 1)
     spans = steps_in_buckets(groups.steps, num_steps, 24)
     columns = [_histogram([groups.ratios[row] for row in span]) for span in spans]
+    # In Markdown three columns stand for the picture.
     third = max(1, len(columns) // 3)
     parts = (columns[:third], columns[third:-third] or columns[:1], columns[-third:])
     rows = []

@@ -20,6 +20,7 @@ from serl_trl.report.sentences import percent, say
 from serl_trl.report.words import DETAILS, REASONS
 from serl_trl.runs.reader import Run, number_in
 
+# Enough to see what the model writes, and few enough to be read.
 NUM_TEXTS = 20
 NUM_GROUPS = 5
 NUM_CONTAMINATED = 10
@@ -105,6 +106,7 @@ def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
         meaning = REASONS.get(reason)
         notes.append(f"Refused ({reason}): {meaning}." if meaning else f"Refused ({reason}).")
     detail = _mapping(record, "detail")
+    # A filter of the user's own may note anything, and as much of it as it likes.
     for key, value in list(detail.items())[:8]:
         name = DETAILS.get(key, one_line(key)[:40].replace("_", " "))
         if isinstance(value, bool | int | float):
@@ -198,6 +200,7 @@ def lineage_section(run: Run) -> list[Block]:
     group, row = next((each for each in trained if _own_examples(run, each[1])), trained[0])
     items = []
     label = f"Kept for training at step {groups.steps[group]}, as group {groups.ids[group]}."
+    # Proposals only come after earlier ones, so this ends; it is cut to what is read.
     for _ in range(MAX_ANCESTORS):
         text = written(_proposal(run, row).get("text", ""))
         items.append(Excerpt(text, (label, one_line(_written_after(run, row)))))

@@ -75,6 +75,7 @@ def write_card_text(folder: Path, text: str, secrets: Collection[str]) -> list[s
 
     Returns what kind of secret was left out, if any was.
     """
+    # A prompt or an example may hold a key that the user wrote into a config or a seed.
     kind = secret_in(text, secrets)
     Folder(folder).write("README.md", without_home_paths(redacted(text, secrets)))
     return [f"{kind}, from the card README.md"] if kind else []
@@ -204,6 +205,7 @@ def _on_hub(source: str | None) -> list[str] | None:
 
 def address_of(name: str) -> str:
     """Return the name of a repository as code quotes it; an owner not known yet is `OWNER`."""
+    # It stands between quotation marks in Python that readers copy.
     quotable = "".join(c for c in name if c.isalnum() or c in "/._- ")
     return quotable if "/" in quotable else f"OWNER/{quotable}"
 

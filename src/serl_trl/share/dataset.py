@@ -19,6 +19,7 @@ from serl_trl.common.secrets import secret_in
 from serl_trl.common.text import visible
 from serl_trl.runs.reader import LedgerIndex, Run
 
+# Files of some ten megabytes; few of their rows are in memory at once.
 ROWS_PER_FILE = 50_000
 ROWS_PER_WRITE = 2_000
 NUM_EXAMPLES = 3
@@ -36,6 +37,7 @@ SAMPLING = (
     "max_completion_length",
     "num_generations",
 )
+# A ledger may be somebody else's: what a record must look like for its row to be written.
 _PROPOSAL = {
     "id": optional(int),
     "step": optional(int),
@@ -97,6 +99,7 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
     group_places = dict(zip(groups.proposals, groups.places, strict=True))
     empties_pool = bool(run.config.get("reset_pool", True))
     starts = {row for _, row in run.ledger.iterations} if empties_pool else set()
+    # What is compared with own texts must be in the order of the run: a copy follows its original.
     own_texts: set[str] = set()
     pool: list[int] = []
     for row, place in enumerate(proposals.places):
@@ -178,6 +181,7 @@ class _SplitWriter:
         if self._rows:
             self._write()
         self._end_file()
+        # How many files there are stands in their names, and is known at the end only.
         for number, path in enumerate(self._files):
             path.rename(
                 self._folder / f"{self._name}-{number:05d}-of-{len(self._files):05d}.parquet"

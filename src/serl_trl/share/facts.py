@@ -33,6 +33,7 @@ _FORMS = {
     "seed_source": re.compile(r"sandbox[ \w-]{0,40}|[\w.-]{1,96}/[\w.-]{1,96}"),
 }
 
+# Importing these takes seconds and loads torch, which a push needs for nothing else.
 _OPTION_SOURCES = (
     ("transformers", "training_args.py"),
     ("trl", "trainer/base_config.py"),
@@ -52,6 +53,7 @@ def facts_of(stored: Mapping[str, Any], config: Mapping[str, Any]) -> RunFacts:
         for name, shape in _SHAPES.items()
         if name in stored and fits(stored[name], shape)
     }
+    # A text of another form was not written by a run, and is dropped rather than escaped.
     for name, form in _FORMS.items():
         if isinstance(text := whole.get(name), str) and not form.fullmatch(text):
             del whole[name]

@@ -44,6 +44,7 @@ from serl_trl.train.checkpoint import Hold
 logger = logging.getLogger(__name__)
 
 Kind = Literal["model", "dataset"]
+# Waits of 2, 4, 8 and 16 seconds: a Hub that is away for longer is told of, and the folder kept.
 ATTEMPTS = 5
 FIRST_WAIT_S = 2.0
 # Answers of the Hub that another try may change: time-outs, conflicts, limits, its own troubles.
@@ -268,6 +269,7 @@ def _fresh(where: RunFolder, kind: Kind) -> Generator[tuple[Path, Hold]]:
     run, name = Folder(where.private.parent), f"{PRIVATE_FOLDER}/upload"
     upload = run.make(name)
     for path in run.entries(name):
+        # A folder that nobody holds was left by a push that failed or was killed.
         ours = path.name == kind or path.name.startswith(f"{kind}-")
         if ours and (path.is_symlink() or not path.is_dir() or _lock(path) is not None):
             run.remove(f"{name}/{path.name}")
@@ -289,6 +291,7 @@ def _lock(folder: Path) -> Hold | None:
     except BlockingIOError:
         return None
     except OSError as error:
+        # Some network file systems have no locks; a push from one must still work.
         logger.debug("%s cannot be locked: %s", folder, error)
     return held
 
@@ -301,12 +304,14 @@ def _secrets() -> set[str]:
 
 def _checked(folder: Path) -> tuple[str, ...]:
     """Return the names of the files in `folder` when none of them holds a secret."""
+    # The last look, at exactly the bytes that are sent.
     check_secrets(folder, _secrets())
     return tuple(list_files(folder))
 
 
 def _with_license(facts: RunFacts) -> RunFacts:
     """Add the licence of a base on the Hub, where the Hub can be asked for it."""
+    # Asked when pushing, not when training: a run may train without a network.
     if facts.base is None or facts.base_license:
         return facts
     from huggingface_hub import hf_hub_download
@@ -327,6 +332,7 @@ def _send(ready: Upload) -> str:
     repo = api.create_repo(
         ready.repo_id, repo_type=ready.kind, private=ready.private, exist_ok=True
     )
+    # `exist_ok` takes a repository as it is: one that is public would publish what is private.
     if ready.private and not api.repo_info(repo.repo_id, repo_type=ready.kind).private:
         raise NotPushedError(
             f"{repo.repo_id} exists and is public; name another repository, make it private, or "

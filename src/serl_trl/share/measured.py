@@ -72,6 +72,7 @@ def _interval(values: Mapping[str, Any], part: str, *, sign: str = "") -> str:
     )
     if mean is None:
         return "-"
+    # Of one problem there is a figure and no interval.
     if low is None or high is None:
         return f"{mean:{sign}.3f}"
     return f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

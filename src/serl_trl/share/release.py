@@ -31,6 +31,7 @@ MADE_ANEW = ("README.md", "figures")
 
 # Files in which a library notes where it found something.
 _WITH_PATHS = ("config.json", "generation_config.json", "tokenizer_config.json")
+# A shorter value of such a variable, as "1" or "none", is in every file.
 _MIN_SECRET = 12
 # Their many thousand short pieces look like anything; what this shell knows is searched there too.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
@@ -118,8 +119,9 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
         written = source.at("summary.json").stat().st_mtime
     except FolderError:
         raise ReleaseError(
-            f"evaluation={evaluation} is no folder that serl eval wrote; name its output_dir."
+            f"evaluation={evaluation} was not written by serl eval; name its output_dir."
         ) from None
+    # Figures measured before the last training belong to other weights.
     weights = [path for path in run.folder.glob("*.safetensors") if _is_allowed(path.name)]
     newest = max(path.stat().st_mtime for path in weights)
     here = run.folder.resolve()
@@ -137,7 +139,9 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
             text = source.read_text(name)
             parse_eval_result_entries(load_yaml(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReleaseError(f"{path} is no evaluation-result file: {one_line(error)}.") from None
+            raise ReleaseError(
+                f"{path} is not an evaluation-result file: {one_line(error)}."
+            ) from None
         Folder(target).write(name, text)
 
 
@@ -247,6 +251,7 @@ def _write_json(folder: Folder, name: str, content: dict[str, Any]) -> None:
 
 def _link(source: Folder, name: str, target: Folder) -> None:
     try:
+        # Weights are gigabytes, and the link is gone as soon as they are sent.
         os.link(source.at(name), target.at(name), follow_symlinks=False)
     except OSError:
         _duplicate(source, name, target)
