@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from serl_trl.common.text import count_of, list_names
 
 
-def say(sentence: str, **facts: Any) -> str:
+def say(name: str, /, **facts: Any) -> str:
     """Return a sentence of the templates; it is plain text, which the renderers escape."""
-    return " ".join(getattr(_sentences(), sentence)(**facts).split())
+    return " ".join(getattr(_sentences(), name)(**facts).split())
 
 
 def percent(value: float) -> str:

@@ -89,15 +89,15 @@ def prepare_model(
     `repo_id` that of the run is taken, else the folder's name.
     Raises `ReleaseError` when the run cannot be published as it is.
     """
-    where, run, facts = _open(folder)
-    repo_id = repo_id or _repo_of(where, run)
+    where, subject = _open(folder)
+    repo_id = repo_id or _repo_of(where, subject.run)
     with _fresh(where, "model") as (target, held):
-        release = stage_model(where, target, facts)
+        release = stage_model(where, target, subject.facts)
         measured = {}
         if evaluation is not None:
             stage_results(evaluation, where, target)
             measured = _comparison_in(evaluation)
-        subject = Subject(run, _with_license(facts), repo_id, where.checkpoint)
+        subject = replace(subject, facts=_with_license(subject.facts), repo_id=repo_id)
         withheld = write_model_card(target, subject, measured=measured, secrets=_secrets())
         files = _checked(target)
     command = later(folder, "push", repo_id, private=private)
@@ -111,16 +111,16 @@ def prepare_dataset(folder: Path, *, repo_id: str | None = None, private: bool =
 
     Of a checkpoint it is what was written up to there. Raises `ReleaseError` when that is nothing.
     """
-    where, run, facts = _open(folder)
-    repo_id = repo_id or f"{_repo_of(where, run)}-instructions"
-    if not len(run.ledger.proposals):
+    where, subject = _open(folder)
+    repo_id = repo_id or f"{_repo_of(where, subject.run)}-instructions"
+    if not len(subject.run.ledger.proposals):
         raise ReleaseError(f"the ledger of {folder} holds no proposal; there is nothing to push.")
     secrets, withheld = _secrets(), []
     with _fresh(where, "dataset") as (target, held):
-        rows = read_rows(run, run_id=facts.run_id)
+        rows = read_rows(subject.run, run_id=subject.facts.run_id)
         counts = write_dataset(target, without_secrets(rows, secrets, withheld))
-        card = dataset_card(Subject(run, _with_license(facts), repo_id, where.checkpoint), counts)
-        withheld += write_card_text(target, card, secrets)
+        subject = replace(subject, facts=_with_license(subject.facts), repo_id=repo_id)
+        withheld += write_card_text(target, dataset_card(subject, counts), secrets)
         files = _checked(target)
     command = later(folder, "push-dataset", repo_id, private=private)
     return Upload("dataset", target, repo_id, private, command, files, (), tuple(withheld), held)
@@ -131,8 +131,10 @@ def write_card(folder: Path, *, repo_id: str | None) -> None:
 
     Raises `ReleaseError` when no run wrote the folder.
     """
-    _, run, facts = _open(folder)
-    write_model_card(folder, Subject(run, facts, repo_id), secrets=_secrets())
+    _, subject = _open(folder)
+    # A trainer writes the card of what it has just saved: of the run, also while it still runs.
+    subject = replace(subject, repo_id=repo_id, checkpoint=None)
+    write_model_card(folder, subject, secrets=_secrets())
 
 
 def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
@@ -221,7 +223,7 @@ def later(folder: Path, command: str, repo_id: str | None, *, private: bool) -> 
     return shlex.join(words if private else [*words, "--public"])
 
 
-def _open(folder: Path) -> tuple[RunFolder, Run, RunFacts]:
+def _open(folder: Path) -> tuple[RunFolder, Subject]:
     where = find_run(folder)
     try:
         run = read_run(where.private.parent)
@@ -229,7 +231,7 @@ def _open(folder: Path) -> tuple[RunFolder, Run, RunFacts]:
         raise ReleaseError(str(error)) from error
     if where.checkpoint is not None:
         run = _cut_at(run, where.checkpoint)
-    return where, run, facts_of(run.facts, run.config)
+    return where, Subject(run, facts_of(run.facts, run.config), None, where.checkpoint)
 
 
 def _cut_at(run: Run, step: int) -> Run:
