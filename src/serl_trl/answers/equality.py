@@ -112,6 +112,7 @@ def group_many(
     """
     kind = get_kind(kind)
     partitions = [_Partition(kind, spelled_alike(answers, kind=kind)[0]) for answers in groups]
+    # All groups in one call: its deadline is then shared, and a pair is asked once.
     pairs = sorted({pair for partition in partitions for pair in partition.open})
     if not pairs:
         return [partition.classes(frozenset()) for partition in partitions]
@@ -128,6 +129,7 @@ def spelled_alike(
 
     They stay as they are unless the whole group writes so; see `answer_kinds.commas`.
     """
+    # Most groups have no comma, and reading all of them twice would cost as much as the vote.
     if not any(answer and "," in answer for answer in answers):
         return list(answers), gold
     known = getattr(get_kind(kind), "decimals", lambda answers, gold: {})(answers, gold)

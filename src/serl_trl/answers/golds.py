@@ -21,6 +21,7 @@ def gold_text(value: object) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
+    # Before numbers: True is one of them.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Real):
@@ -46,6 +47,7 @@ def read_gold(gold: object, kind: str | AnswerKind) -> str | None:
     except ValueError:
         return None
     behind = text.rpartition(_HASHES)[2].strip() if _HASHES in text else ""
+    # In this order, because a solution in prose may hold all of them.
     candidates = [_strict(kind).extract(text), behind if "\n" not in behind else ""]
     # A worked solution whose box cannot be read is no answer.
     candidates += [] if "\\boxed" in text or behind else [text]

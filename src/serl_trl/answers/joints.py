@@ -9,6 +9,7 @@ from serl_trl.answers.math.vocabulary import NEUTRAL, STEPS
 MAX_CHARS = 120
 """Boxes further apart are two answers."""
 
+# More words than this are a sentence, and each box has its own.
 _MAX_WORDS = 5
 # A formula, an aligned row or a line of its own may hold each box.
 _LAYOUT = re.compile(
@@ -16,8 +17,10 @@ _LAYOUT = re.compile(
     r"|[$*{}]"
 )
 _BREAK = re.compile(r"\\\\|\\q?quad\b")
+# Two sentences give two answers, and so does a colon: "answer: 5".
 _SENTENCE_END = re.compile(r"[.?!](?:[\s\"')]|$)|\n\s*\n|:")
 _INDEX = r"(?:_\{?\w{1,9}\}?)?"
+# x =, AB =, \angle A =, x_1 is: what names the number that follows.
 _NAME = re.compile(
     rf"(?<![\w\\])((?:\\angle )?[A-Za-z]{{1,3}}{_INDEX}|\\[a-z]{{2,9}}{_INDEX})"
     r"\s{0,3}(?:=|(?<=\b\w )is)\s{0,3}$"

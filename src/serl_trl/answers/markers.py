@@ -10,6 +10,7 @@ from serl_trl.answers import joints
 # One pass over the text, so that thousands of unclosed markers cost no more than plain text does.
 # Up to four backslashes: models print \boxed doubled when they write JSON or source code.
 _TOKEN = re.compile(r"\\{1,4}(?:boxed|fbox)\s{0,8}\{|\\.|[{}]", re.DOTALL)
+# Bounded repetitions: a line of thousands of stars is read once.
 _ANSWER_LINE = re.compile(
     r"^[ \t>*_#-]{0,8}(?:the )?(?:final )?answer[ *_]{0,4}[:：][ *_]{0,4}(\S[^\n]{0,2000})$",
     re.IGNORECASE | re.MULTILINE,
@@ -54,12 +55,13 @@ def last_boxes(completion: str, *, tuples: bool = False) -> Found | None:
         if joint is None:
             break
         found.insert(0, joint)
-    parts = boxes[len(boxes) - 1 - len(found) :]
+    last = boxes[-1]
+    if not found:
+        return last.inside, last.content
+    parts = boxes[-1 - len(found) :]
     start = parts[0].start
     name = joints.name_before(completion[max(0, start - joints.MAX_CHARS) : start])
-    contents = [box.content for box in parts]
-    joined = joints.join(contents, found, name, tuples=tuples) if found else contents[0]
-    return parts[-1].inside, joined
+    return last.inside, joints.join([b.content for b in parts], found, name, tuples=tuples)
 
 
 def _boxes(completion: str) -> list[_Box]:

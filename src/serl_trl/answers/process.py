@@ -59,6 +59,7 @@ class Worker:
         """Whether this process started it, and not the one that this was forked from."""
         return self._owner == os.getpid()
 
+    # One job at a time, numbered: a late reply to an earlier job is rubbish, not an answer.
     def do(self, job: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Have a job done and return the reply; raises `WorkerLost`."""
         self._num_jobs += 1

@@ -53,6 +53,7 @@ def worth_checking(text: str) -> bool:
         return False
     if text.count(",") + text.count("\\cup") + text.count("&") > _MAX_SEPARATORS:
         return False
+    # Parsers recurse for each bracket.
     depth = deepest = 0
     for sign in text:
         depth += (sign in "({[") - (sign in ")}]")
@@ -92,6 +93,7 @@ class Verifier:
             self.command, self._counts, memory_mb=self.memory_mb, start_s=self.start_s
         )
         self._warned = False
+        # Not `__del__`: this runs at the end of the interpreter too, while modules are whole.
         weakref.finalize(self, self._slot.empty)
 
     def same(self, pairs: Sequence[Pair]) -> list[bool]:

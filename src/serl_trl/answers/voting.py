@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serl_trl.answers.equality import AnswerKind, group_many
 from serl_trl.answers.verifier import Verifier
 
+# One vote is no majority: every answer that nobody shares would be right.
 MIN_VOTES = 2
 
 

@@ -134,6 +134,7 @@ def read_whole(reader: Any) -> None:
 
     Its grammar does not ask for the end, so that `5 \\to 6` would be read as 5.
     """
+    # math-verify makes its own reader inside, so the class is changed and not an object.
     create, parse = reader.create_parser, reader.parse
 
     def keeping(self: Any, text: str) -> Any:

@@ -11,6 +11,7 @@ _WRAPPERS = re.compile(
     r"\\(?:text\w*|mathrm|mathbf|mbox|f?boxed|operatorname)\s?|[{}$*`\"~_]|\\[,;:! ]|\\q?quad\b"
 )
 _BRACKETS = str.maketrans("【】「」", "()()")
+# What models write before the letter.
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:correct |right |best |final )?"
     r"(?:answers?|options?|choices?)(?: is| are)?[\s:]+",
@@ -21,11 +22,13 @@ _NOT = re.compile(r"\b(?:not|rather than|instead of|except|neither)\b", re.IGNOR
 _IS = re.compile(r"\W*[A-Za-z]\W*\s(?:is|are)\s*", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s,;&/+]+")
 _BETWEEN = frozenset({"and", "or", "both", "only", "option", "options", "choice", "choices"})
+# ACD names three letters, BAD as well, and "A" one; a repeated letter is a word.
 _COMPACT = re.compile(r"[A-Z]{2,26}")
 # Three ways of writing a letter before the words of its option, the plainest first.
 _BRACKETED = re.compile(r"(?<![A-Za-z0-9])[(\[]([A-Za-z])[)\]]")
 _CLOSED = re.compile(r"(?<![A-Za-z0-9(])([A-Za-z])[)\]](?=\s|$)")
 _STOPPED = re.compile(r"(?<![A-Za-z0-9(])([A-Za-z])(?:[.:](?=\s|$)|,(?=\s)|\s[-–—](?=\s))")
+# With `lenient`: a letter in brackets, behind "option", or alone on its line.
 _NATURAL = re.compile(
     r"\(([A-Z])\)"
     r"|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?: is)?:? \(?([A-Z])\b"

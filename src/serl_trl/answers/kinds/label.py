@@ -8,6 +8,7 @@ from serl_trl.answers import markers
 from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.answers.math import lexer as latex
 
+# A label stands at the beginning; what follows a clause is an explanation.
 _MAX_CHARS = 2_000
 # The label may be explained behind one of these. "No.1" and "No. 1" name a number.
 _CLAUSE_END = re.compile(r"\.(?!\s?\d|\w)|[,;:!](?!\w)|\s-\s|[–—]")

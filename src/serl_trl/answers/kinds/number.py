@@ -43,6 +43,7 @@ class NumberKind(MarkedKind):
         a, b = _real(left), _real(right)
         if a is None or b is None:
             return False
+        # A tolerance is for roundings; integers are counted, not measured.
         if a.denominator == b.denominator == 1:
             return a == b
         allowed = max(Fraction(self.abs_tol), Fraction(self.rel_tol) * max(abs(a), abs(b)))
@@ -58,6 +59,7 @@ def _real(answer: str) -> Fraction | None:
         return None
     if form.value.rational is not None:
         return form.value.rational
+    # A root or a logarithm: compared by its float, if that is real.
     approximate = form.value.evaluate(1)
     if approximate is None or abs(approximate.imag) > 1e-12 * abs(approximate):
         return None

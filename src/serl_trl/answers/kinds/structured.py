@@ -12,14 +12,18 @@ from serl_trl.answers.math import lexer as latex
 from serl_trl.answers.math.forms import without_measure
 from serl_trl.answers.math.grammar import read
 
+# A fence of a code block: it opens at the end of any line, and closes on a line of its own.
 _FENCE = re.compile(r"(?P<indent>^[ \t]*+)?```(?P<language>\w*+)[ \t]*+$", re.MULTILINE)
 _BULLET = re.compile(r"\s*+(?:[-*•]\s++|and\s++)")
 _COUNTED = re.compile(r"\s*+\(?(\d{1,3})[.):]\s++")
+# 1,000 within a list that has other separators.
 _GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})++(?![\d,]\d)")
 _AND = re.compile(r"\\text\s?\{\s*+and\s*+\}|(?<=\s)and(?=\s)")
 _IN_BRACKETS = re.compile(r"\[[^\[\]\n]{1,2000}\]")
+# Reading and sorting a value of this size takes milliseconds; answers are far shorter.
 _MAX_CHARS = 20_000
 _MAX_TRIES = 200
+# Numbers of JSON are compared exactly, however long; Python floats would make them alike.
 _EXACT = Context(prec=_MAX_CHARS, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 

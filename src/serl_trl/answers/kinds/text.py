@@ -9,10 +9,12 @@ from serl_trl.answers.math import lexer as latex
 
 _WRAPPERS = re.compile(r"\\(?:text\w{0,8}|mbox|mathrm|mathbf|ce)\b|\\[,;:! ]|[{}_^$~]")
 _SCRIPTED = re.compile(r"\\(?:text\w{0,8}|mbox|mathrm|mathbf)\s?\{([^{}]*)\}(?=[_^])")
+# H 2 O loses its blanks, 10 000 keeps them.
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 # Elements with their counts, groups, a hydrate's dot, a charge; by itself "NaCl" is a word.
 _CHEMICAL = re.compile(r"(?:\*?\d*+(?:[A-Z][a-z]?|[()\[\]])\d*+)++[+-]?")
 _SCRIPT = re.compile(r"(?<=[A-Za-z)\]])[_^]\s?(?:\{(\d{1,3}[+-]?|[+-])\}|(\d|[+-](?!\w)))")
+# "well-known" and "well known" are one text, "3-4" is none.
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
@@ -38,6 +40,7 @@ class TextKind(MarkedKind):
         return lines[-1].strip() if lines else None
 
     def canonical(self, answer: str) -> str | None:
+        # A formula is compared without blanks and layout, words word by word.
         text = latex.clean(answer)
         compact = _BLANK.sub("", _WRAPPERS.sub("", text.replace("\\cdot", "*")))
         if _CHEMICAL.fullmatch(compact) and not compact.isalpha():

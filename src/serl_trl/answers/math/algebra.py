@@ -109,11 +109,14 @@ class Value:
 
 def same_value(left: Value, right: Value) -> bool | None:
     """Compare exactly; `None` when calls keep it open."""
+    # Cross-multiplied: quotients need no common denominator to be compared.
     try:
         if multiply(left.num, right.den) == multiply(right.num, left.den):
             return True
     except Unsettled:
         return None
+    # Without calls different polynomials are different values. With them sin(x) and cos(y) differ
+    # by their symbols alone, the rest by their values at two points.
     if (left.exact and right.exact) or left.symbols != right.symbols:
         return False
     return False if _far_apart(left, right) else None
@@ -165,6 +168,7 @@ def _quotient(num: Polynomial, den: Polynomial) -> Value:
         raise Unsettled("division by zero")
     if den == ONE or not num:
         return Value(num)
+    # Roots leave the denominator, then common factors leave both.
     if len(den) > 1:
         num, den = rationalise(num, den)
     if len(den) > 1:
@@ -210,6 +214,7 @@ def _raise(base: complex, exponent: complex) -> complex:
     return base**exponent
 
 
+# By these the values of calls are told apart; what is missing here is left to math-verify.
 _FUNCTIONS: dict[str, Callable[..., complex]] = {
     "pow": _raise,
     "root": lambda value, degree: value ** (1 / degree),

@@ -19,6 +19,7 @@ def decimals(answers: Sequence[str | None], gold: str | None = None) -> dict[str
     hold another comma. A gold answer may have a point, and gives no evidence of its own.
     """
     given = [answer for answer in answers if answer is not None]
+    # One answer among many that writes 3,5 may mean a pair.
     written = [answer for answer in given if "," in answer]
     if not written or 1 == len(written) < len(given):
         return {}
@@ -32,6 +33,7 @@ def decimals(answers: Sequence[str | None], gold: str | None = None) -> dict[str
             if not isinstance(read(answer), Scalar | Words | Formula):
                 return {}
             continue
+        # 1,234 is a thousand and more, also in this group.
         match = _COMMA.fullmatch(answer)
         if match is None or _THOUSANDS.match(f"{match[1]},{match[2]}"):
             return {}

@@ -26,6 +26,7 @@ class Expressions(Factors):
         while self.peek().text in ("+", "-", "\\pm", "\\mp"):
             sign, unit = self.signs(), NO_UNIT
             total = total + value_of(self.term()) * number(sign)
+        # Only a decimal that stands alone may be a rounding; in 0.3333333x it is a coefficient.
         written = self.tokens[begin]
         if self.position == begin + 1 and written.type == "number":
             total = number(rounded(written.text)) * number(sign)
@@ -35,6 +36,7 @@ class Expressions(Factors):
         """Sets of numbers, joined, met or with gaps."""
         while (sign := self.peek().text) in ("\\cup", "U", "u", "\\cap", "\\setminus", "-"):
             self.next()
+            # R - {0} is a set without a point, R - 1 is nothing.
             if sign == "-" and self.peek().text != "\\{":
                 raise Unsettled("a number taken from a set")
             left = ranges.combine(left, sign, self.term())

@@ -31,7 +31,9 @@ FUNCTIONS = TRIGONOMETRIC | _EXACT.keys() | {"\\sinh", "\\cosh", "\\tanh"}
 _CHOICES = ("\\gcd", "\\lcm", "\\max", "\\min")
 _BEGINNINGS = FUNCTIONS | GREEK | FONTS | ACCENTS
 _BEGINNINGS |= {"\\frac", "\\sqrt", "\\pi", "\\binom", "\\infty", "\\lfloor", "\\lceil"}
+# A degree sign is set as a power, by people who have no other also as a letter o.
 _DEGREES = (("^", "\\circ"), ("^", "{", "\\circ", "}"), ("^", "o"), ("^", "{", "o", "}"))
+# Of a higher degree only logarithms and approximations would follow.
 _MAX_ROOT = 12
 
 
@@ -121,6 +123,7 @@ class Factors(Primaries):
         """A function with its argument: in brackets, or the factors up to a plus or minus."""
         base = self.argument() if self.skip("_") else None
         degree = self.exponent() if self.skip("^") else None
+        # sin^{-1} x is the inverse, sin^2 x the square.
         if degree is not None and degree.text == "-1" and name in _INVERSES:
             name, degree = _INVERSES[name], None
         outer, self.in_angle = self.in_angle, name in TRIGONOMETRIC
@@ -140,6 +143,7 @@ class Factors(Primaries):
             return value_of(self.primary())
         sign = self.signs()
         value = value_of(self.factor()) * number(sign)
+        # sin 2x cos y: factors belong to the sine up to the next function or bracket.
         while self.starts_factor(self.peek()) and self.peek().text not in {"(", "["} | FUNCTIONS:
             value = value * value_of(self.factor())
         return value

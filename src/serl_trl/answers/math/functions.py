@@ -31,6 +31,7 @@ from serl_trl.answers.math.values import (
     scale,
 )
 
+# Beyond these the exact number is longer than any answer, and the call stays as written.
 _MAX_FACTORIAL = 200
 _MAX_BINOMIAL = 1_000
 _MAX_ROOT = 12
@@ -67,6 +68,7 @@ def power(base: Value, exponent: Value) -> Value:
         return known
     if base.text == "e" and (known := _exponential(exponent)) is not None:
         return known
+    # Euler: e to the power of i times an angle.
     turn = (exponent / (UNIT_I * PI)).rational if base.text == "e" else None
     if turn is not None and (12 * turn).denominator == 1:
         return _cosine(12 * turn) + UNIT_I * _sine(12 * turn)
@@ -216,6 +218,7 @@ def absolute(value: Value) -> Value:
         return call("abs", value)
     conjugate = {m: -c if any(a.rank == UNIT for a, _ in m) else c for m, c in value.num.items()}
     squared, size = (value * Value(conjugate)).rational, value.evaluate(1)
+    # |a + bi| is the root of (a + bi)(a - bi).
     if squared is not None:
         return root(number(squared), 2)
     # A number so close to zero may have either sign.
@@ -257,6 +260,7 @@ def monic(value: Value, *, keep_sign: bool = False) -> Value:
     if not value.num:
         return value
     num = value.num
+    # An equation may be multiplied by its unknowns, an inequality may not: their signs are open.
     if not keep_sign:
         shared = {atom: Fraction(0) for mono in num for atom, _ in mono if atom.rank == SYMBOL}
         for atom in shared:

@@ -42,9 +42,11 @@ def parse(answer: str) -> Form:
     """Read an answer; never raises: what is not understood stays words or a formula."""
     if _PLAIN.fullmatch(answer):
         return Scalar(algebra.number(Fraction(answer.replace(",", ""))))
+    # White space aside, so that a line break costs no vote.
     if len(answer) > MAX_CHARS:
         return Words(" ".join(answer.split()))
     text = respell(latex.clean(answer))
+    # Words first: "3 in 4" would be read as 3 inches 4.
     special = read_words(text)
     if special is not None:
         return special
@@ -66,6 +68,7 @@ def read(answer: str) -> Form:
 def _read(tokens: list[Token]) -> Form:
     tokens = exceptions(tokens)
     texts = {token.text for token in tokens}
+    # Numbers commute, vectors under a cross do not.
     if "\\times" in texts and texts & VECTORS:
         raise Unsettled("a product of vectors, in which the order matters")
     if (system := read_system(tokens, _read_item)) is not None:
@@ -178,6 +181,7 @@ class _Parser(Expressions):
 
     def listed(self, *closers: str) -> tuple[Form, ...]:
         """Items up to one of the closing tokens."""
+        # Separators inside brackets say nothing about those outside.
         outer, self.separators = self.separators, []
         items = self.items()
         if any(item.sort in ("named", "inequality") for item in items):

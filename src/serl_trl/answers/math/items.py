@@ -36,10 +36,13 @@ def join_items(items: list[Item], separators: list[str]) -> Form:
     joints = {_JOINTS.get(separator, separator) for separator in separators}
     sorts = {item.sort for item in items}
     symbols = frozenset[str]().union(*(item.symbols for item in items))
+    # A logical sign between values: the answer is a formula of logic.
     if "value" in sorts and _JOINTS.keys() & set(separators):
         raise Unsettled("logic, no list")
+    # One unknown: the answer is the set of its values.
     if sorts == {"inequality"} and len(symbols) == 1:
         return _join_inequalities([item.form for item in items], joints)
+    # Several unknowns: the relations hold together, and in any order.
     if "or" not in joints and sorts - {"value", "named"} and len(symbols) > 1:
         if "value" in sorts:
             raise Unsettled("relations beside values")
@@ -105,6 +108,7 @@ def _list_values(items: Sequence[Item]) -> Form:
         return name_values([(item.name, item.form) for item in items])
     if len(set(names) - {""}) > 1 or (not names[0] and set(names) != {""}):
         raise Unsettled("values of several unknowns")
+    # 3 hours, 20 minutes: the quantities are told apart by what they are of.
     things = [form.unit.name if isinstance(form, Scalar) else "" for form in forms]
     if len(set(things) - {""}) > 1:
         if "" in things or len(set(things)) < len(things):

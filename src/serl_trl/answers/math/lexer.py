@@ -15,10 +15,14 @@ from serl_trl.answers.math.vocabulary import (
 )
 from serl_trl.common.text import compose
 
+# Models answer in Unicode, in LaTeX and in plain ASCII; all three become LaTeX.
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
+# A text of nothing but words, numbers behind them and punctuation.
 _PROSE = re.compile(r"[^\W\d_][\w'\"&,.;:!?() \-]*")
+# Every alternative is linear: a repetition never ends where its neighbour may begin. The last one
+# takes any sign, so that the scan cannot stop.
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+|~)
@@ -41,12 +45,17 @@ _ANSWER_IS = re.compile(
     r"answer(?: is)?\s?[:=]?\s?\}?(?=\s*\S)",
     re.IGNORECASE,
 )
+# 10 000 and 10'000 are how other countries write thousands.
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,^_{])\d{1,3}(?: \d{3})+(?=\D*$)")
 _APOSTROPHES = re.compile(r"(?<![\w'])\d{1,3}(?:'\d{3})+(?![\d'])")
+# "5 m" is five metres, "5m" five times m.
 _LETTER_UNIT = re.compile(r"(.*\d) +([mgsL]|m/s)(\^\{?[23]\}?)?")
+# Layout with an argument that is never shown.
 _HIDDEN = re.compile(r"\\(?:phantom|hspace|vspace|label|tag|color)\*?\s?\{[^{}]*\}")
+# Commands of siunitx.
 _WRAPPED = re.compile(r"\\(?:num|ang)\s?\{([^{}]*)\}")
 _MEASURED = re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{\\?([A-Za-z]+)\}")
+# {}^5C_2, {}_5C_2 and their kin: choices and arrangements as schools write them.
 _CHOOSE = re.compile(
     r"(?:\{\})?[_^](?:\{(\w{1,9})\}|(\w))\s?(?:\\(?:mathrm|text|rm)\{)?([CP])\}?\s?_(?:\{(\w{1,9})\}|(\w))"
 )
@@ -76,6 +85,7 @@ def clean(answer: str) -> str:
     """Remove what surrounds an answer: markers, dollar signs, markdown, a closing full stop."""
     text = answer if answer.isascii() else _to_ascii(answer)
     text = _CHOOSE.sub(_choose, text.strip()) if "C" in text or "P" in text else text.strip()
+    # A box around dollar signs around a text in braces: each pass takes one layer off.
     for _ in range(4):
         inner = _unwrap(text)
         if inner == text or not inner:
@@ -89,6 +99,7 @@ def clean(answer: str) -> str:
         text = re.sub(r"(?<!\\)\\[()\[\]]|\\\$|\\left\s?\.", "", text)
     # In LaTeX, braces around a comma take its space away: it is inside a number.
     text = re.sub(r"(?<=\d)\{,\}(?=\d)(?!\d{3}(?!\d))", ".", text)
+    # Whatever other spelling of a comma is left is a plain one, and dollar signs are layout.
     text = text.replace("{,}", ",").replace("$", "")
     text = _APOSTROPHES.sub(lambda match: match.group().replace("'", ""), text)
     text = re.sub(r"(?<=\d)~(?=\d{3}(?!\d))", ",", text)
@@ -107,6 +118,7 @@ def is_prose(text: str) -> bool:
     if not _PROSE.fullmatch(text):
         return False
     runs = [run for run in re.findall(r"[^\W\d_]+", text) if run not in ("or", "and")]
+    # Three letters may be a product, but not where they are a word that counts things.
     if len(runs) == 1 and len(text) == 3 and text in UNITS:
         return True
     return any(_is_word(run, after_number=False) for run in runs)
@@ -130,6 +142,7 @@ def _to_ascii(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: f"^{{{m.group().translate(_SUPERSCRIPTS)}}}", text)
     text = re.sub("[₀-₉]+", lambda m: f"_{{{m.group().translate(_SUBSCRIPTS)}}}", text)
     text = re.sub("[¼-¾⅐-⅞]", _vulgar, text)
+    # NFKC last: it would take apart the signs that are listed.
     return compose("".join(SIGNS.get(sign, sign) for sign in text), "NFKC")
 
 
@@ -245,6 +258,7 @@ def _closing(text: str, position: int) -> int:
 
 def _text_tokens(command: str, content: str, spaced: bool, depth: int) -> Iterator[Token]:
     """Tokens of `\\text{...}`: its words stay words."""
+    # A text in a text in a text: nobody answers so, and each level is another generator.
     if depth > 8:
         return
     single = content.strip()

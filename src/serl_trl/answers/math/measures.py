@@ -91,6 +91,7 @@ class UnitWords:
         powers: dict[str, int] = {}
         for name, power in self._measures:
             powers[name] = powers.get(name, 0) + power
+        # 20° Celsius says degrees twice.
         if len(powers) > 1 and {"°C", "°F"} & powers.keys():
             powers.pop("°", None)
         parts = [name if p == 1 else f"{name}^{p}" for name, p in sorted(powers.items()) if p]
@@ -104,6 +105,7 @@ class UnitWords:
         measure = measure_of(word)
         if measure is None:
             word = word.lower()
+            # One apple and two apples are of one thing; "gas" is no plural.
             plural = word.endswith("s") and len(word) > 3
             self._nouns.append(word[:-1] if plural else word)
             return False

@@ -9,6 +9,8 @@ from serl_trl.answers.math.lexer import Token
 from serl_trl.answers.math.values import Unsettled
 from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK
 
+# What may stand between items, and what it means; \land and \lor are kept apart because they join
+# relations only.
 SEPARATORS = {",": ",", ";": ",", "\\\\": ",", "and": "and", "or": "or"}
 SEPARATORS |= {"\\land": "\\land", "\\lor": "\\lor"}
 _ASSIGNS = ("=", "\\approx")
@@ -28,6 +30,7 @@ def read_name(at: Cursor) -> str:
     texts = [token.text for token in left]
     if not left or not is_name(left) or texts in (["e"], ["i"]):
         return ""
+    # x_1 is a name, and in a list the values of x_1 and x_2 are two values of x.
     has_index = len(texts) > 2 and texts[1] == "_" and ":" not in texts
     if has_index and _OPERATORS & set(texts):
         return ""
@@ -52,6 +55,7 @@ def is_name(left: Sequence[Token]) -> bool:
     """Whether the tokens before an equals sign only name what follows."""
     texts = [token.text for token in left]
     plain = not _OPERATORS & set(texts)
+    # a:b = 2:3 names a ratio.
     if ":" in texts:
         return plain and _names_a_ratio(left, texts)
     if len(left) == 1:

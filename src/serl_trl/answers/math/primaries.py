@@ -83,6 +83,7 @@ class Primaries(Cursor, ABC):
         """An argument in braces, or a single token; of `\\frac43` each digit is one."""
         token = self.peek()
         if token.type == "number" and len(token.text) > 1 and token.text.isdecimal():
+            # LaTeX reads \frac43 as 4/3: one digit for each argument.
             self.tokens[self.position] = Token("number", token.text[1:])
             return number(int(token.text[0]))
         if token.text == "-":
@@ -93,6 +94,7 @@ class Primaries(Cursor, ABC):
         """A number; directly before a fraction of integers it is the whole part of both."""
         value = number(numbers.plain(token.text))
         texts = self.texts(8)
+        # 2 1/2 and 2\frac12 are mixed numbers, 2.5 1/2 and x 1/2 are products.
         if lone or not token.text.isdecimal():
             return value
         if texts[:1] == ["\\frac"] and numbers.is_plain_fraction(texts[1:]):
@@ -147,6 +149,7 @@ class Primaries(Cursor, ABC):
 
     def brackets(self, opened: str) -> Form:
         """A value, a tuple or an interval in brackets."""
+        # Inside brackets a bar opens again: |(|x|)|.
         bars, self.open_bars = self.open_bars, 0
         nested = opened == "[" and self.peek().text == "["
         items = self.listed(")", "]")
@@ -155,6 +158,7 @@ class Primaries(Cursor, ABC):
         matching = opened + closed in ("()", "[]")
         if len(items) == 1 and matching:
             return items[0]
+        # [[1, 2], [3, 4]] is how programs write a matrix.
         if nested and (rows := _rows(items)) is not None:
             return Matrix(rows)
         if len(items) == 2 and opened + closed != "()":

@@ -24,6 +24,7 @@ _BASES = {name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven",
 
 def read_words(text: str) -> Form | None:
     """Words, times, ordinals and numbers in a base, which no grammar of values covers."""
+    # Cheap to ask, and spares most answers seven patterns.
     begins = text[:1].isalnum() or text.startswith(("(", "-", "\\text{"))
     if (
         begins
@@ -45,6 +46,7 @@ def _phrase(text: str) -> Form:
 
 def _pattern(text: str) -> Form | None:
     """Digits and words in one of a few fixed patterns."""
+    # Without blanks the patterns need not say where blanks may stand.
     bare = _LAYOUT.sub("", text).replace("\\colon", ":")
     for pattern, read in _PATTERNS.items():
         if (match := pattern.fullmatch(bare)) and (form := read(match)) is not None:
@@ -132,6 +134,7 @@ def ratio(parts: Sequence[Form], written: Sequence[str]) -> Form:
     values = [part.value for part in parts if isinstance(part, Scalar)]
     if len(values) < len(parts) or len({p.unit for p in parts if isinstance(p, Scalar)}) > 1:
         raise Unsettled("a ratio of other things than numbers")
+    # 2:4 and 1:2 are one ratio; 12:30 and 2:5 are not, if it is a time.
     scaled = _scaled(values)
     is_time = bool(re.fullmatch(r"\d{1,2}(?: [0-5]\d)+", " ".join(written)))
     if is_time and [int(text) for text in written] != [value.rational for value in scaled]:

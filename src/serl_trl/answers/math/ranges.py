@@ -60,6 +60,7 @@ def spans_of(form: Form) -> tuple[Span, ...]:
 
 def form_of(spans: Sequence[Span]) -> Form:
     """The shortest way to write a set of numbers."""
+    # An end may be written in two ways; only its place on the line tells a point from a span.
     points = [Scalar(s.low) for s in spans if _place(s.low) == _place(s.high)]
     parts = [_interval(span) for span in spans if _place(span.low) != _place(span.high)]
     if not parts:
@@ -72,6 +73,7 @@ def form_of(spans: Sequence[Span]) -> Form:
 def unite(spans: Sequence[Span]) -> tuple[Span, ...]:
     """Join what overlaps or touches."""
     joined: list[Span] = []
+    # From left to right, so that each span can only touch the last one.
     for span in sorted((s for s in spans if not s.empty), key=lambda s: s.start):
         last = joined[-1] if joined else None
         if last is None or not _touch(last, span):

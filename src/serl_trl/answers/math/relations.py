@@ -6,6 +6,7 @@ from serl_trl.answers.math.forms import Form, Interval, Relation, Row, Scalar
 from serl_trl.answers.math.ranges import INFINITY
 from serl_trl.answers.math.values import ONE, Unsettled
 
+# Each order as "less than", and the sign that turns it so.
 ORDERS = {"<": ("<", 1), "\\le": ("\\le", 1), ">": ("<", -1), "\\ge": ("\\le", -1)}
 
 
@@ -18,6 +19,7 @@ def solved(name: str, side: Form) -> Form:
 
 def equation(sides: list[Value]) -> Form:
     """An equation solved where it is linear in its one unknown, or in y beside x."""
+    # 2 + 3 = 4 + 1 = 5: a computation that was written down; its value counts.
     if len(sides) > 2:
         if sides[0].symbols or any(same_value(sides[0], s) is False for s in sides):
             raise Unsettled("a chain of equations")
@@ -28,6 +30,7 @@ def equation(sides: list[Value]) -> Form:
         if difference.num:
             raise Unsettled("an equation between numbers")
         return Scalar(sides[0])
+    # A line may be given as 2x + 3y = 6 or as y = 2 - 2x/3.
     if len(symbols) == 1 or symbols == {"x", "y"}:
         solution = _solve(difference, max(symbols))
         if solution is not None:
@@ -93,6 +96,7 @@ def _link(left: Value, operator: str, right: Value) -> Form:
     if len(difference.symbols) == 1:
         (unknown,) = difference.symbols
         parts = functions.linear_parts(difference, unknown)
+        # Divided by a slope whose sign is known.
         slope = parts[1].evaluate(1) if parts and not parts[1].symbols else None
         if parts is not None and slope is not None and not slope.imag and slope.real:
             end = (Scalar(-parts[0] / parts[1]), order == "\\le")

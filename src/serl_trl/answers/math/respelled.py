@@ -5,19 +5,23 @@ import re
 from serl_trl.answers.math.lexer import END, Token
 from serl_trl.answers.math.vocabulary import RELATIONS
 
+# d.n.e.
 _INITIALS = re.compile(r"(?<![\w.])d\.\s?n\.\s?e(?:\.|(?!\w))", re.IGNORECASE)
 _REALS = re.compile(
     r"(?:\\math(?:bb|bf|rm)\s?\{?R\}?|(?<![\w\\{ ])R)"
     r"(?=\s?\\(?:setminus|backslash|smallsetminus)\b)"
 )
+# "all real numbers except 2" in the words of models, up to the number.
 _EXCEPT = re.compile(
     r"(?:\\text\s?\{\s?)?(?:all|any|every)(?: of)?(?: the)? real(?:s| numbers?)"
     r"(?: [a-z])?,? (?:except|excluding|other than|but)(?: for)?(?: (?=[a-z]))?\s?\}?\s?"
     r"(?:[a-z]\s?(?:=|is|\\ne)\s?)?(?=[-\d\\])",
     re.IGNORECASE,
 )
+# ]2, 5[ is how France writes an open interval.
 _FRENCH = re.compile(r"([\[\]])([^\[\](),;]{1,60}[,;][^\[\](),;]{1,60})([\[\]])")
 _CHOSEN = re.compile(r"(\d{1,4})\s?([CP])\s?(\d{1,4})")
+# "boys: 3, girls: 4" would be read as ratios.
 _COUNT = r"(?:\\text\s?\{\s?)?([A-Za-z]{2,20})(?:\s?:\s?\}|\s?\}?\s?:)\s?(-?\d{1,15}(?:\.\d{1,9})?)"
 _COUNTS = re.compile(rf"{_COUNT}(?:\s?[,;]\s?(?:and )?{_COUNT}){{1,9}}")
 

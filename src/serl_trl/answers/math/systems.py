@@ -23,6 +23,7 @@ def read_system(tokens: Sequence[Token], read_item: ReadItem) -> Form | None:
     begin = next((i for i, t in enumerate(tokens) if t.text.startswith("\\begin{")), None)
     if begin is None:
         return None
+    # \left\{ before an array makes it a system, whatever its name.
     braced = begin > 0 and tokens[begin - 1].text == "\\{"
     head = tokens[: begin - braced]
     # What is defined by cases may have its name before them.
@@ -67,6 +68,7 @@ def _piece(cells: list[list[Token]], read_item: ReadItem) -> str:
     """A value and its condition, in one spelling."""
     texts = []
     for cell in cells:
+        # "if x > 0" and "x > 0" are one condition.
         while cell and cell[0].text.lower() in _CONDITIONS:
             cell = cell[1:]
         if cell := _strip(cell):

@@ -7,6 +7,7 @@ from serl_trl.answers.math.measures import NO_UNIT, Unit, UnitWords
 from serl_trl.answers.math.values import Unsettled
 from serl_trl.answers.math.vocabulary import MULTIPLIERS, NO_UNITS, RELATIONS
 
+# What may follow a unit without making it part of an expression.
 _AFTER_UNIT = {"", ",", ";", ")", "]", "}", "\\}", "and", "or", "\\\\", "&", "\\land", "\\lor", ":"}
 
 
@@ -66,6 +67,7 @@ def _at_bracketed(at: Cursor) -> bool:
 
 def _word(word: str, words: UnitWords) -> Fraction:
     lower = word.lower()
+    # A dozen, a quarter, "plus": the number alone would be another answer.
     if not words.add(word) and lower in NO_UNITS and lower == word:
         raise Unsettled(f"{word!r} changes what the number says")
     return MULTIPLIERS.get(lower) or MULTIPLIERS.get(word[:1]) or Fraction(1)

@@ -14,8 +14,11 @@ PRIME, CONSTANT, SYMBOL, CALL, UNIT = range(5)
 
 # Answers of people and models stay far below these; beyond them an expression is kept as written.
 MAX_BITS = 4_096
+# Powers are multiplied out up to here; the time of a product grows with the square.
 MAX_POWER = 64
+# Bounds the time of one multiplication to some milliseconds.
 _MAX_TERM_PRODUCTS = 1_000
+# Trial division finds all factors of numbers below the square of this, nine million.
 _MAX_TRIAL_DIVISOR = 3_000
 
 
@@ -115,6 +118,7 @@ def rationalise(num: Polynomial, den: Polynomial) -> tuple[Polynomial, Polynomia
         if len(den) == 1 or any(p[1] != half for p in pairs if p[0].rank == PRIME):
             break
         pair = min(pairs)
+        # One root or i after the other goes, each by the third binomial formula.
         conjugate = {mono: -value if pair in mono else value for mono, value in den.items()}
         num, den = multiply(num, conjugate), multiply(den, conjugate)
     return num, den
@@ -156,6 +160,7 @@ def divide(num: Polynomial, den: Polynomial) -> Polynomial | None:
     lead = max(den, key=key)
     quotient: Polynomial = {}
     rest = dict(num)
+    # Each step removes the leading term; a quotient of more terms than this is not worth its time.
     for _ in range(MAX_POWER):
         if not rest:
             return quotient
@@ -188,6 +193,7 @@ def factorise(value: Fraction) -> Iterator[tuple[Atom, int]]:
             continue
         repeat = 1
         if part > _MAX_TRIAL_DIVISOR**2:
+            # The square of a large prime occurs under roots.
             side = math.isqrt(part)
             if side * side != part or side > _MAX_TRIAL_DIVISOR**2:
                 raise Unsettled("a number has too large prime factors")
