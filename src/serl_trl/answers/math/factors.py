@@ -33,8 +33,6 @@ _BEGINNINGS = FUNCTIONS | GREEK | FONTS | ACCENTS
 _BEGINNINGS |= {"\\frac", "\\sqrt", "\\pi", "\\binom", "\\infty", "\\lfloor", "\\lceil"}
 # A degree sign is set as a power, by people who have no other also as a letter o.
 _DEGREES = (("^", "\\circ"), ("^", "{", "\\circ", "}"), ("^", "o"), ("^", "{", "o", "}"))
-# Of a higher degree only logarithms and approximations would follow.
-_MAX_ROOT = 12
 
 
 class Factors(Primaries):
@@ -110,7 +108,7 @@ class Factors(Primaries):
         # Models write \sqrt10 and mean ten; one digit, as LaTeX reads it, is never meant.
         inner = value_of(self.primary(lone=self.peek().text != "("))
         known = degree.rational
-        if known is None or known.denominator != 1 or not 1 < known <= _MAX_ROOT:
+        if known is None or known.denominator != 1 or not 1 < known <= functions.MAX_ROOT:
             raise Unsettled("a root of this degree")
         return Scalar(functions.root(inner, int(known)))
 

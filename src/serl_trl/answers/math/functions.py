@@ -34,7 +34,8 @@ from serl_trl.answers.math.values import (
 # Beyond these the exact number is longer than any answer, and the call stays as written.
 _MAX_FACTORIAL = 200
 _MAX_BINOMIAL = 1_000
-_MAX_ROOT = 12
+# Roots of a higher degree are kept as calls: nobody simplifies them.
+MAX_ROOT = 12
 _TEXTS = {
     "pow": "({0})^{{{1}}}",
     "root": "\\sqrt[{1}]{{{0}}}",
@@ -78,7 +79,7 @@ def power(base: Value, exponent: Value) -> Value:
 def _rational_power(base: Value, degree: Fraction) -> Value | None:
     """A power of an exact root; `None` where there is none."""
     known = base.rational
-    if len(base.num) != 1 or base.den != ONE or degree.denominator > _MAX_ROOT:
+    if len(base.num) != 1 or base.den != ONE or degree.denominator > MAX_ROOT:
         return None
     if known is not None and known <= 0:
         return None
