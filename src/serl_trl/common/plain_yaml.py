@@ -120,7 +120,8 @@ def read_exponents(root: yaml.Node) -> None:
     YAML 1.1 wants a point and a sign there. What stands in quotes stays a text.
     """
     for node in nodes_in(root):
-        if node.tag == _TEXT and not node.style and _EXPONENT.fullmatch(node.value):
+        is_bare = isinstance(node, yaml.ScalarNode) and not node.style
+        if is_bare and node.tag == _TEXT and _EXPONENT.fullmatch(node.value):
             node.tag = _FLOAT
 
 

@@ -73,9 +73,10 @@ class Plugin:
         """
         if self.options is None:
             return self.found
-        named = inspect.signature(self.found).parameters.keys() & (offered or {}).keys()
+        known = inspect.signature(self.found).parameters
+        taken = {name: value for name, value in (offered or {}).items() if name in known}
         try:
-            return self.found(**{**{name: offered[name] for name in named}, **self.options})
+            return self.found(**{**taken, **self.options})
         except TypeError as error:
             raise self.role.refuse(self.text, f"cannot be made: {one_line(error)}.") from error
 

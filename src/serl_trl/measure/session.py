@@ -101,7 +101,7 @@ def evaluate_benchmarks(
     sets = [load_benchmark(each) if isinstance(each, str) else each for each in benchmarks]
     folder = Path(output_dir)
     problems = check_numbers(num_samples=num_samples, ks=ks, chunk_size=chunk_size)
-    given = {
+    given: dict[str, Any] = {
         "model": model or _identity(trainer),
         "num_samples": num_samples,
         "chunk_size": chunk_size,
