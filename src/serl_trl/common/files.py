@@ -39,6 +39,7 @@ class JsonLines:
             folder, name = _place(self.path)
             self._file = folder.append(name)
             if self._start is None:
+                # From here on the lines are those of this object; see `take_own`.
                 self._start = self.path.stat().st_size
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
         line = json.dumps(finite(record)).encode("ascii") + b"\n"

@@ -176,6 +176,7 @@ class Folder:
 
     def _look(self, path: Path) -> os.stat_result | None:
         """Return the status of `path`, or `None` when there is nothing; raise for a link."""
+        # The user's word, which may be a link.
         if path == self.root:
             return None
         with _naming(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):

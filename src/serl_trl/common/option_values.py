@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from serl_trl.common.text import visible
 
+# What TRL's own parser takes for a truth value.
 _TRUTH = {"yes": True, "true": True, "t": True, "y": True, "1": True}
 _TRUTH |= {"no": False, "false": False, "f": False, "n": False, "0": False}
 _NULLS = ("none", "null")
@@ -124,6 +125,7 @@ def _conversions(value: Any, kinds: Sequence[Any]) -> Iterator[Any]:
     """Yield the ways to read a YAML value as one of `kinds`, the most literal first."""
     if any(_is_a(value, kind) for kind in kinds):
         yield value
+    # A truth value is a whole number for Python, and never meant as one here.
     if float in kinds and isinstance(value, int | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             yield float(value)
@@ -132,6 +134,7 @@ def _conversions(value: Any, kinds: Sequence[Any]) -> Iterator[Any]:
         with contextlib.suppress(TypeError):
             yield _as_list([convert(each, items[0]) for each in listed], items)
     members = enum_values(kinds)
+    # YAML reads a bare `no` as a truth value, but save_strategy has a choice of that name.
     if value is False and "no" in members:
         yield "no"
     if isinstance(value, str) and (value in members or _begins_mapping(value, kinds)):

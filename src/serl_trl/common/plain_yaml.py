@@ -20,6 +20,7 @@ MAX_NUMBER = 100
 
 _TEXT, _FLOAT = "tag:yaml.org,2002:str", "tag:yaml.org,2002:float"
 _EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# Python needs quadratic time for the digits of a number, and more for colons (base 60).
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -46,6 +47,7 @@ class PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Make the next node, unless it is one too many, too deep or tagged."""
         event: Any = self.peek_event()
+        # Before the node is made: an event costs little, and holds all that is asked here.
         deeper = isinstance(event, yaml.CollectionStartEvent)
         self._num_nodes += 1
         self._num_aliases += isinstance(event, yaml.AliasEvent)

@@ -24,6 +24,7 @@ from serl_trl.common.text import list_names, near_matches, one_line, visible
 # Entry point group of packages that are plug-ins wherever they are installed.
 GROUP = "serl_trl.plugins"
 
+# Trusted as a plug-in is; what its modules import from elsewhere is not.
 OURS = "serl_trl"
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -119,6 +120,7 @@ def split(text: str, role: Role) -> tuple[str, dict[str, Any] | None]:
                 name := ast.unparse(func)
             ):
                 return name, {each.arg or "": ast.literal_eval(each.value) for each in keywords}
+    # The last two come from text that is nested very deep.
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
     raise role.refuse(text, "is not of the form name or name(option=value) with literal values.")
@@ -172,6 +174,7 @@ def shown(text: str) -> str:
 
 
 def _is_standard(path: str) -> bool:
+    # Whatever a plug-in is called: Python would import its own module of that name.
     return path.partition(".")[0] in sys.stdlib_module_names
 
 

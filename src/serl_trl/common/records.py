@@ -114,6 +114,7 @@ _NAMES = {
 
 
 def _join(place: str, name: str) -> str:
+    # A stranger's key may be long, or change what a terminal shows.
     shown = "".join(c if c.isprintable() else "?" for c in str(name)[:60])
     return f"{place}.{shown}" if place else shown
 

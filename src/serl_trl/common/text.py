@@ -44,6 +44,7 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     What `name` is the beginning of comes first: an abbreviation may have been meant.
     """
     known = sorted(known, key=lambda other: (len(other), other))
+    # Without any letter every name would begin with it.
     starting = [other for other in known if name and other.startswith(name)][:3]
     if starting and len(name) >= _NEARLY_ALL * len(starting[0]):
         starting = starting[:1]

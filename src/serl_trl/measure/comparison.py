@@ -19,6 +19,7 @@ from serl_trl.measure.session import Evaluated, differing, read_summary
 # Where the Hub looks for what a benchmark gave, beside the model's card.
 RESULTS_FOLDER = ".eval_results"
 
+# Figures of which less is better.
 LOWER_WINS = ("unparsable_rate", "truncated_rate", "mean_length")
 
 
@@ -87,6 +88,7 @@ def _misfits(base: Evaluated, trained: Evaluated) -> list[str]:
         for side, each in (("base", base), ("trained", trained))
         if not each.complete
     ]
+    # Other settings may differ, and are named; with these two the figures mean something else.
     for setting in ("problems", "num_samples"):
         there, now = base.settings.get(setting), trained.settings.get(setting)
         if there != now:

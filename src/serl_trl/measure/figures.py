@@ -153,6 +153,7 @@ def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
     """
     if not 1 <= k <= num_samples:
         raise ValueError(f"k={k} must lie in [1, num_samples={num_samples}].")
+    # As a product: the binomial coefficients of many samples are larger than any float.
     miss = 1.0
     for i in range(k):
         miss *= max(0, num_samples - num_right - i) / (num_samples - i)

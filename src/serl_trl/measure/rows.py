@@ -49,6 +49,7 @@ def _text(row: Row, *names: str) -> str:
     value = _cell(row, *names)
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
+    # `bool` is a kind of `int` for Python, but True is not an answer.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRowError(f"holds {type(value).__name__} where a text is expected")
     if isinstance(value, float) and not math.isfinite(value):
@@ -95,10 +96,12 @@ def _math_hard(row: Row) -> Problem:
 def _asdiv(row: Row) -> Problem | None:
     """Join body and question; rows with several answers are passed over, as is usual."""
     answer = _text(row, "answer")
+    # "2 (apples); 3 (pears)"
     if ";" in answer:
         return None
     body, question = str(row.get("body") or "").strip(), _instruction(row, "question")
     text = question if not body or question.startswith(body) else f"{body} {question}"
+    # The unit stands in brackets: "9 (apples)".
     return Problem(text, re.sub(r"\s*\([^()]*\)$", "", answer))
 
 

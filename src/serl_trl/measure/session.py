@@ -138,6 +138,7 @@ class _Run:
         size = self.settings["chunk_size"]
         done = decide(self._begin)
         main = self.trainer.is_world_process_zero()
+        # One process writes; all of them take part in sampling.
         lines = JsonLines(self._file if main else None)
         with _progress(show=main and not self.trainer.args.disable_tqdm) as bar:
             name = f"{self.problem_set.name}: sampling and grading"
@@ -386,6 +387,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def _file_of(folder: Path, name: str) -> Path:
     """Return the file of a benchmark; its name is a plain one, so that it lies in the folder."""
+    # The names in a summary may come from a stranger; "../x" would lead elsewhere.
     if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
         raise FolderError(
             f"{folder}: {visible(name[:80])!r} is not the name of a benchmark; names hold letters, "
@@ -447,6 +449,6 @@ def _progress(*, show: bool) -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        transient=True,
+        transient=True,  # the table of results takes its place
         disable=not show,
     )

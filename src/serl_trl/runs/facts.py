@@ -23,6 +23,7 @@ from serl_trl.runs.reader import FACTS
 
 # What stands for a path in what is published: it says nothing to others, and much about the user.
 LOCAL = "(a local path)"
+# Also inside a sentence or a link: it ends at a blank, a quote or a bracket.
 _HOME_PATH = re.compile(
     r"(?:file://)?(?:[A-Za-z]:[\\/]{1,2}Users[\\/]|/(?:home|Users|root)/)[^\s\"'`<>|,;)\]}]*",
     re.IGNORECASE,
@@ -98,6 +99,7 @@ def without_home_paths(text: str) -> str:
 
 def is_machine_path(text: str) -> bool:
     """Return whether a text is a path that means something on one machine only."""
+    # A relative path looks like a Hub id (owner/name), so that only an existing one is a path.
     absolute = bool(re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/]|\\\\|file:)", text))
     return absolute or ("/" in text and len(text) < 4096 and os.path.lexists(text))
 

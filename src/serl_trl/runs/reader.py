@@ -227,6 +227,7 @@ class Run:
             return None
         kept = self.ledger.proposals.kept()
         starts = [position for _, position in self.ledger.iterations if position <= row]
+        # An iteration may begin with an empty pool, whose numbers then begin anew.
         begins = starts[-1] if starts and self.config.get("reset_pool", True) else 0
         index = bisect_left(kept, begins) + number
         return kept[index] if index < len(kept) and kept[index] < row else None
@@ -329,6 +330,7 @@ def _whole(value: Any, default: int) -> int:
 
 def _number_of(origin: str, kind: str) -> int:
     """Return the number of an origin such as "proposal:12", or -1 when it is of another kind."""
+    # ASCII: Python counts digits of other scripts as digits too, and a run writes none.
     found = re.fullmatch(rf"{kind}:(\d{{1,15}})", origin, re.ASCII)
     return int(found[1]) if found else -1
 
@@ -369,6 +371,8 @@ def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]
         while line := file.readline(MAX_LINE):
             start, place = place, place + len(line)
             if not line.endswith(b"\n"):
+                # Cut in half by a crash, or longer than any record of ours: then the rest of it is
+                # passed over in pieces, so that it never fills the memory.
                 bad["cut" if len(line) < MAX_LINE else "lines"] += 1
                 while line and not line.endswith(b"\n"):
                     line = file.readline(MAX_LINE)
@@ -397,6 +401,7 @@ def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
             continue
         values = {key: number_in(record, key) for key in record}
         found = {key: value for key, value in values.items() if value is not None}
+        # A step is logged by several parts of the trainer, each with its own numbers.
         rows[step] = rows.get(step, {}) | found
     _note_damage(path.name, bad, notes)
     if not rows:
