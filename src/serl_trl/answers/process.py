@@ -4,7 +4,7 @@ Why not `pebble` or another pool of `multiprocessing`: its spawned worker import
 `__main__` a second time (a training script would train again), inherits the whole environment
 (tokens, devices) and stays in our process group, so that what it started survives the kill. The
 pool runs three threads in the training process, and a forked child cannot use it. The interpreter
-started here knows a pipe, seven variables and nothing of the user's program.
+started here knows two pipes, a few variables and nothing of the user's program.
 """
 
 import contextlib
