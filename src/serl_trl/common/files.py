@@ -41,8 +41,12 @@ class JsonLines:
             if self._start is None:
                 # From here on the lines are those of this object; see `take_own`.
                 self._start = self.path.stat().st_size
+        try:
+            text = json.dumps(record, allow_nan=False)
+        except ValueError:
+            text = json.dumps(finite(record))
         # Escaped as ASCII: model output may hold lone surrogates, which UTF-8 cannot.
-        line = json.dumps(finite(record)).encode("ascii") + b"\n"
+        line = text.encode("ascii") + b"\n"
         self._num_waiting += len(line)
         with self._naming_a_full_disk():
             self._file.write(line)

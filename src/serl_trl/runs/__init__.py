@@ -1,0 +1,1 @@
+"""What stands in the folder of a run, and which folders a run may write to."""
