@@ -370,7 +370,7 @@ def test_values_out_of_range_or_choice_are_named(name, value, message):
         ({"bf16": True, "use_cpu": False}, "bf16=True needs a GPU that computes in bfloat16: there is no such GPU here; for a run on the CPU set use_cpu: true and bf16: false."),
         ({"bf16": None, "use_cpu": False}, "bf16, which is on by default, needs a GPU that computes in bfloat16"),
         ({"resume_from_checkpoint": True}, "resume=true: trainer_output holds no whole checkpoint; auto starts afresh then."),
-        ({"resume": "run/checkpoint-3"}, "Cannot resume run/checkpoint-3: there is no such folder. Whole checkpoints in trainer_output: none."),
+        ({"resume": "run/checkpoint-3"}, "Cannot resume run/checkpoint-3: the folder does not exist. Whole checkpoints in trainer_output: none."),
     ],
 )  # fmt: skip
 def test_combinations_that_cannot_work_are_named(values, message, monkeypatch):

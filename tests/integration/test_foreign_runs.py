@@ -104,7 +104,7 @@ def test_a_foreign_pickle_is_one_sentence_and_not_run(run, name):
     (run / "checkpoint-1" / name).write_bytes(pickle.dumps(Evil()))
     pack(run / "checkpoint-1")
 
-    with pytest.raises(CheckpointError, match="a SeRLTrainer did not write, and nothing of it"):
+    with pytest.raises(CheckpointError, match="a SeRLTrainer did not write one of its files, and"):
         make(run, steps=2).train("auto")
 
 

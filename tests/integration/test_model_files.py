@@ -113,7 +113,7 @@ CASES = {
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "has no weights"),
     "shard": (lose_shard, f"{INDEX} names model-00002-of-00002.safetensors, which is not there"),
     "outside": (point_outside, "a file outside the model"),
-    "no index": (no_index, f"{INDEX} is no index of weights"),
+    "no index": (no_index, f"{INDEX} cannot be read as an index of weights"),
     "pickle": (pickled({"x": _Foreign()}), "pytorch_model.bin cannot be read"),
     "tokenizer": (larger_tokenizer, "the tokenizer goes up to id"),
     "more layers": (in_config(num_hidden_layers=6), f"{WEIGHTS} lacks model.layers.4"),

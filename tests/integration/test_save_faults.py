@@ -263,7 +263,7 @@ def test_a_run_may_go_on_without_the_checkpoint(tmp_path, monkeypatch, caplog, w
     trainer.train()
     assert ending(trainer) == whole
     assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-1"]
-    assert caplog.text.count("The run goes on") == 1
+    assert caplog.text.count("The run continues") == 1
 
 
 def test_space_is_checked_before_anything_is_written(tmp_path, monkeypatch):

@@ -148,7 +148,7 @@ def hold(run: Path) -> Hold:
         ) from error
     except OSError as error:
         logger.warning(
-            "%s cannot be locked (%s); see to it that no other run uses the folder.", run, error
+            "%s cannot be locked (%s); make sure that no other run uses the folder.", run, error
         )
     with contextlib.suppress(OSError):
         # Only for the message above, so that a full disk is named by what needs the room.
@@ -238,10 +238,7 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a checkpoint.
-
-    Raises `CheckpointError` when there is none, or one that cannot be read.
-    """
+    """Read the manifest of a checkpoint; raise `CheckpointError` where that cannot be done."""
     files, saved = Folder(folder), None
     try:
         if files.has(MANIFEST, shared=True):
@@ -280,7 +277,7 @@ def find_damage(checkpoint: Path) -> str:
     called `checkpoint-N` must be of step N; any other name says nothing.
     """
     if not checkpoint.is_dir():
-        return "there is no such folder"
+        return "the folder does not exist"
     if checkpoint.is_symlink():
         return "it is a link; put the folder itself there"
     try:
@@ -307,8 +304,8 @@ def _find_change(checkpoint: Folder, name: str, expected: Mapping[str, Any]) -> 
 def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
     """Return the checkpoint of `run` that `wanted` means; nothing is touched.
 
-    `wanted` is a folder, `NEWEST`, `NEWEST_OR_NONE`, or false for none. The newest is the newest
-    whole one that holds all a run needs. Raises `CheckpointError` saying what there is instead.
+    `wanted` is a folder, `NEWEST`, `NEWEST_OR_NONE`, or false for none. Only a whole checkpoint
+    that holds all a run needs is taken. Raises `CheckpointError`, which lists the others.
     """
     if not wanted:
         return Choice()
@@ -423,17 +420,17 @@ def clear_saving(run: Path) -> None:
 
 
 def mark_finished(run: Path, until: Mapping[str, Any]) -> None:
-    """Write down that `run` came to its planned end, given by the values of `until`."""
+    """Note that `run` has reached its planned end, given by the values of `until`."""
     Folder(run).write(_FINISHED, json.dumps(dict(until), indent=1))
 
 
 def clear_finished(run: Path) -> None:
-    """Take the mark away: the run goes on."""
+    """Take the mark away, because the run continues."""
     Folder(run).remove(_FINISHED)
 
 
 def is_finished(run: Path, until: Mapping[str, Any]) -> bool:
-    """Return whether `run` came to the end that `until` plans."""
+    """Return whether `run` has reached the end that `until` plans."""
     folder = Folder(run)
     return folder.has(_FINISHED) and folder.read_json(_FINISHED, dict) == dict(until)
 

@@ -111,7 +111,7 @@ def checkpoint_facts(trainer: Host) -> Facts:
 def _listed(name: str, config: Any) -> dict[str, Any]:
     """Return the options of an adapter or a quantisation under names of their own.
 
-    `name` alone says whether there is one, so that one that comes or goes is a difference too.
+    `name` alone says whether the model has it, so that adding or dropping it is a difference too.
     """
     if config is None:
         return {name: False}

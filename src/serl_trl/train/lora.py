@@ -85,7 +85,7 @@ def refuse_sharded_boundaries(model: Any, peft_config: Any, args: Any) -> None:
     for name in (name for name, used in sharded.items() if used and adapted and moves):
         raise ValueError(
             f"reset_reference=True with LoRA and {name} is refused: a new iteration copies the "
-            "adapter, of which each process holds a part; use ZeRO-2, beta=0, or "
+            "adapter, and each process holds only a part of it; use ZeRO-2, beta=0, or "
             "reset_reference=False."
         )
 

@@ -36,7 +36,7 @@ MODEL_FILES = (
     "pytorch_model.bin.index.json",
 )
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-"""Names of weights in the order in which they are looked for; the first that is there is loaded."""
+"""Names of weights, in the order in which loaders look for them."""
 
 ELSEWHERE = ("subfolder", "variant", "gguf_file", "state_dict")
 """Options of `from_pretrained` with which other files than these are loaded."""
@@ -81,7 +81,7 @@ def refuse_bad_model(
     revision = revision or given.get("revision")
     trust = given.get("trust_remote_code", args.trust_remote_code)
     config = _load_config(path, revision, adapter, trust_remote_code=trust)
-    # Downloaded by all, as the loader does it: nobody waits for the first one.
+    # All processes download, as the loader does it: none waits for the first one.
     base, found = find_model(path, revision=revision, adapter=adapter)
     problem = ""
     if is_main_process() and base is not None:
@@ -156,7 +156,7 @@ def find_weights(
 ) -> Weights | None:
     """Return the weight files of a folder or Hub model, which are downloaded where they are not.
 
-    With `local_only` nothing is downloaded; `None` where a Hub model lies not on the disk. Raises
+    With `local_only` nothing is downloaded; `None` where the Hub model is not on the disk. Raises
     `ModelFileError` where there are none, or the index names a file that is not there.
     """
     get = functools.partial(_get_file, path, revision=revision, local_only=local_only)
@@ -288,10 +288,7 @@ def float16_problem(dtype: Any, *, adapts: bool) -> str:
 
 
 def refuse_float16(model: Any, args: Any) -> None:
-    """Raise `ValueError` when `model` has float16 weights to train, of which nobody keeps a copy.
-
-    DeepSpeed keeps one in float32.
-    """
+    """Raise `ValueError` when `model` trains float16 weights; DeepSpeed keeps float32 copies."""
     halves = (p for p in model.parameters() if p.requires_grad and p.dtype == torch.float16)
     if any(True for _ in halves) and args.deepspeed_plugin is None:
         raise ValueError(float16_problem(torch.float16, adapts=False))
@@ -348,7 +345,8 @@ def _shard_names(index: Path, weights: Weights) -> list[str]:
         names = list(dict.fromkeys(placed.values()))
     except (KeyError, *_DAMAGED) as error:
         raise weights.refuse(
-            f"is no index of weights ({_why(error)}); download the model again.", index
+            f"cannot be read as an index of weights ({_why(error)}); download the model again.",
+            index,
         ) from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:

@@ -108,7 +108,7 @@ def refuse_nonfinite_weights(model: torch.nn.Module) -> None:
 
 
 def _name_bad(model: torch.nn.Module, pick: Callable[[Any], torch.Tensor | None]) -> list[str]:
-    """Return the names of the first parameters of which `pick` gives something not finite."""
+    """Return the names of the first parameters whose picked values are not all finite."""
 
     def is_bad(values: torch.Tensor | None) -> bool:
         # Each process looks at its own part of a sharded tensor.

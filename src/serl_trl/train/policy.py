@@ -68,9 +68,9 @@ class TrainerPolicy:
     ) -> list[Completion]:
         """Complete each conversation once; `None` keeps TRL's sampling values.
 
-        One that leaves no room for a completion of the longest kind is never shown to a backend:
-        it gets an empty, truncated completion, which has no vote. An engine would end the run at
-        it, and transformers would go on beyond the positions that the model knows.
+        A prompt that leaves no room for the longest completion is not shown to the backend: it gets
+        an empty, truncated completion, which has no vote. An engine would end the run at it, and
+        transformers would continue beyond the positions that the model knows.
         """
         if not prompts:
             return []
@@ -232,7 +232,7 @@ def pieces(lengths: Sequence[int], most: int) -> list[list[int]]:
 
 
 def context_tokens(trainer: Host) -> int | None:
-    """Return the longest sequence of prompt and completion, or `None` when nobody says."""
+    """Return the longest sequence of prompt and completion, or `None` when it is unknown."""
     limits = [getattr(trainer.model.config.get_text_config(), "max_position_embeddings", None)]
     if trainer.use_vllm:
         limits.append(trainer.args.vllm_max_model_length)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar that says what is waited for, a table, a file."""
+"""What a person sees of a run that trains: a bar with what it waits for, a table, measurements."""
 
 import random
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The KL reference in checkpoints, where it is no longer the model that the run began with."""
+"""The KL reference in checkpoints, once it differs from the model that the run began with."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

@@ -58,10 +58,10 @@ def naming_a_foreign_checkpoint(folder: str | None) -> Generator[None]:
     try:
         yield
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is no file of tensors"
+        reason = str(error).splitlines()[0] if str(error) else "it does not hold tensors"
         raise CheckpointError(
-            f"resume={folder} holds a file that a SeRLTrainer did not write, and nothing of it was "
-            f"run: {reason[:200]}"
+            f"Cannot resume {folder}: a SeRLTrainer did not write one of its files, and that file "
+            f"was not run: {reason[:200]}"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _cut_back(trainer: Host, run: Path, folder: Path | None) -> None:
         step, ended = checkpoint.read_manifest(folder).step, state.iteration - 1
         # The sizes in another run's checkpoint say nothing of the files in this folder.
         if folder.resolve().parent == run.resolve():
-            sizes = state.sizes | _begun_anew(trainer, run, folder, state.sizes)
+            sizes = state.sizes | _sizes_of_misfits(trainer, run, folder, state.sizes)
         for lines in files.values():
             lines.sync()
     moved = checkpoint.cut_back(run, step=step, num_iterations=ended, sizes=sizes)
@@ -141,13 +141,15 @@ def _cut_back(trainer: Host, run: Path, folder: Path | None) -> None:
         logger.warning("What %s held after step %d was moved to %s.", run, step, moved)
 
 
-def _begun_anew(trainer: Host, run: Path, folder: Path, sizes: dict[str, int]) -> dict[str, int]:
+def _sizes_of_misfits(
+    trainer: Host, run: Path, folder: Path, sizes: dict[str, int]
+) -> dict[str, int]:
     """Return size 0 for each file of lines that is shorter now, or was changed since `folder`."""
     misfits = find_misfits(run, sizes)
     for name in misfits:
         logger.warning(
             "_serl/%s is not what %s was saved with: it should hold whole lines up to byte %d. It "
-            "is moved to _serl/cut and begun anew, so that reports lack what came before.",
+            "is moved to _serl/cut and a new file begins, so reports lack what came before.",
             name,
             folder,
             sizes[name],

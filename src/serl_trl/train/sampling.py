@@ -26,7 +26,7 @@ _WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "
 def swapped_sampling(trainer: Host, sampling: Sampling | None) -> Generator[None]:
     """Make `sampling` hold for every backend of `trainer` inside the block; `None` changes nothing.
 
-    TRL reads the values from three places, of which a backend knows one or two; see `SWAPS`.
+    TRL reads the values from three places, and each backend knows one or two; see `SWAPS`.
     """
     if sampling is None:
         yield

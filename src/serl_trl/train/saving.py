@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class Saving:
     """Saves and restores the whole of a run. Every method is called by all processes at once.
 
-    TRL writes a checkpoint file by file into its final place: a crash leaves half of one that looks
+    TRL writes a checkpoint file by file into its final place: a crash leaves a half that looks
     whole, and a process whose disk is full leaves the others waiting. Here TRL writes into `folder`
     beside that place, which gets its name only when every process has succeeded.
 
@@ -85,7 +85,7 @@ class Saving:
     def save(self, target: Path, write: Callable[[], None]) -> None:
         """Write a checkpoint, to which `write` adds TRL's own part, and remove old ones.
 
-        One that exists already is left as it is: within a run, a step has one state.
+        An existing checkpoint is left as it is: within a run, a step has one state.
         """
         trainer = self._trainer
         if trainer.policy.decide(target.exists):
@@ -192,7 +192,7 @@ class Saving:
         text = f"{target.name} was not saved, earlier checkpoints are whole: {problem}"
         if self._trainer.args.on_full_disk == "stop":
             raise DiskFullError(text)
-        logger.error("%s The run goes on.", text)
+        logger.error("%s The run continues.", text)
 
     def _correct_best(self, folder: Path, target: Path) -> None:
         """Name the final place of the best checkpoint where TRL noted the one it wrote to."""

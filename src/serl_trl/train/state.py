@@ -83,7 +83,7 @@ def _part(name: str) -> Any:
 
 
 def _lists(find: Callable[[Any], dict[str, list[Any]]]) -> Any:
-    """Return the field of a mapping of lists that TRL holds, and which so must stay that object."""
+    """Return the field of a mapping of lists, which stays the same object: TRL holds it too."""
 
     def take(trainer: Any) -> dict[str, list[Any]]:
         return {name: list(values) for name, values in find(trainer).items()}

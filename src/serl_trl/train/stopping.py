@@ -32,9 +32,9 @@ class Stopping(TrainerCallback):
     """Ends a run at the next good moment after a SIGTERM or SIGINT to any of its processes.
 
     That is the end of the optimizer step, or, in a refill, the next call of the policy: the refill
-    is then undone, so that a resumed run makes it again and equals one that never stopped. Without
-    this a preempted job loses all since its last checkpoint. A second signal does at once what it
-    did before: it ends the process.
+    is then undone, so that a resumed run makes it again and equals a run that never stopped.
+    Without this, a preempted job loses all since its last checkpoint. A second signal does at once
+    what it did before: it ends the process.
 
     `asked` is the name of the signal that all processes agreed on, or `None`.
     """
@@ -120,7 +120,7 @@ class Stopping(TrainerCallback):
         return make
 
     def heed(self) -> None:
-        """Raise `StopAskedError` in all processes where a refill goes on and one was asked."""
+        """Raise `StopAskedError` in all processes during a refill, when one of them was asked."""
         if self._in_refill and self._agree():
             raise StopAskedError
 

@@ -43,7 +43,7 @@ def prepare_template(tokenizer: Any, render: Render) -> list[str]:
     try:
         kept = _MARK in render([system, *_USER])
     except Exception:  # noqa: BLE001 - a template may raise what it likes
-        # One that fails for all conversations raises again below.
+        # A template that fails for every conversation raises again below.
         kept = False
     if not kept:
         render(_USER)
