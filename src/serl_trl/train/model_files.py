@@ -75,12 +75,16 @@ def refuse_bad_model(
 
     With `adapter`, `path` is an adapter, and its base is looked at too. Reads the weights once.
     """
+    from transformers import AutoConfig
+
     given = args.model_init_kwargs or {}
     if any(name in given for name in ELSEWHERE):
         return
     revision = revision or given.get("revision")
     trust = given.get("trust_remote_code", args.trust_remote_code)
-    config = _load_config(path, revision, adapter, trust_remote_code=trust)
+    base_path = str(adapter.base_model_name_or_path) if adapter else path
+    base_revision = adapter.revision if adapter else revision
+    config = AutoConfig.from_pretrained(base_path, revision=base_revision, trust_remote_code=trust)
     # All processes download, as the loader does it: none waits for the first one.
     base, found = find_model(path, revision=revision, adapter=adapter)
     problem = ""
@@ -222,19 +226,15 @@ def check_tensors(weights: Weights, config: Any) -> Any:
     if architecture is None or getattr(config, "quantization_config", None) is not None:
         return None
     found = _shapes(weights)
-    try:
-        with _quiet(), _unpartitioned():
-            model, loaded = architecture.from_pretrained(
-                None,
-                config=config,
-                state_dict={name: tensor for name, (_, tensor) in found.items()},
-                device_map="meta",
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except Exception as error:
-        # Model classes raise nearly anything for a bad config.
-        raise weights.refuse(f"no model can be built from config.json: {_why(error)}.") from error
+    with _building(weights, "no model can be built from config.json"):
+        model, loaded = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict={name: tensor for name, (_, tensor) in found.items()},
+            device_map="meta",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     _refuse_missing(weights, loaded["missing_keys"])
     for name, stored, wanted in sorted(loaded["mismatched_keys"]):
         file = found[name][0] if name in found else _only(weights)
@@ -250,14 +250,9 @@ def check_adapter(weights: Weights, base: Any, adapter: "PeftConfig") -> None:
     from peft import get_peft_model, get_peft_model_state_dict
 
     found = _shapes(weights)
-    try:
-        with _quiet(), _unpartitioned():
-            # A copy, because PEFT writes the name of `base` into it.
-            wanted = get_peft_model_state_dict(get_peft_model(base, copy.deepcopy(adapter)))
-    except Exception as error:
-        raise weights.refuse(
-            f"adapter_config.json does not fit its base: {_why(error)}."
-        ) from error
+    with _building(weights, "adapter_config.json does not fit its base"):
+        # A copy, because PEFT writes the name of `base` into it.
+        wanted = get_peft_model_state_dict(get_peft_model(base, copy.deepcopy(adapter)))
     _refuse_missing(weights, wanted.keys() - found.keys())
     for name, tensor in wanted.items():
         file, stored = found[name]
@@ -306,16 +301,6 @@ def _check_generation_config(weights: Weights) -> None:
         raise weights.refuse(
             f"cannot be read ({_why(error)}); correct it, or remove it.", file
         ) from error
-
-
-def _load_config(
-    path: str, revision: str | None, adapter: "PeftConfig | None", *, trust_remote_code: bool
-) -> Any:
-    from transformers import AutoConfig
-
-    if adapter is not None:
-        path, revision = str(adapter.base_model_name_or_path), adapter.revision
-    return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def _refuse_missing(weights: Weights, names: Collection[str]) -> None:
@@ -385,27 +370,26 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Keep the loader's table and progress bar from the terminal: what matters is raised."""
+def _building(weights: Weights, problem: str) -> Generator[None]:
+    """Build a model inside the block; raise `ModelFileError` with `problem` for what that raises.
+
+    The loader's table and progress bar stay off the terminal: what matters is raised. ZeRO-3 would
+    cut the model up, in all processes at once, so its config is taken away meanwhile.
+    """
+    from transformers.integrations import deepspeed
+
     level = hf_logging.get_verbosity()
+    known = deepspeed._hf_deepspeed_config_weak_ref
+    config = known() if known else None
     hf_logging.set_verbosity(hf_logging.CRITICAL)
+    deepspeed.unset_hf_deepspeed_config()
     try:
         with own_lines_only():
             yield
+    except Exception as error:
+        # Model classes raise nearly anything for a bad config.
+        raise weights.refuse(f"{problem}: {_why(error)}.") from error
     finally:
         hf_logging.set_verbosity(level)
-
-
-@contextmanager
-def _unpartitioned() -> Generator[None]:
-    """Build models whole inside the block: ZeRO-3 would cut them up, in all processes at once."""
-    from transformers.integrations import deepspeed
-
-    known = deepspeed._hf_deepspeed_config_weak_ref
-    config = known() if known else None
-    deepspeed.unset_hf_deepspeed_config()
-    try:
-        yield
-    finally:
         if config is not None:
             deepspeed.set_hf_deepspeed_config(config)
