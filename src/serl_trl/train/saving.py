@@ -127,18 +127,19 @@ class Saving:
         if self.folder is None:
             write()
         else:
-            self._everywhere(write, self.folder, needed=self._needed)
+            self._everywhere(write, self.folder)
 
     def _write_whole(self, target: Path, fill: Callable[[Path], None], *, needed: int) -> bool:
         """Let `fill` write a folder that becomes `target` when every process succeeded."""
         folder = checkpoint.saving_folder(self._run) / target.name
+        self._needed = needed
 
         def make_room() -> None:
             if self._is_main:
                 checkpoint.make_room(folder, needed=needed)
 
         def write() -> None:
-            self.folder, self._needed = folder, needed
+            self.folder = folder
             try:
                 fill(folder)
             finally:
@@ -151,13 +152,13 @@ class Saving:
 
         try:
             for stage in (make_room, write, publish):
-                self._everywhere(stage, folder, needed=needed)
+                self._everywhere(stage, folder)
         except DiskFullError as error:
             self._give_up(str(error), target)
             return False
         return True
 
-    def _everywhere(self, work: Callable[[], None], folder: Path, *, needed: int) -> None:
+    def _everywhere(self, work: Callable[[], None], folder: Path) -> None:
         """Do `work` in every process, and raise in all when it failed in one.
 
         No process then waits for another that has left. A full disk, which `work` finds on the
@@ -173,7 +174,7 @@ class Saving:
                 problem = str(caught)
             elif is_disk_full(caught):
                 free = shutil.disk_usage(self._run).free
-                problem = describe_full_disk(folder, needed=needed, free=free)
+                problem = describe_full_disk(folder, needed=self._needed, free=free)
         # All meet here, also those that failed, before anyone raises.
         problems = [each for each in self._gather([problem]) if each]
         if full := [each for each in problems if each.startswith("disk full")]:

@@ -4,6 +4,7 @@ These libraries read many values from attributes of long-lived objects, in the m
 functions, so that no argument of ours reaches them. Such an attribute is changed by `swapped` or
 `replaced` alone: a value that stayed behind would silently change every later step. `SWAPS` lists
 each of them, because each is a place where a new release of a library can break this package.
+Progress bars are exchanged by transformers' own method, in `replace_progress_bars`.
 """
 
 from collections.abc import Generator, Mapping
@@ -56,6 +57,7 @@ SWAPS: Mapping[str, str] = {
         "bitsandbytes rewrites 4-bit weights for a CPU at their first use in eval mode and rounds "
         "their scales to bfloat16: evaluating once would change the base"
     ),
+    "tokenizer.chat_template": "without a system role it raises at one, or drops it silently",
     "generation_config.do_sample": "transformers refuses to save a config that contradicts itself",
 }
 """Each attribute that is changed, by what holds it, and what it does or what breaks without."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serl_trl.common.completion import Messages
+from serl_trl.train.swaps import replaced
 
 COMPLETION_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
@@ -107,7 +108,7 @@ def _end_of_turn(tokenizer: Any, render: Render) -> int | None:
 
 
 def _set_template(tokenizer: Any, template: str) -> None:
-    if isinstance(tokenizer.chat_template, dict):
-        tokenizer.chat_template["default"] = template
-    else:
-        tokenizer.chat_template = template
+    # Some tokenizers have several templates, by names; TRL renders with the default one.
+    named = isinstance(tokenizer.chat_template, dict)
+    new = {**tokenizer.chat_template, "default": template} if named else template
+    replaced("tokenizer", tokenizer, chat_template=new)
