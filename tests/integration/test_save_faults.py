@@ -19,6 +19,7 @@ from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import find_damage, list_checkpoints
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.saving import Failure
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import SAVING
 
@@ -158,14 +159,17 @@ def test_the_newest_checkpoint_stays_beside_the_best_when_the_run_ends(tmp_path)
 
 @pytest.mark.parametrize(
     ("problem", "kind"),
-    [("disk full: need 2 MB, have 1 MB", DiskFullError), ("OSError: gone", RuntimeError)],
+    [
+        (Failure("disk full: need 2 MB, have 1 MB", disk_full=True), DiskFullError),
+        (Failure("OSError: gone", disk_full=False), RuntimeError),
+    ],
 )
 def test_no_process_goes_on_when_another_could_not_write_the_model(tmp_path, problem, kind):
     trainer = make(tmp_path)
     trainer.saving.folder = tmp_path / "saving"
     trainer.saving._gather = lambda items: [*items, problem]
     wrote: list[bool] = []
-    with pytest.raises(kind, match=problem):
+    with pytest.raises(kind, match=problem.text):
         trainer.saving.write_model(lambda: wrote.append(True))
     assert wrote
 

@@ -97,7 +97,7 @@ def _find_changes(trainer: Host, folder: Path) -> list[str]:
     changes = checkpoint.find_changes(folder, facts)
     listed = "".join(f"\n  {change}" for change in changes)
     # Refused even where changes are allowed: pool and random state belong to their seeds.
-    if any(change.startswith("seed_set:") for change in changes):
+    if checkpoint.read_manifest(folder).sets.get("seed_set") != facts.sets["seed_set"]:
         raise CheckpointError(
             f"resume={folder} belongs to other seeds; start a new run from its weights with "
             f"model_name_or_path. All differences:{listed}"

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,14 @@ from serl_trl.train.reference import load_reference, save_reference
 from serl_trl.train.state import ProcessState, RunState, refusing_other_fields
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a process could not do its part of a save."""
+
+    text: str
+    disk_full: bool
 
 
 class Saving:
@@ -165,24 +174,28 @@ class Saving:
         way to `folder`, is a `DiskFullError` in all; any other failure is raised as it is where it
         happened, and reported by the others.
         """
-        error, problem = None, ""
+        error, failure = None, None
         try:
             work()
         except (OSError, RuntimeError, SafetensorError) as caught:
-            error, problem = caught, f"{type(caught).__name__}: {caught}"
-            if isinstance(caught, DiskFullError):
-                problem = str(caught)
-            elif is_disk_full(caught):
-                free = shutil.disk_usage(self._run).free
-                problem = describe_full_disk(folder, needed=self._needed, free=free)
+            error, failure = caught, self._describe(caught, folder)
         # All meet here, also those that failed, before anyone raises.
-        problems = [each for each in self._gather([problem]) if each]
-        if full := [each for each in problems if each.startswith("disk full")]:
-            raise DiskFullError(full[0]) from error
-        if problems:
-            raise error or RuntimeError(f"another process could not save: {problems[0]}")
+        failures = [each for each in self._gather([failure]) if each]
+        if full := [each for each in failures if each.disk_full]:
+            raise DiskFullError(full[0].text) from error
+        if failures:
+            raise error or RuntimeError(f"another process could not save: {failures[0].text}")
 
-    def _gather(self, items: list[str]) -> list[str]:
+    def _describe(self, error: Exception, folder: Path) -> Failure:
+        if isinstance(error, DiskFullError):
+            return Failure(str(error), disk_full=True)
+        if is_disk_full(error):
+            free = shutil.disk_usage(self._run).free
+            text = describe_full_disk(folder, needed=self._needed, free=free)
+            return Failure(text, disk_full=True)
+        return Failure(f"{type(error).__name__}: {error}", disk_full=False)
+
+    def _gather(self, items: list[Failure | None]) -> list[Failure | None]:
         alone = self._trainer.accelerator.num_processes == 1
         return items if alone else gather_object(items)
 
