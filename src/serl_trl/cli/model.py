@@ -16,6 +16,7 @@ from serl_trl.train.model_files import (
     find_model,
     float16_problem,
 )
+from serl_trl.train.swaps import replaced
 from serl_trl.train.template_roles import COMPLETION_TEMPLATE
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def load_tokenizer(source: ModelSource, *, prompt_style: str) -> Any:
     sides = {"padding_side": "left", "truncation_side": "left"}
     tokenizer = source.load(AutoTokenizer, of_base=not own, **sides)
     if prompt_style == "completion":
-        tokenizer.chat_template = COMPLETION_TEMPLATE
+        replaced("tokenizer", tokenizer, chat_template=COMPLETION_TEMPLATE)
     return tokenizer
 
 

@@ -17,6 +17,7 @@ from serl_trl.train.config import SeRLConfig
 from serl_trl.train.facts import gather_facts
 from serl_trl.train.host import Host, inside
 from serl_trl.train.lora import make_reference
+from serl_trl.train.swaps import replaced
 
 
 class Boundaries(TrainerCallback):
@@ -71,7 +72,8 @@ def repeat_schedules(scheduler: Any, period: int) -> bool:
     """Make a schedule begin afresh every `period` steps; false where its kind cannot."""
     if not isinstance(scheduler, LambdaLR):
         return False
-    scheduler.lr_lambdas = [_repeating(schedule, period) for schedule in scheduler.lr_lambdas]
+    repeated = [_repeating(schedule, period) for schedule in scheduler.lr_lambdas]
+    replaced("scheduler", scheduler, lr_lambdas=repeated)
     return True
 
 
@@ -82,7 +84,7 @@ def follow_schedule(scheduler: Any, optimizer: Any) -> None:
     step = scheduler.last_epoch
     factors = [schedule(step) for schedule in scheduler.lr_lambdas]
     rates = [rate * factor for rate, factor in zip(scheduler.base_lrs, factors, strict=True)]
-    scheduler._last_lr = rates
+    replaced("scheduler", scheduler, _last_lr=rates)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
 

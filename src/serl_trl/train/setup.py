@@ -31,6 +31,7 @@ from serl_trl.propose.sources.find import Share, find_sources
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.host import Host, inside
 from serl_trl.train.policy import TrainerPolicy, context_tokens
+from serl_trl.train.swaps import replaced
 from serl_trl.train.template_roles import (
     COMPLETION_TEMPLATE,
     no_template_problem,
@@ -179,7 +180,7 @@ def prepare_prompts(trainer: Host, chosen: Chosen) -> None:
         )
 
     if args.prompt_style == "completion":
-        tokenizer.chat_template = COMPLETION_TEMPLATE
+        replaced("tokenizer", tokenizer, chat_template=COMPLETION_TEMPLATE)
     elif not tokenizer.chat_template:
         raise ValueError(no_template_problem(visible(str(trainer.model.name_or_path))))
     notes = prepare_template(tokenizer, render)

@@ -57,7 +57,11 @@ SWAPS: Mapping[str, str] = {
         "bitsandbytes rewrites 4-bit weights for a CPU at their first use in eval mode and rounds "
         "their scales to bfloat16: evaluating once would change the base"
     ),
-    "tokenizer.chat_template": "without a system role it raises at one, or drops it silently",
+    "tokenizer.chat_template": (
+        "without a system role it raises at one, or drops it silently; a base model has none"
+    ),
+    "scheduler.lr_lambdas": "torch knows no schedule that begins afresh with each iteration",
+    "scheduler._last_lr": "a saved rate belongs to the saved length of the run; it would be logged",
     "generation_config.do_sample": "transformers refuses to save a config that contradicts itself",
 }
 """Each attribute that is changed, by what holds it, and what it does or what breaks without."""
