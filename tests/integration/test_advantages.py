@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.train.advantages import (
+    by_role,
     leave_one_out,
     minus_group_mean,
     normalise,
@@ -56,3 +57,36 @@ def test_token_normalisation_ignores_padding():
     assert abs(inside.mean()) < 1e-5
     assert abs(inside.std(correction=0) - 1.0) < 1e-3
     assert (normal[~mask.bool()] == 0).all()
+
+
+def test_an_unscored_completion_changes_no_advantage_of_the_others():
+    rewards = torch.tensor([1.0, torch.nan, 0.0, torch.nan, 1.0, torch.nan, 1.0, 0.0])
+    found = leave_one_out(rewards, 4)
+    # Of the first group 1 and 0 are known: each is the other's baseline.
+    assert found[:4].tolist() == [1.0, 0.0, -1.0, 0.0]
+    assert torch.allclose(found[4:], torch.tensor([0.5, 0.0, 0.5, -1.0]))
+    known = ~rewards.isnan()
+    normal = normalise(found, known)
+    assert abs(normal[known].mean()) < 1e-6
+    assert normal[~known].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_reward_that_is_alone_in_its_group_has_no_baseline_and_no_advantage():
+    rewards = torch.tensor([torch.nan, 1.0, torch.nan, torch.nan])
+    assert leave_one_out(rewards, 4).tolist() == [0.0] * 4
+    assert minus_group_mean(rewards, 4).tolist() == [0.0] * 4
+    assert normalise(torch.tensor([3.0, 1.0]), torch.tensor([True, False])).tolist() == [0.0, 0.0]
+
+
+def test_roles_are_normalised_each_alone():
+    rewards = torch.tensor([1.0, 0.0, 100.0, 0.0, 0.0, 1.0, 0.0, 300.0])
+    roles = ["solver", "solver", "proposer", "proposer"] * 2
+
+    def shape(values):
+        return normalise(leave_one_out(values, 2))
+
+    found = by_role(shape, rewards, roles)
+    solver, proposer = [0, 1, 4, 5], [2, 3, 6, 7]
+    assert torch.equal(found[solver], shape(rewards[solver]))
+    assert torch.equal(found[proposer], shape(rewards[proposer]))
+    assert torch.equal(by_role(shape, rewards, ["solver"] * 8), shape(rewards))

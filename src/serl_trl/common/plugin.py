@@ -105,6 +105,11 @@ def find(text: str, role: Role, plugins: Collection[str] = ()) -> Plugin:
     return Plugin(text, role, found, options, foreign=not (known or _lies_in(name, [OURS])))
 
 
+def is_path(text: str) -> bool:
+    """Return whether `text` names an object by a dotted path, and not by a name of this package."""
+    return "." in text.partition("(")[0]
+
+
 def split(text: str, role: Role) -> tuple[str, dict[str, Any] | None]:
     """Return the name in `text` and its options, which are `None` without brackets.
 

@@ -27,6 +27,11 @@ class Band(Labeller):
     low: float
     high: float
 
+    @property
+    def needs(self) -> frozenset[str]:  # ty: ignore[invalid-method-override]
+        """What the labeller needs: the band needs nothing more."""
+        return self.labeller.needs
+
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse the kept ones outside: "band_low" or "band_high"."""
         return [self._banded(each) for each in self.labeller.label(groups, tools)]

@@ -128,10 +128,11 @@ class Labelling:
         found = self.labeller.label(rollouts, tools)
         # All processes have judged alike, unless a labeller went by clock or chance of its own.
         labelled = policy.decide(lambda: found)
+        judge = getattr(self.labeller, "labeller", self.labeller)
         sizes = [len(each.rewards) for each in labelled]
         if sizes != [len(group.completions) for group in rollouts]:
             raise LabellerError(
-                f"{type(self.labeller).__name__} returned rewards for groups of {sizes} "
+                f"{type(judge).__name__} returned rewards for groups of {sizes} "
                 f"completions; the groups have {[len(group.completions) for group in rollouts]}. "
                 "A labeller returns one result per group, with one reward or None per completion."
             )

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serl_trl.common.options import Bounds
-from serl_trl.common.plugin import package_problems
+from serl_trl.common.plugin import is_path, package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.labels.find import find_labeller, known_labeller
-from serl_trl.propose.sources.find import find_sources
+from serl_trl.propose.sources.find import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
@@ -64,13 +64,14 @@ def out_of_range(values: Mapping[str, Any], ranges: Mapping[str, Bounds]) -> Ite
 
 def _names(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield an unknown labeller or source; a dotted path is looked up when a run is built."""
-    for name, find in (("label_reward", find_labeller), ("sources", find_sources)):
-        value = values.get(name)
-        if value is not None and "." not in str(value).partition("(")[0].partition(":")[0]:
-            try:
-                find(value)
-            except ValueError as error:
-                yield Problem("", rule=str(error))
+    label, sources = values.get("label_reward"), values.get("sources")
+    try:
+        if label is not None and not is_path(str(label)):
+            find_labeller(str(label))
+        if sources is not None and not any(is_path(text) for text, _ in named_sources(sources)):
+            find_sources(sources)
+    except (ValueError, TypeError) as error:
+        yield Problem("", rule=str(error))
 
 
 def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:

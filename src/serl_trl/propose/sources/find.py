@@ -59,14 +59,15 @@ def writes_new(items: Any) -> bool:
     source that is not of this package counts as one that does.
     """
     try:
-        pairs = _pairs(items)
+        pairs = named_sources(items)
     except (TypeError, ValueError):
         return True
     known = [SOURCES.get(text.partition("(")[0], TaskSource) for text, _ in pairs]
     return any(source.writes for source in known)
 
 
-def _pairs(items: Any) -> list[tuple[str, float]]:
+def named_sources(items: Any) -> list[tuple[str, float]]:
+    """Return each source's name and its share, as `find_sources` reads them; finds nothing."""
     listed = [items] if isinstance(items, str) else list(items)
     return [pair for item in listed for pair in _read(item)]
 
@@ -74,6 +75,8 @@ def _pairs(items: Any) -> list[tuple[str, float]]:
 def _read(item: str | Mapping[str, Any]) -> list[tuple[str, float]]:
     if isinstance(item, Mapping):
         return [(str(name), _number(name, share)) for name, share in item.items()]
+    if not isinstance(item, str):
+        raise TypeError(f"sources={item!r} must be a name or `name: share`.")
     name, colon, share = item.rpartition(":")
     # A colon in the brackets belongs to an option's text.
     if not colon or ")" in share or "'" in share or '"' in share:
