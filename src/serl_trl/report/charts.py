@@ -213,6 +213,7 @@ def _in_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, 0.31 * len(labels) + 0.45))
     axes = figure.add_subplot()
     axes.set_yticks(range(len(labels)), [_clean(label) for label in labels])
+    # Upside down: the first row is on top, as in the table.
     axes.set_ylim(len(labels) - 0.4, -0.6)
     return figure, axes
 
@@ -232,6 +233,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     """Return at most `MAX_POINTS` points, each the mean of its neighbours."""
     if len(points) <= MAX_POINTS:
         return list(points)
+    # Means, not every n-th point: a single odd step must not stand for its neighbours.
     edges = [len(points) * i // MAX_POINTS for i in range(MAX_POINTS + 1)]
     parts = [points[edges[i] : edges[i + 1]] for i in range(MAX_POINTS)]
     return [

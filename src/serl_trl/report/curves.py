@@ -87,6 +87,7 @@ def _matching(run: Run, key: str) -> str:
     """Return the logged metric that `key` names; `*` stands for a number above 1."""
     if not key.endswith("*"):
         return key
+    # Runs differ in how many samples they probe with, and so in the names of their figures.
     stem = key[:-1]
     names = {name for row in run.metrics for name in row if name.startswith(stem)}
     numbers = [int(name[len(stem) :]) for name in names if name[len(stem) :].isdigit()]
@@ -153,6 +154,7 @@ def times_section(runs: Sequence[Run]) -> list[Block]:
 
 
 def _times_chart(title: str, rows: Sequence[dict[str, float]]) -> Chart:
+    # Rounded up, so that the last span is the short one.
     size = -(-len(rows) // _MAX_SPANS)
     spans = [rows[i : i + size] for i in range(0, len(rows), size)]
     steps = [sum(row["step"] for row in span) / len(span) for span in spans]

@@ -33,6 +33,7 @@ def differences(runs: Sequence[Run]) -> list[Block]:
 
 
 def _measured(first: Run, second: Run) -> Iterator[tuple[Cell, ...]]:
+    # Only what the runs measured themselves: a comparison is named for one run alone.
     one, two = measured_by(first).figures, measured_by(second).figures
     for name in filter(is_rate, one):
         if name in two:

@@ -55,6 +55,7 @@ def num_trained(run: Run) -> int | None:
     refills = max(1, math.ceil(accumulation / per_generation))
     places = refills * int(batch // votes)
     groups = run.ledger.groups
+    # Groups kept at an earlier step can wait for a place; the ledger says where they found one.
     found = Counter(groups.steps[row] for row in groups.kept()) + run.ledger.leftovers_used
     return sum(min(count, places) for count in found.values())
 

@@ -10,6 +10,7 @@ from serl_trl.common.text import count_of, list_names
 
 def say(name: str, /, **facts: Any) -> str:
     """Return a sentence of the templates; it is plain text, which the renderers escape."""
+    # Lines are broken in the template for its reader; what quotes hostile text stays one line, too.
     return " ".join(getattr(_sentences(), name)(**facts).split())
 
 

@@ -138,6 +138,7 @@ def _chosen_groups(run: Run) -> list[int]:
     """Return five groups that show what happens: kept ones, a wrong label, common refusals."""
     groups = run.ledger.groups
     kept = groups.kept()
+    # A wrong label that was trained on is what a reader learns most from.
     wrong = [row for row in kept if groups.rights[row] == 0]
     chosen = _spread(kept, 2) + _spread(wrong, 1)
     for reason, _ in groups.reasons().most_common(2):

@@ -94,6 +94,7 @@ def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[s
         pipeline_tag="text-generation",
         tags=list(TAGS),
     )
+    # Without it the Hub guesses from the files how a model stands to its base.
     if facts.base:
         data["base_model_relation"] = "adapter" if facts.adapter else "finetune"
     probed = run.series("serl/probe/pass@1")

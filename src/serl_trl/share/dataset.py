@@ -237,6 +237,7 @@ def _read(ledger: LedgerIndex, place: int, shape: Shape) -> dict[str, Any]:
 
 def examples_of(ledger: LedgerIndex) -> dict[str, list[str]]:
     """Return the first `NUM_EXAMPLES` texts of each split that may be shown."""
+    # The first ones: the same run gives the same card.
     kept, refused = ledger.proposals.kept(), ledger.proposals.refused()
     found: dict[str, list[str]] = {name: [] for name in SPLITS}
     if not kept and not refused:
@@ -290,6 +291,7 @@ def _group_columns(group: Mapping[str, Any] | None) -> dict[str, Any]:
 def _shot_id(origin: str, pool: Sequence[int]) -> str:
     """Return the id of a shot: the pool numbers what it holds from its last emptying on."""
     kind, _, number = origin.partition(":")
+    # A number that the pool does not have was written by no run; it is shown as it is.
     if kind != "pool" or not number.isdecimal() or int(number) >= len(pool):
         return origin
     return f"proposal:{pool[int(number)]}"

@@ -84,6 +84,7 @@ def known_options() -> frozenset[str]:
         for folder in (spec.submodule_search_locations if spec else None) or ():
             if (path := Path(folder) / file).is_file():
                 names |= set(_FIELD.findall(path.read_text(encoding="utf-8")))
+    # A token of the Hub is an option like any other, and never a part of the recipe.
     return frozenset(name for name in names if not is_secret(name))
 
 

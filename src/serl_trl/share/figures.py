@@ -20,6 +20,7 @@ def draw_curves(run: Run, folder: Path) -> dict[str, str]:
     drawn, inside = {}, Folder(folder.parent)
     for file, figure in _FIGURES.items():
         series = {label: run.series(metric) for metric, label in figure["lines"].items()}
+        # One point is no curve.
         logged = [(label, points) for label, points in series.items() if len(points) > 1]
         lines = [Line(*each, colour) for colour, each in enumerate(logged)]
         if lines:

@@ -258,6 +258,7 @@ def _comparison_in(evaluation: Path) -> dict[str, Any]:
 
 
 def _repo_of(where: RunFolder, run: Run) -> str:
+    # A config may be somebody else's: what is no name on the Hub is not asked for there.
     named = run.config.get("hub_model_id")
     return named if named and is_hub_id(named) else where.name
 
@@ -352,6 +353,7 @@ def _send(ready: Upload) -> str:
 
 def _name_owner(ready: Upload, repo_id: str) -> None:
     """Write the whole name of the repository into the code of a card made before it was known."""
+    # Only the Hub knows who is logged in, and says so when the repository is made.
     card = ready.folder / "README.md"
     text = card.read_text(encoding="utf-8")
     text = text.replace(f'"{address_of(ready.repo_id)}"', f'"{address_of(repo_id)}"')

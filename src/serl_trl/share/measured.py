@@ -21,6 +21,7 @@ def compared(measured: Mapping[str, Any]) -> dict[str, str] | None:
             gap = _interval(values, "difference", sign="+")
             rows.append((*asked, code(str(figure)), *sides, gap))
     heads = ("benchmark", "problems", "samples", "figure", "base", "this model", "difference")
+    # What else differed weakens the comparison, so it is told beside it.
     settings = {each for entry in benchmarks.values() for each in entry.get("other_settings", ())}
     other = public_name(str(measured.get("base", "")))
     return {

@@ -172,6 +172,7 @@ def check_secrets(folder: Path, secrets: Collection[str]) -> None:
         vocabulary = any(fnmatch.fnmatchcase(name, form) for form in _VOCABULARIES)
         search = _known_in if vocabulary else secret_in
         if kind := search(text, secrets):
+            # A secret over several lines, such as a key, is found in none of them alone.
             lines = enumerate(text.split("\n"), start=1)
             number = next((number for number, line in lines if search(line, secrets)), 1)
             raise ReleaseError(
@@ -209,6 +210,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def _is_there(folder: Path, name: str) -> bool:
+    # An index may name any path; a file that is not published is none of its shards.
     return _is_allowed(name) and Folder(folder).has(name, shared=True)
 
 
