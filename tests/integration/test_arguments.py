@@ -275,7 +275,7 @@ def test_values_of_the_wrong_type_are_named_with_their_line(name, value, message
         (["--reward_weights", "1", "x"], "reward_weights: expected float, got 'x'."),
         (
             ["--generation_kwargs", '{"seed": 1'],
-            "generation_kwargs={\"seed\": 1 is no JSON: Expecting ',' delimiter: line 1 column 11 "
+            "generation_kwargs={\"seed\": 1 is not JSON: Expecting ',' delimiter: line 1 column 11 "
             "(char 10). (--generation_kwargs)",
         ),
     ],
@@ -355,7 +355,7 @@ def test_values_out_of_range_or_choice_are_named(name, value, message):
         ({"trust_remote_code": True}, "trust_remote_code=True runs code from the model's repository; pin it: model_revision=main must be a commit of 40 hexadecimal digits."),
         ({"reward_weights": [1.0, 0.5]}, "reward_weights=[1.0, 0.5] has 2 of the 1 weights needed: one for the label reward"),
         ({"label_reward": "none"}, "label_reward=none needs at least one reward function; give one by reward_funcs."),
-        ({"eval_strategy": "steps", "eval_steps": 1}, "eval_strategy=steps measures on a probe set, and there is none; give probe_set"),
+        ({"eval_strategy": "steps", "eval_steps": 1}, "eval_strategy=steps measures on a probe set, and none is given; give probe_set"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True: liger_kernel is not installed; run: pip install 'liger-kernel'."),
         ({"optim": "galore_adamw"}, "optim=galore_adamw: galore_torch is not installed; run: pip install 'galore-torch'."),
         ({"hub_token": "abc"}, "hub_token must not stand in a config, which is saved with the run; log in with `hf auth login` or set HF_TOKEN."),
@@ -433,11 +433,11 @@ def test_a_model_that_is_no_folder_and_no_hub_id_is_named():
     (problem,) = problems_of(model_name_or_path="./models/qven")
 
     assert problem.startswith(
-        f"model_name_or_path=./models/qven is no folder (in {Path.cwd()}), and"
+        f"model_name_or_path=./models/qven is neither a folder (in {Path.cwd()}) nor"
     )
     assert "Did you mean 'qwen'?" in problem
     assert "holds no config.json" in problems_of(model_name_or_path="models/qwen")[0]
-    assert "is no folder" in problems_of(model_name_or_path="a/b/c")[0]
+    assert "is neither a folder" in problems_of(model_name_or_path="a/b/c")[0]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen2.5-0.5B-Instruct"])
@@ -467,7 +467,7 @@ def test_a_folder_with_another_run_is_not_written_to():
     (problem,) = problems_of(output_dir="out")
 
     assert problem == (
-        "output_dir=out holds another run (_serl, checkpoint-9); go on with it by "
+        "output_dir=out holds another run (_serl, checkpoint-9); resume it by "
         "--resume auto, put it aside by --overwrite true, or name another folder. "
         f"(run.yaml:{line_of('output_dir')})"
     )

@@ -259,7 +259,7 @@ def test_check_names_what_it_skips_without_the_hub(capsys):
         "model configuration",
         "seed_set",
     ]
-    assert "nobody/no-such-model is no folder in" in skipped[0]
+    assert "nobody/no-such-model is not a folder in" in skipped[0]
     assert "the Hub cannot be reached" in skipped[2]
     assert "3 things not looked at" in capsys.readouterr().out
 

@@ -255,7 +255,7 @@ def test_bad_input_is_named_all_at_once_before_a_model_is_loaded(tiny_model, mon
     assert "g.jsonl:3: the gold '' is not an answer of kind math" in problems(capsys)
     flags = ["eval", "no/such/model", *TINY, "--benchmarks", "gsm,sandbox", "--k", "1", "9"]
     assert main(flags) == 2
-    assert "model_name_or_path=no/such/model is no folder" in problems(capsys)
+    assert "model_name_or_path=no/such/model is neither a folder" in problems(capsys)
     files = ["--benchmark_files", "gsm8k=g.jsonl"]
     flags = ["eval", "./no", *TINY, "--benchmarks", "gsm,gsm8k", "--num_samples", "0", *files]
     assert main(flags) == 2

@@ -261,7 +261,7 @@ def test_the_last_word_of_a_stopped_run_knows_when_nothing_can_be_gone_on_from(
         command += [f"--{name}", str(value)]
     assert main(command) == STOPPED
     assert capsys.readouterr().out.strip().splitlines()[-1] == (
-        "stopped by SIGTERM after step 1 of 20; there is no checkpoint to go on from, so --resume "
+        "stopped by SIGTERM after step 1 of 20; there is no checkpoint to resume from, so --resume "
         "auto starts afresh"
     )
 

@@ -79,7 +79,7 @@ def test_a_set_of_golds_of_another_kind_is_refused_with_its_rows():
     one = read_golds(make_seed_set(rows[1:], source="rows"), get_kind("number"))
     assert one.answers == (None, *["3"] * 19)
     assert one.warnings == (
-        "took no gold answer from rows row 1: the answer 'maybe' is none of kind number.",
+        "took no gold answer from rows row 1: the answer 'maybe' cannot be read as kind number.",
     )
 
 

@@ -188,6 +188,6 @@ def test_rewards_are_counted(monkeypatch):
 def test_what_measures_needs_a_probe_set(monkeypatch):
     for option, value in {"eval_strategy": "steps", "eval_on_start": True}.items():
         (problem,) = problems(monkeypatch, **{option: value})
-        assert problem.startswith(f"{option}={value} measures on a probe set, and there is none")
+        assert problem.startswith(f"{option}={value} measures on a probe set, and none is given")
         assert problems(monkeypatch, has_probe=True, **{option: value}) == []
     assert problems(monkeypatch, eval_strategy="no", save_strategy="steps") == []

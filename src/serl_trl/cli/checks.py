@@ -95,11 +95,11 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
         if not folder.is_dir():
             beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
             hint = near_matches(folder.name, [path.name for path in beside]).strip()
-            rule = f"is no folder (in {Path.cwd()}), and no Hub id (owner/name) either"
+            rule = f"is neither a folder (in {Path.cwd()}) nor a Hub id (owner/name)"
             yield Problem(option, model, rule, hint)
         # An adapter has no config of a model, and its base is asked for later.
         elif not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            yield Problem(option, model, "holds no config.json", "it is no model")
+            yield Problem(option, model, "holds no config.json, so it is not a model")
     revision = str(values.get("model_revision"))
     if values.get("trust_remote_code") and not _COMMIT.fullmatch(revision):
         yield Problem(
@@ -239,7 +239,7 @@ def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not wanted or wanted == LATEST_OR_FRESH:
         return
     if values.get("overwrite"):
-        rule = "and overwrite=True exclude each other: one goes on with the run, the other puts it "
+        rule = "and overwrite=True exclude each other: one resumes the run, the other puts it "
         yield Problem("resume", wanted, f"{rule}aside", others=("overwrite",))
     folder = Path(values.get("output_dir") or "trainer_output").expanduser()
     if is_main_process():
@@ -267,8 +267,7 @@ def _output(values: Mapping[str, Any]) -> Iterator[Problem]:
             "output_dir",
             folder,
             f"holds another run ({list_names(found)})",
-            "go on with it by --resume auto, put it aside by --overwrite true, or name another "
-            "folder",
+            "resume it by --resume auto, put it aside by --overwrite true, or name another folder",
         )
 
 

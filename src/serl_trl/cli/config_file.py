@@ -51,7 +51,7 @@ class ConfigFile:
 
 
 def read_config_file(path: str) -> ConfigFile:
-    """Read the YAML file at `path`; nothing is raised, everything wrong is in `problems`.
+    """Read the YAML file at `path`; everything wrong is in `problems`, and no error is raised.
 
     Dates stay texts, and tags such as `!!python/object` or `!!int` are refused, so that a value is
     never more than text, number, truth value, list or mapping.
@@ -65,7 +65,7 @@ def read_config_file(path: str) -> ConfigFile:
     except yaml.MarkedYAMLError as error:
         return ConfigFile(path, problems=(_syntax_problem(error, path),))
     except yaml.YAMLError as error:
-        return ConfigFile(path, problems=(f"{path} is no YAML: {one_line(error)}.",))
+        return ConfigFile(path, problems=(f"{path} is not YAML: {one_line(error)}.",))
     except RefusedYAMLError as error:
         place = f"{path}:{error.line}" if error.line else path
         return ConfigFile(path, problems=(f"{place}: {error}",))
@@ -201,4 +201,4 @@ def _syntax_problem(error: yaml.MarkedYAMLError, path: str) -> str:
     if "'\\t'" in str(error.problem):
         return f"{place}: YAML is not indented with tabs; use spaces."
     context = f" {error.context}" if error.context else ""
-    return f"{place}: is no YAML: {visible(str(error.problem))}{visible(context)}."
+    return f"{place}: is not YAML: {visible(str(error.problem))}{visible(context)}."

@@ -55,7 +55,7 @@ class ModelSource:
             # Readers of tokenizers and configs raise nearly anything for a damaged file.
             if not is_local_path(path) and _hub_is_unreachable(error):
                 raise UnreachableError(
-                    f"{subject} is no folder in {Path.cwd()}, and the Hub "
+                    f"{subject} is not a folder in {Path.cwd()}, and the Hub "
                     "cannot be reached; check the connection, or download the model beforehand."
                 ) from error
             what = "its tokenizer" if loader.__name__ == "AutoTokenizer" else "config.json"
@@ -79,12 +79,12 @@ def find_source(args: Arguments) -> ModelSource:
 
 
 def _find_adapter(path: str, revision: str | None) -> "PeftConfig | None":
-    """Return the configuration of the adapter that the model is, or `None`: it is none."""
+    """Return the adapter's configuration, or `None` where the model is a whole one."""
     from transformers.utils.peft_utils import find_adapter_config_file
 
     if find_adapter_config_file(path, revision=revision) is None:
         return None
-    # Imported late: it takes seconds, and most models are no adapter.
+    # Imported late: it takes seconds, and few models are adapters.
     from peft import PeftConfig
 
     subject = f"model_name_or_path={visible(path)}"
@@ -154,7 +154,7 @@ def eos_token_ids(source: ModelSource, tokenizer: Any) -> set[int]:
     from transformers import AutoConfig, GenerationConfig
 
     try:
-        # Raises where there is none; the model's config holds the tokens then.
+        # Raises where the file is missing; the model's config holds the tokens then.
         found = source.load(GenerationConfig).eos_token_id
     except (SeRLConfigError, UnreachableError):
         found = source.load(AutoConfig).eos_token_id

@@ -108,10 +108,10 @@ class SeRLParser(TrlParser):
         """Parse flags and the file named by `--config`, else `default_config`; check everything.
 
         `nulls` names options that are null whatever the file says, which no flag can express.
-        With `here` false the run may start on another machine: what this one lacks is no problem
-        but listed in `machine`, and the config is built for the CPU where there is no GPU. Sets the
-        variables of the file's `env` block once nothing is wrong. Raises `SeRLConfigError` with all
-        problems.
+        With `here` false the run may start on another machine: what this one lacks is listed in
+        `machine` in place of a problem, and the config is built for the CPU where a GPU is missing.
+        Sets the variables of the file's `env` block once all is right. Raises `SeRLConfigError`
+        with all problems.
         """
         check = checks.find_run_problems if here else checks.find_problems_elsewhere
         given, env = self._read(argv, check, default_config=default_config, nulls=nulls)
@@ -223,7 +223,7 @@ class SeRLParser(TrlParser):
             try:
                 given.values[name] = values[name] = option_values.read_json(value, option.hint)
             except ValueError as error:
-                problems.append(Problem(name, value, f"is no JSON: {one_line(error)}"))
+                problems.append(Problem(name, value, f"is not JSON: {one_line(error)}"))
             if option.choices and value is not None and value not in option.choices:
                 problems.append(unknown_choice(name, value, option.choices))
         given.spoilt |= {problem.option for problem in problems}

@@ -21,7 +21,7 @@ class Bounds:
 
     @property
     def words(self) -> str:
-        """The range in words, as a rule goes on behind a number."""
+        """The range in words, to stand behind "must be"."""
         upper = "" if self.high == math.inf else f" and at most {self.high:g}"
         return f"at least {self.low:g}{upper}"
 

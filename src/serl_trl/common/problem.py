@@ -33,7 +33,7 @@ class Problem:
 
 
 def unknown_choice(option: str, value: Any, known: tuple[Any, ...]) -> Problem:
-    """Return the problem of a value that is none of `known`, with what was probably meant."""
+    """Return the problem of a value that is not in `known`, with what was probably meant."""
     names = [str(choice) for choice in known]
     hint = near_matches(str(value), names).strip()
     rule = f"is unknown; choose one of {', '.join(names)}"

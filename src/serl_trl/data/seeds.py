@@ -337,7 +337,7 @@ def _read_answers(seed_set: SeedSet, kind: AnswerKind) -> tuple[tuple[str | None
     rows = list(zip(seed_set.places, seed_set.answers, strict=True))
     golds = tuple(None if gold is None else read_gold(gold, kind) for _, gold in rows)
     unread = [
-        f"{place}: the answer {gold[:80]!r} is none of kind {kind.name}."
+        f"{place}: the answer {gold[:80]!r} cannot be read as kind {kind.name}."
         for (place, gold), read in zip(rows, golds, strict=True)
         if gold is not None and read is None
     ]

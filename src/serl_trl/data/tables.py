@@ -58,7 +58,7 @@ def open_table(source: str | Path, *, split: str, config: str | None) -> Table:
     A folder holds files of one format, or what `Dataset.save_to_disk` wrote; `split` chooses among
     the splits of either.
 
-    Raises `SeedSetError` when there is none, or when it cannot be read at all.
+    Raises `SeedSetError` when it does not exist or cannot be read at all.
     """
     if problem := file_problem(source):
         raise SeedSetError(problem)
@@ -88,7 +88,7 @@ def file_problem(source: str | Path) -> str:
             return f"{name} is not a file; name one of {', '.join(SUFFIXES)}."
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        return f"{visible(name)} is no usable file name: {one_line(error)}."
+        return f"{visible(name)} cannot be a file name: {one_line(error)}."
     if suffix not in SUFFIXES:
         return f"{name} ends in none of {', '.join(SUFFIXES)}; convert or rename it."
     if not size:
@@ -229,12 +229,12 @@ def _hub_table(name: str, *, split: str, config: str | None) -> Table:
         data = datasets.load_dataset(name, name=config, split=split)
     except ConnectionError as error:
         raise HubUnreachableError(
-            f"{name} is no file here, and the Hub cannot be reached to look for a dataset of that "
-            f"name: {one_line(error)}."
+            f"{name} is not a file here, and the Hub cannot be reached to look for a dataset of "
+            f"that name: {one_line(error)}."
         ) from error
     except (OSError, ValueError, DatasetsError) as error:
         raise SeedSetError(
-            f"{name} is no file here, and as a Hub dataset (config {config}, split {split}) it "
+            f"{name} is not a file here, and as a Hub dataset (config {config}, split {split}) it "
             f"cannot be loaded: {one_line(error)}."
         ) from error
 

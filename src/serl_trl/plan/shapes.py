@@ -70,7 +70,7 @@ def shape_of_config(config: Any, folder: Path | None = None) -> ModelShape:
     They are counted in the headers of the weights in `folder`. Where there are none, the model is
     built without data, which loads its code for seconds.
 
-    Raises `ValueError` when the config is none of a decoder with attention.
+    Raises `ValueError` when the config is not that of a decoder with attention.
     """
     text = config.get_text_config()
     try:

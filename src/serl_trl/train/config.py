@@ -63,7 +63,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
     def from_preset(cls, name: str, **overrides: Any) -> "SeRLConfig":
         """Build the config of preset `name`, in which `overrides` win.
 
-        Raises `ValueError` for a name that is none of `PRESETS`.
+        Raises `ValueError` for a name that is not in `PRESETS`.
         """
         if name not in PRESETS:
             raise ValueError(f"preset={name} is unknown; choose one of {', '.join(PRESETS)}.")

@@ -193,7 +193,7 @@ def _hub(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _parsed(value: Any) -> Any:
-    """Read the JSON of a mapping; what is none is left to whoever reads it."""
+    """Read the JSON of a mapping; other texts stay as they are."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             return json.loads(value)

@@ -15,7 +15,7 @@ from serl_trl.labels.find import known_labeller
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig
 
-# TRL 1.16 drives these; outside it warns and goes on.
+# TRL 1.16 drives these; with another version it only warns.
 _VLLM_VERSIONS = ((0, 22), (0, 31))
 
 _QLORA = (("bitsandbytes",), "serl-trl[qlora]")
@@ -135,7 +135,7 @@ def evaluation_problems(values: Mapping[str, Any], *, has_probe: bool) -> Iterat
     for name, form, way_out in () if has_probe else _MEASURING:
         value = _text(values.get(name))
         if re.fullmatch(form, value):
-            rule = "measures on a probe set, and there is none"
+            rule = "measures on a probe set, and none is given"
             where = "give probe_set (in Python eval_dataset), or"
             yield Problem(name, value, rule, f"{where} {way_out}")
 

@@ -118,9 +118,9 @@ def _stop(args: Arguments, trainer: SeRLTrainer, out: Console) -> None:
         return
     newest = choose(folder, NEWEST_OR_NONE).folder
     way = (
-        f"the same command with --resume auto goes on from {newest.name}"
+        f"the same command with --resume auto resumes from {newest.name}"
         if newest
-        else "there is no checkpoint to go on from, so --resume auto starts afresh"
+        else "there is no checkpoint to resume from, so --resume auto starts afresh"
     )
     say(out, f"stopped by {asked} after step {step} of {trainer.state.max_steps}; {way}")
 
