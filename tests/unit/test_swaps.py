@@ -35,7 +35,9 @@ def put_back_by_hand(path):
                     yield ast.unparse(inner)
 
 
-@pytest.mark.parametrize("path", (SOURCE / "train").glob("*.py"), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "train").glob("*.py")), ids=lambda path: path.name
+)
 def test_nothing_is_put_back_by_hand(path):
     # Below `train` no object of these libraries is known; other rooms put back what is ours.
     # The engine is put to sleep as TRL does it, and notes that itself.
