@@ -40,7 +40,7 @@ from serl_trl.data.seeds import (
     read_golds,
 )
 from serl_trl.data.tables import HubUnreachableError
-from serl_trl.labels.find import find_labeller, known_labeller
+from serl_trl.labels.find import find_labeller, known_needs
 from serl_trl.labels.trl_reward import find_reward
 from serl_trl.measure.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.propose.chat_template import LIMIT_S, render_chats
@@ -400,7 +400,7 @@ def _seed_problems(inputs: Inputs, args: Arguments) -> list[str]:
         )
         way_out = "add rows or lower per_device_train_batch_size"
         problems.append(Problem("", rule=rule, way_out=way_out))
-    unlabelled = "gold" in known_labeller(config.label_reward).needs and not config.gold_oracle
+    unlabelled = "gold" in known_needs(config.label_reward) and not config.gold_oracle
     if unlabelled and (problem := gold_problem(seed_set, proposes=proposes)):
         problems.append(problem)
     return [str(problem) for problem in problems]

@@ -27,10 +27,9 @@ class Band(Labeller):
     low: float
     high: float
 
-    @property
-    def needs(self) -> frozenset[str]:  # ty: ignore[invalid-method-override]
-        """What the labeller needs: the band needs nothing more."""
-        return self.labeller.needs
+    def __post_init__(self) -> None:
+        # The band itself needs nothing more.
+        self.needs = self.labeller.needs
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse the kept ones outside: "band_low" or "band_high"."""

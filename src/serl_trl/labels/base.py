@@ -86,7 +86,7 @@ class Labeller(Protocol):
     in all, so a labeller should decide by these and by `tools.rng`.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
     """What must be computed for it, out of `NEEDS`; nothing else is."""
 
     rewards: ClassVar[bool] = True

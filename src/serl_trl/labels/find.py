@@ -64,3 +64,8 @@ def known_labeller(text: object) -> type[Labeller]:
     Reads and calls nothing, so that `text` may come from a stranger's run.
     """
     return LABELLERS.get(str(text).partition("(")[0], Labeller)
+
+
+def known_needs(text: object) -> frozenset[str]:
+    """Return what a labeller of this package asks for; nothing for any other."""
+    return frozenset(getattr(known_labeller(text), "needs", ()))

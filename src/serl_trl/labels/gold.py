@@ -10,7 +10,7 @@ from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
 class Gold(Labeller):
     """Rewards 1 for the gold answer, else 0; refuses a group without gold ("no_gold")."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"gold"})
+    needs: frozenset[str] = frozenset({"gold"})
     meaning: ClassVar[str] = "The label is the gold answer."
     rewarded: ClassVar[str] = "it was rewarded for gold answers, not for a vote"
     truth: ClassVar[str] = "They are gold answers, so they are as right as those are."

@@ -65,7 +65,9 @@ class Group:
             "rewards": tuple(labelled["rewards"]),
             "verdict": Verdict(**labelled["verdict"]),
         }
-        return cls(**{**saved, "rollouts": Rollouts(**rollouts), "labelled": Labelled(**labelled)})
+        judged = {"rollouts": Rollouts(**rollouts), "labelled": Labelled(**labelled)}
+        values: dict[str, Any] = {**saved, **judged}
+        return cls(**values)
 
 
 def scored(rollouts: Rollouts, logprobs: Sequence[list[float]]) -> Rollouts:
@@ -76,4 +78,5 @@ def scored(rollouts: Rollouts, logprobs: Sequence[list[float]]) -> Rollouts:
 
 def task_from_state(saved: dict[str, Any]) -> Task:
     """Rebuild a task from `dataclasses.asdict` after a trip through JSON."""
-    return Task(**{**saved, "parents": tuple(saved["parents"])})
+    values: dict[str, Any] = {**saved, "parents": tuple(saved["parents"])}
+    return Task(**values)

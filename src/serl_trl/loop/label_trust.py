@@ -125,40 +125,59 @@ def estimate_label_accuracy(
             f"labels={len(labels)} and majority_ratios={len(majority_ratios)}: each needs at least "
             "one; leave the estimate out."
         )
-    ratios = sorted({label.majority_ratio for label in labels})
+    groups = _Groups.of(majority_ratios, sorted({label.majority_ratio for label in labels}))
     right = Counter(label.majority_ratio for label in labels if label.right)
     wrong = Counter(label.majority_ratio for label in labels if not label.right)
-    size = len(majority_ratios)
-    below = sum(ratio < ratios[0] for ratio in majority_ratios)
-    above = sum(ratio > ratios[-1] for ratio in majority_ratios)
-    inside = Counter(r for r in majority_ratios if ratios[0] <= r <= ratios[-1])
-
-    def expected(rates: list[float], under: float, over: float) -> float:
-        within = (n * _interpolate(ratios, rates, ratio) for ratio, n in inside.items())
-        return min(1.0, (math.fsum(within) + below * under + above * over) / size)
-
-    rates = _never_falling([(right[r], wrong[r]) for r in ratios])
+    rates = _never_falling([(right[r], wrong[r]) for r in groups.ratios])
     lows, highs = [], []
     for _ in range(num_resamples):
-        drawn = _never_falling(
-            [
-                (
-                    _weight(right[r] + (r == ratios[0]), rng),
-                    _weight(wrong[r] + (r == ratios[-1]), rng),
-                )
-                for r in ratios
-            ]
-        )
+        drawn = _redrawn(groups.ratios, right, wrong, rng)
         # One draw for both ends; a group drawn anew is right with the mean chance of all.
-        chances = [rng.random() for _ in range(size)]
-        least = expected(drawn, 0.0, drawn[-1])
-        most = expected(drawn, drawn[0], 1.0)
-        lows.append(sum(chance < least for chance in chances) / size)
-        highs.append(sum(chance < most for chance in chances) / size)
-    value = expected(rates, rates[0], rates[-1])
+        chances = [rng.random() for _ in majority_ratios]
+        for shares, ends in ((lows, (0.0, drawn[-1])), (highs, (drawn[0], 1.0))):
+            expected = groups.expected(drawn, *ends)
+            shares.append(sum(chance < expected for chance in chances) / len(chances))
+    value = groups.expected(rates, rates[0], rates[-1])
     low = sorted(lows)[int(0.025 * num_resamples)]
     high = sorted(highs)[math.ceil(0.975 * num_resamples) - 1]
     return Estimate(value, min(low, value), max(high, value))
+
+
+def _redrawn(
+    ratios: Sequence[float], right: Counter[float], wrong: Counter[float], rng: random.Random
+) -> list[float]:
+    """Return the rates of one resample, with one more right label below and a wrong one above."""
+    weights = []
+    for ratio in ratios:
+        # Right before wrong, ratio after ratio: the order of the draws is part of the result.
+        more_right = _weight(right[ratio] + (ratio == ratios[0]), rng)
+        weights.append((more_right, _weight(wrong[ratio] + (ratio == ratios[-1]), rng)))
+    return _never_falling(weights)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The majority ratios of groups, seen from the `ratios` at which labels are known."""
+
+    ratios: list[float]
+    inside: Counter[float]
+    below: int
+    above: int
+
+    @classmethod
+    def of(cls, majority_ratios: Sequence[float], ratios: list[float]) -> "_Groups":
+        return cls(
+            ratios,
+            Counter(r for r in majority_ratios if ratios[0] <= r <= ratios[-1]),
+            sum(ratio < ratios[0] for ratio in majority_ratios),
+            sum(ratio > ratios[-1] for ratio in majority_ratios),
+        )
+
+    def expected(self, rates: list[float], under: float, over: float) -> float:
+        """Return the share of right labels by `rates`, and by `under` and `over` beyond them."""
+        within = (n * _interpolate(self.ratios, rates, ratio) for ratio, n in self.inside.items())
+        whole = math.fsum(within) + self.below * under + self.above * over
+        return min(1.0, whole / (self.inside.total() + self.below + self.above))
 
 
 @lru_cache(maxsize=4096)

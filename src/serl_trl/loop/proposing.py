@@ -60,7 +60,7 @@ class Proposing:
     `spare` says that more tasks may be drawn than are needed, because some groups are not kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a refill, built once by the trainer
         self,
         streams: Sequence[Stream],
         *,

@@ -66,7 +66,7 @@ class _Answered:
     lengths: Sequence[int]
 
 
-def grade(
+def grade(  # noqa: PLR0913 - one column each of an attempt
     instruction: str,
     gold: str,
     answers: Sequence[str | None],

@@ -78,7 +78,7 @@ class Evaluated:
     measurement: Measurement
 
 
-def evaluate_benchmarks(
+def evaluate_benchmarks(  # noqa: PLR0913 - public, each with a default
     trainer: Measurable,
     benchmarks: Sequence[str | ProblemSet],
     *,

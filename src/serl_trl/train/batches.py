@@ -95,7 +95,7 @@ class GenerationBatches:
         inside(trainer).control.should_training_stop = True
 
     def _own_rows(self, groups: Sequence[Group]) -> list[dict[str, Any]]:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "prompt": group.rollouts.messages,
                 "instruction": group.instruction,

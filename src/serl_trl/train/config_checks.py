@@ -9,7 +9,7 @@ from serl_trl.common.options import Bounds
 from serl_trl.common.plugin import is_path, package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
-from serl_trl.labels.find import find_labeller, known_labeller
+from serl_trl.labels.find import find_labeller, known_labeller, known_needs
 from serl_trl.propose.sources.find import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
@@ -136,9 +136,8 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     if normalised_later and values.get(name) not in (None, "sum_then_normalize"):
         yield Problem(name, rule="must be sum_then_normalize with reinforce_pp")
     label = values.get("label_reward")
-    labeller = known_labeller(label)
     # Such a label is made of groups, which only self-play hands over.
-    of_groups = labeller.rewards and "gold" not in labeller.needs
+    of_groups = known_labeller(label).rewards and "gold" not in known_needs(label)
     if values.get("use_selfplay") is False and label and of_groups:
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)

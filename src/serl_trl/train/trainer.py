@@ -82,7 +82,7 @@ class SeRLTrainer(GRPOTrainer):
     ref_model: Any
 
     @own_lines_only()
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the arguments of GRPOTrainer, with a seed set
         self,
         model: Any,
         args: SeRLConfig,
