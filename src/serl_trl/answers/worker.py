@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import math_verify
@@ -28,6 +28,8 @@ from serl_trl.answers.math.algebra import place_of
 from serl_trl.common.limits import limit_resources, refuse_access
 
 _PR_SET_PDEATHSIG = 1
+# Its annotations know no call without a limit.
+_PARSE: Callable[..., list[Any]] = math_verify.parse
 # Parsed answers that are kept: more than one batch compares.
 _MAX_PARSED = 256
 
@@ -116,7 +118,7 @@ class Checker:
 
     def _read(self, text: str) -> list[Any]:
         if text not in self._parsed:
-            self._parsed[text] = math_verify.parse(
+            self._parsed[text] = _PARSE(
                 f"\\boxed{{{text}}}",
                 self._config,
                 fallback_mode="no_fallback",
