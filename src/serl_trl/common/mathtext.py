@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import yaml
-from rouge_score.tokenize import tokenize
 
 from serl_trl.common.text import compose
 
@@ -38,6 +37,9 @@ _LONE_GROUP = re.compile(r"\{\s*(\\[A-Za-z]+|\d+|[A-Za-z])\s*\}")
 
 def plain_tokens(text: str) -> list[str]:
     """Split `text` as the paper's novelty rule does: by `rouge_score`, without a stemmer."""
+    # Imported here: commands that read proposals but judge none need not load it.
+    from rouge_score.tokenize import tokenize
+
     return tokenize(text, None)
 
 
