@@ -26,6 +26,7 @@ MAY_LOAD = (
         "train.needs",
         "train.options",
         "train.ranges",
+        "train.swaps",
         "train.template_roles",
         "labels",
         "plan",
