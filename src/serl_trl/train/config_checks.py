@@ -64,14 +64,22 @@ def out_of_range(values: Mapping[str, Any], ranges: Mapping[str, Bounds]) -> Ite
 
 def _names(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield an unknown labeller or source; a dotted path is looked up when a run is built."""
-    label, sources = values.get("label_reward"), values.get("sources")
-    try:
-        if label is not None and not is_path(str(label)):
-            find_labeller(str(label))
-        if sources is not None and not any(is_path(text) for text, _ in named_sources(sources)):
-            find_sources(sources)
-    except (ValueError, TypeError) as error:
-        yield Problem("", rule=str(error))
+    for option, look in (("label_reward", _look_for_labeller), ("sources", _look_for_sources)):
+        try:
+            if values.get(option) is not None:
+                look(values[option])
+        except (ValueError, TypeError) as error:
+            yield Problem("", rule=str(error), others=(option,))
+
+
+def _look_for_labeller(named: Any) -> None:
+    if not is_path(str(named)):
+        find_labeller(str(named))
+
+
+def _look_for_sources(named: Any) -> None:
+    if not any(is_path(text) for text, _ in named_sources(named)):
+        find_sources(named)
 
 
 def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
