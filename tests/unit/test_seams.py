@@ -1,10 +1,13 @@
 """Labellers and sources: those of the package by hand, and others behind the same seams."""
 
+import ast
 import json
 import random
+from pathlib import Path
 
 import pytest
 
+import serl_trl
 from serl_trl.answers.equality import get_kind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion
@@ -291,3 +294,17 @@ def test_what_a_labeller_may_ask_reaches_the_policy():
             return [Labelled((1.0, 0.0, 0.0, 0.0), KEEP, 0.5) for _ in groups]
 
     assert make(ScriptedPolicy(), labeller=Second()).refill(step=0).groups
+
+
+def test_no_name_of_a_labeller_or_a_source_decides_anything_outside_its_file():
+    # "none" is a word of many options, and "gold" is also what a labeller may need.
+    names = (LABELLERS.keys() | SOURCES.keys()) - {"none", "gold"}
+    package = Path(serl_trl.__file__).parent
+    homes = (package / "labels", package / "propose" / "sources")
+    for path in package.rglob("*.py"):
+        if any(home in path.parents for home in homes):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare | ast.MatchValue):
+                said = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+                assert not names & said, f"{path}:{node.lineno}"
