@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from serl_trl.cli import parser as arguments
-from serl_trl.cli.checks import find_run_problems
 from serl_trl.cli.parser import REMOVED, Arguments, SeRLConfigError, SeRLParser
+from serl_trl.cli.run_problems import find_run_problems
 from serl_trl.common.option_values import convert
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.sandbox import STYLE

@@ -14,8 +14,8 @@ import yaml
 from serl_trl.cli.entry import main
 from serl_trl.common.files import read_lines
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.shaping import TRAINED
 from serl_trl.train.trainer import SeRLTrainer
+from serl_trl.train.unrewarded import TRAINED
 from tests.integration.own_parts import Half
 from tests.integration.tiny import OPTIONS, SAVING, SEEDS
 

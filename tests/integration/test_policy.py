@@ -210,7 +210,7 @@ def gap_of(engine: list[float], own: list[float]) -> float:
     """Return what `check_gap` logs for one completion with these log-probs, bounds 0.05 and 0.3."""
     trainer: Any = SimpleNamespace(
         _metrics={"train": defaultdict(list)},
-        shaping=SimpleNamespace(sampling_logps=lambda output: output["old_per_token_logps"]),
+        advantages=SimpleNamespace(sampling_logps=lambda output: output["old_per_token_logps"]),
         accelerator=SimpleNamespace(reduce=lambda sums, reduction: sums),
         args=SimpleNamespace(warn_logprob_gap=0.05, max_logprob_gap=0.3),
         state=SimpleNamespace(global_step=1),

@@ -9,7 +9,7 @@ from serl_trl.answers.verifier import Verifier
 from serl_trl.common.plugin import Plugin
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.labels.band import Band
-from serl_trl.labels.find import find_labeller
+from serl_trl.labels.registry import find_labeller
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing, Stream
@@ -17,7 +17,7 @@ from serl_trl.loop.seams import Options
 from serl_trl.loop.selfplay import SelfPlay
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.prompts import PromptStyle
-from serl_trl.propose.sources.find import find_sources
+from serl_trl.propose.sources.registry import find_sources
 
 SEEDS = [f"What is the sum of {n} apples and {n + 1} very ripe pears?" for n in range(8)]
 OPTIONS = Options(

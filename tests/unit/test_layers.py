@@ -34,7 +34,7 @@ ROOMS = (
 # The only modules that may import torch, transformers or TRL when they are imported themselves.
 HEAVY = {
     "cli.build",
-    "cli.checks",
+    "cli.run_problems",
     "cli.commands.check",
     "cli.commands.demo",
     "cli.commands.eval",

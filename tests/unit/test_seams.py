@@ -15,17 +15,17 @@ from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.labels.ballots import count_ballots
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import NEEDS, PROVIDED, Labelled, Labeller, Rollouts, Tools
-from serl_trl.labels.find import LABELLERS, find_labeller, known_labeller, reward_name
 from serl_trl.labels.gold import Gold
 from serl_trl.labels.none import NoLabel
 from serl_trl.labels.random import Coin
+from serl_trl.labels.registry import LABELLERS, find_labeller, known_labeller, reward_name
 from serl_trl.labels.vote import MajorityVote
 from serl_trl.loop.labelling import LabellerError
 from serl_trl.loop.proposing import Stream
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.sources.base import GroupResult, Task, TaskSource
-from serl_trl.propose.sources.find import SOURCES, find_sources, writes_new
 from serl_trl.propose.sources.given import Given
+from serl_trl.propose.sources.registry import SOURCES, find_sources, writes_new
 from tests.unit.playing import SEEDS, Lines, make
 from tests.unit.test_selfplay import ScriptedPolicy, completion, half_right
 

@@ -17,8 +17,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serl_trl.answers.batch import MAX_LOSSES_IN_A_ROW, Batch, Limits, Pair
 from serl_trl.answers.process import Slot
+from serl_trl.answers.tries import MAX_LOSSES_IN_A_ROW, Batch, Limits, Pair
 
 logger = logging.getLogger(__name__)
 

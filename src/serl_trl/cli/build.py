@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serl_trl import sandbox
-from serl_trl.cli.checks import LATEST, LATEST_OR_FRESH, SANDBOX
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, init_kwargs, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
+from serl_trl.cli.run_problems import LATEST, LATEST_OR_FRESH, SANDBOX
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder

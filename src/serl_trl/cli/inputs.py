@@ -10,7 +10,6 @@ from typing import Any
 
 from serl_trl import sandbox
 from serl_trl.answers.equality import AnswerKind, find_kind
-from serl_trl.cli.checks import SANDBOX
 from serl_trl.cli.model import (
     ModelSource,
     UnreachableError,
@@ -23,6 +22,7 @@ from serl_trl.cli.model import (
     model_path,
 )
 from serl_trl.cli.parser import Arguments
+from serl_trl.cli.run_problems import SANDBOX
 from serl_trl.cli.trl_rewards import trl_rewards
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.plugin import shown
@@ -40,12 +40,12 @@ from serl_trl.data.seeds import (
     read_golds,
 )
 from serl_trl.data.tables import HubUnreachableError
-from serl_trl.labels.find import find_labeller, known_needs
+from serl_trl.labels.registry import find_labeller, known_needs
 from serl_trl.labels.trl_reward import find_reward
 from serl_trl.measure.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.propose.chat_template import LIMIT_S, render_chats
 from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messages
-from serl_trl.propose.sources.find import find_sources, writes_new
+from serl_trl.propose.sources.registry import find_sources, writes_new
 from serl_trl.train.model_files import tokenizer_problem
 from serl_trl.train.options import FILTER_PRESETS, RunArguments
 from serl_trl.train.template_roles import (

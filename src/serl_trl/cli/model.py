@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serl_trl.cli.checks import is_local_path, model_location
 from serl_trl.cli.parser import Arguments
+from serl_trl.cli.run_problems import is_local_path, model_location
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.text import one_line, visible
 from serl_trl.plan.shapes import SHAPES

@@ -19,6 +19,14 @@ def in_band(ratio: float, *, low: float, high: float) -> bool:
     return low - SLACK <= ratio <= high + SLACK
 
 
+def reachable_ratios(votes: int, *, low: float, high: float) -> list[int]:
+    """Return the numbers of votes, of `votes` in all, whose ratio lies in the band.
+
+    One vote is no majority, so the smallest is 2.
+    """
+    return [k for k in range(2, votes + 1) if in_band(k / votes, low=low, high=high)]
+
+
 @dataclass
 class Band(Labeller):
     """A labeller whose groups also stay by their agreement, which must lie in [`low`, `high`]."""

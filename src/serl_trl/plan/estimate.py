@@ -11,7 +11,7 @@ from typing import Any
 
 from serl_trl.common.text import visible
 from serl_trl.plan.shapes import PUBLISHED, ModelShape
-from serl_trl.propose.sources.find import writes_new
+from serl_trl.propose.sources.registry import writes_new
 
 GIB = 2**30
 SHARDINGS = ("none", "zero2", "zero3", "fsdp2")

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from serl_trl.labels.find import known_labeller
-from serl_trl.propose.sources.find import writes_new
+from serl_trl.labels.registry import known_labeller
+from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.sentences import say
 from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, number_in

@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from serl_trl.labels.find import known_labeller
+from serl_trl.labels.registry import known_labeller
 from serl_trl.report.sentences import say
 from serl_trl.runs.reader import Run
 

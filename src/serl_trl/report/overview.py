@@ -3,7 +3,7 @@
 from typing import Any
 
 from serl_trl.common.text import count_of
-from serl_trl.labels.find import known_labeller
+from serl_trl.labels.registry import known_labeller
 from serl_trl.report.blocks import (
     Block,
     Cell,

@@ -17,9 +17,9 @@ from serl_trl.common.folder import Folder
 from serl_trl.common.markdown import code, fenced, table
 from serl_trl.common.secrets import redacted, secret_in
 from serl_trl.common.text import count_of
-from serl_trl.labels.find import known_labeller
+from serl_trl.labels.registry import known_labeller
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
-from serl_trl.propose.sources.find import writes_new
+from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import LedgerIndex, Records, Run

@@ -9,8 +9,9 @@ from serl_trl.common.options import Bounds
 from serl_trl.common.plugin import is_path, package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
-from serl_trl.labels.find import find_labeller, known_labeller, known_needs
-from serl_trl.propose.sources.find import find_sources, named_sources
+from serl_trl.labels.band import reachable_ratios
+from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
+from serl_trl.propose.sources.registry import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
@@ -106,19 +107,18 @@ def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
             "the paper uses 0.2 and 0.8",
             others=("difficulty_high",),
         )
-    elif votes and values.get("use_band", True):
-        # One vote is no majority, so the smallest ratio is two of all.
-        reachable = range(2, votes + 1)
-        # As `in_band` does it: a ratio of whole votes is compared with a little room for rounding.
-        if not any(low - 1e-9 <= k / votes <= high + 1e-9 for k in reachable):
-            yield Problem(
-                "difficulty_low",
-                low,
-                f"and difficulty_high={high} keep no group: with num_generations={votes} a "
-                f"majority ratio is one of {', '.join(f'{k}/{votes}' for k in reachable)}",
-                "widen the band",
-                others=("difficulty_high", "num_generations"),
-            )
+        return
+    in_use = votes and values.get("use_band", True)
+    if in_use and not reachable_ratios(votes, low=low, high=high):
+        reachable = ", ".join(f"{k}/{votes}" for k in reachable_ratios(votes, low=0, high=1))
+        yield Problem(
+            "difficulty_low",
+            low,
+            f"and difficulty_high={high} keep no group: with num_generations={votes} a majority "
+            f"ratio is one of {reachable}",
+            "widen the band",
+            others=("difficulty_high", "num_generations"),
+        )
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[Problem]:

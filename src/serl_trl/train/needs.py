@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.common.problem import Problem
-from serl_trl.labels.find import known_labeller
+from serl_trl.labels.registry import known_labeller
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig

@@ -19,7 +19,7 @@ from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter, TextFilter, find_filters
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
-from serl_trl.labels.find import find_labeller, needs_of
+from serl_trl.labels.registry import find_labeller, needs_of
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing, Stream
@@ -27,7 +27,7 @@ from serl_trl.loop.seams import Options
 from serl_trl.loop.selfplay import SelfPlay
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.prompts import rollout_messages
-from serl_trl.propose.sources.find import Share, find_sources
+from serl_trl.propose.sources.registry import Share, find_sources
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.host import Host, inside
 from serl_trl.train.policy import TrainerPolicy, context_tokens

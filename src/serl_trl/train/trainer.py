@@ -19,10 +19,11 @@ from serl_trl.common.text import visible
 from serl_trl.data.python_inputs import read_probe_set, read_seed_set
 from serl_trl.data.seeds import SeedSet, read_golds
 from serl_trl.labels.ballots import count_ballots
-from serl_trl.labels.find import reward_name, rewards_of
+from serl_trl.labels.registry import reward_name, rewards_of
 from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 from serl_trl.train import looking, setup
+from serl_trl.train.batch_advantages import BatchAdvantages
 from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
 from serl_trl.train.config import SeRLConfig
@@ -41,9 +42,9 @@ from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progr
 from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
 from serl_trl.train.sampling import note_foreign_sampling, own_sampling
 from serl_trl.train.saving import Saving
-from serl_trl.train.shaping import ROW_MEANS, TRAINED, Shaping
 from serl_trl.train.stopping import Stopping, name_lost_process
 from serl_trl.train.swaps import swapped
+from serl_trl.train.unrewarded import mask_unrewarded, over_trained_rows
 from serl_trl.train.vllm import check_gap, prepare_engine, refuse_quantised
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class SeRLTrainer(GRPOTrainer):
         setup.refuse_missing_gold(self.seed_set, args, chosen)
         self.iteration = 1
         self.batches = GenerationBatches(self)
-        self.shaping = Shaping(self, lambda: self.batches.roles)
+        self.advantages = BatchAdvantages(self, lambda: self.batches.roles)
         self._handed_on: list[Completion] | None = None
         return chosen
 
@@ -214,8 +215,8 @@ class SeRLTrainer(GRPOTrainer):
             check_gap(self, output, [row["fresh"] for row in inputs])
         if self.model.training:
             if rolled_out or self.args.advantage != "grpo":
-                self.shaping.mask(output)
-            self.shaping.shape(output)
+                mask_unrewarded(self, output, self.advantages.rewards)
+            self.advantages.replace(output)
         return output
 
     def _generate_single_turn(
@@ -272,7 +273,7 @@ class SeRLTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         with without_unscored_rows():
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self.shaping.note_rewards(rewards)
+        self.advantages.note_rewards(rewards)
         return rewards
 
     def compute_loss(
@@ -286,8 +287,7 @@ class SeRLTrainer(GRPOTrainer):
         folded = self.args.advantage == "reinforce_pp"
         with swapped("trainer", self, beta=0.0) if folded else nullcontext():
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if TRAINED in inputs and self.loss_type in ROW_MEANS:
-            loss = loss / inputs[TRAINED].clamp(min=1e-9)
+        loss = over_trained_rows(loss, inputs, self.loss_type)
         if self.model.training:
             self.nonfinite.note(inputs, loss)
         return loss

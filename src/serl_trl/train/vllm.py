@@ -119,7 +119,10 @@ def _sum_differences(trainer: Host, output: dict[str, Any], fresh: Sequence[bool
     """Return over all processes: difference, tokens with one, all tokens, those lost to ours."""
     mask = output["completion_mask"].bool()
     mask = mask & torch.tensor(fresh, device=mask.device)[:, None]
-    engine, own = output["sampling_per_token_logps"], inside(trainer).shaping.sampling_logps(output)
+    engine, own = (
+        output["sampling_per_token_logps"],
+        inside(trainer).advantages.sampling_logps(output),
+    )
     known = mask & engine.isfinite()
     difference = (own - engine).abs()[known].sum()
     broken = (mask & ~own.isfinite()).sum()

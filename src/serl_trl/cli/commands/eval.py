@@ -19,12 +19,12 @@ from rich.text import Text
 
 from serl_trl import sandbox
 from serl_trl.cli.build import build_trainer, set_aside
-from serl_trl.cli.checks import SANDBOX, is_local_path
 from serl_trl.cli.command_options import EvalOptions
 from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
+from serl_trl.cli.run_problems import SANDBOX, is_local_path
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.folder import Folder

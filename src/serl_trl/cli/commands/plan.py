@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from serl_trl.cli.checks import SANDBOX, batch_problems, is_local_path, model_location
 from serl_trl.cli.command_options import PlanOptions
 from serl_trl.cli.parser import SeRLParser
+from serl_trl.cli.run_problems import SANDBOX, batch_problems, is_local_path, model_location
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.processes import num_processes

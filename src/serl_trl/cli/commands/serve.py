@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from serl_trl.cli.checks import model_location
 from serl_trl.cli.command_options import ServeOptions
 from serl_trl.cli.parser import SeRLParser
+from serl_trl.cli.run_problems import model_location
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.text import visible

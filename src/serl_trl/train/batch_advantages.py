@@ -1,4 +1,4 @@
-"""A generation batch after TRL: own advantages, and rows without a reward masked.
+"""The advantages of a generation batch, for the kinds that TRL does not name.
 
 TRL computes the advantages of "grpo" itself. The other kinds replace them here, after TRL, so that
 its own code stays whole. Rewards are gathered over all processes before: a group, and a batch, are
@@ -22,15 +22,9 @@ from serl_trl.train.advantages import (
 )
 from serl_trl.train.host import Host, inside
 
-ROW_MEANS = ("grpo", "sapo", "luspo", "dr_grpo")
-"""Kinds of loss that TRL divides by the number of rows, those included that have no token left."""
 
-TRAINED = "trained_share"
-"""Key of a batch: the share of the generation batch's rows that are trained on, where below 1."""
-
-
-class Shaping:
-    """Shapes the output of each generation batch of a `trainer`.
+class BatchAdvantages:
+    """Replaces the advantages in the output of each generation batch of a `trainer`.
 
     `roles` returns the role of each row of the present generation batch, over all processes; empty
     where TRL made the batch.
@@ -39,38 +33,18 @@ class Shaping:
     def __init__(self, trainer: Host, roles: Callable[[], Sequence[str]]) -> None:
         self._trainer = trainer
         self._roles = roles
-        self._rewards = torch.empty(0)
+        # The weighted sum for each row of all processes; NaN where no function spoke.
+        self.rewards = torch.empty(0)
 
     def note_rewards(self, rewards: torch.Tensor) -> None:
-        """Keep the weighted sum of `rewards`, of shape (rows of all processes, functions).
-
-        A row of which no function spoke is NaN.
-        """
+        """Keep the weighted sum of `rewards`, of shape (rows of all processes, functions)."""
         weighted = rewards * inside(self._trainer).reward_weights.to(rewards.device)
         unscored = torch.isnan(rewards).all(dim=1)
-        self._rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
+        self.rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
 
-    def mask(self, output: dict[str, Any]) -> None:
-        """Leave rows without a reward out of the loss, and what it is normalised by.
-
-        TRL gives them the advantage 0, but their KL term and their tokens would still count. Its
-        own way to leave tokens out is the mask that it keeps for answers of tools.
-        """
-        unscored = torch.isnan(self._rewards)
-        if not unscored.any():
-            return
-        trainer = self._trainer
-        mask = output["completion_mask"]
-        kept = (~unscored[self._mine(len(mask))]).to(mask)[:, None]
-        output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
-        tokens = (mask * output["tool_mask"]).sum()
-        output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")
-        output[TRAINED] = 1 - unscored.float().mean()
-        inside(trainer)._metrics["train"]["serl/num_masked"].append(unscored.sum().item())
-
-    def shape(self, output: dict[str, Any]) -> None:
+    def replace(self, output: dict[str, Any]) -> None:
         """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own."""
-        trainer, rewards = self._trainer, self._rewards
+        trainer, rewards = self._trainer, self.rewards
         kind, roles = trainer.args.advantage, self._roles()
         mine = self._mine(len(output["advantages"]))
         if kind == "reinforce_pp":

@@ -1,0 +1,42 @@
+"""Completions without a reward: a function that returns `None` says nothing about them.
+
+TRL gives such a row the advantage 0, but its KL term and its tokens would still count in the loss.
+"""
+
+from typing import Any
+
+import torch
+
+from serl_trl.train.host import Host, inside
+
+ROW_MEANS = ("grpo", "sapo", "luspo", "dr_grpo")
+"""Kinds of loss that TRL divides by the number of rows, those included that have no token left."""
+
+TRAINED = "trained_share"
+"""Key of a batch: the share of the generation batch's rows that are trained on, where below 1."""
+
+
+def mask_unrewarded(trainer: Host, output: dict[str, Any], rewards: torch.Tensor) -> None:
+    """Leave rows whose reward is NaN out of the loss, and out of what it is normalised by.
+
+    `rewards` holds one value for each row of all processes. TRL's own way to leave tokens out is
+    the mask that it keeps for answers of tools.
+    """
+    unscored = torch.isnan(rewards)
+    if not unscored.any():
+        return
+    mask = output["completion_mask"]
+    start = trainer.accelerator.process_index * len(mask)
+    kept = (~unscored[start : start + len(mask)]).to(mask)[:, None]
+    output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
+    tokens = (mask * output["tool_mask"]).sum()
+    output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")
+    output[TRAINED] = 1 - unscored.float().mean()
+    inside(trainer)._metrics["train"]["serl/num_masked"].append(unscored.sum().item())
+
+
+def over_trained_rows(loss: torch.Tensor, batch: dict[str, Any], loss_type: str) -> torch.Tensor:
+    """Return TRL's loss; a mean over all rows becomes one over the rows that are trained on."""
+    if TRAINED not in batch or loss_type not in ROW_MEANS:
+        return loss
+    return loss / batch[TRAINED].clamp(min=1e-9)
