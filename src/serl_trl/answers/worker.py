@@ -122,7 +122,7 @@ class Checker:
                 f"\\boxed{{{text}}}",
                 self._config,
                 fallback_mode="no_fallback",
-                parsing_timeout=None,  # ty: ignore[invalid-argument-type] - takes None: no alarm
+                parsing_timeout=None,
             )
             if len(self._parsed) > _MAX_PARSED:
                 oldest, _ = self._parsed.popitem(last=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 import yaml
 from trl import ModelConfig, TrlParser
 
-from serl_trl.cli import checks
+from serl_trl.cli import run_problems
 from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.trust import only_by_flag
 from serl_trl.cli.usage import HELP_ALL, run_sections
@@ -113,9 +113,9 @@ class SeRLParser(TrlParser):
         Sets the variables of the file's `env` block once all is right. Raises `SeRLConfigError`
         with all problems.
         """
-        check = checks.find_run_problems if here else checks.find_problems_elsewhere
+        check = run_problems.find_run_problems if here else run_problems.find_problems_elsewhere
         given, env = self._read(argv, check, default_config=default_config, nulls=nulls)
-        lacking = () if here else checks.find_machine_problems(self._with_defaults(given))
+        lacking = () if here else run_problems.find_machine_problems(self._with_defaults(given))
         machine = tuple(map(str, lacking))
         os.environ.update(env)
         # transformers refuses to make a config that asks for a GPU where there is none.
@@ -127,7 +127,7 @@ class SeRLParser(TrlParser):
 
         Builds nothing and sets no variable. Raises `SeRLConfigError` with all problems.
         """
-        return self._with_defaults(self._read(argv, checks.find_config_problems)[0])
+        return self._with_defaults(self._read(argv, run_problems.find_config_problems)[0])
 
     def _read(
         self,
@@ -357,10 +357,10 @@ def _defer_checks(action: argparse.Action) -> None:
 
 def _read_resume(value: Any) -> str | None:
     if isinstance(value, bool):
-        return checks.LATEST if value else None
+        return run_problems.LATEST if value else None
     if value is None or value.lower() in ("", "false", "no", "none", "null"):
         return None
-    return checks.LATEST if value.lower() in ("true", "yes") else value
+    return run_problems.LATEST if value.lower() in ("true", "yes") else value
 
 
 REMOVED: dict[str, str] = yaml.safe_load(
