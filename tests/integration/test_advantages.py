@@ -90,3 +90,8 @@ def test_roles_are_normalised_each_alone():
     assert torch.equal(found[solver], shape(rewards[solver]))
     assert torch.equal(found[proposer], shape(rewards[proposer]))
     assert torch.equal(by_role(shape, rewards, ["solver"] * 8), shape(rewards))
+
+
+def test_a_batch_in_which_nothing_is_trained_has_finite_token_advantages():
+    returns, mask = torch.zeros(2, 3), torch.zeros(2, 3)
+    assert normalise_tokens(returns, mask, token_moments(returns, mask)).tolist() == [[0.0] * 3] * 2

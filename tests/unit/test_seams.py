@@ -3,8 +3,11 @@
 import ast
 import json
 import random
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import serl_trl
@@ -26,7 +29,7 @@ from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.sources.base import GroupResult, Task, TaskSource
 from serl_trl.propose.sources.given import Given
 from serl_trl.propose.sources.registry import SOURCES, find_sources, writes_new
-from tests.unit.playing import SEEDS, Lines, make
+from tests.unit.playing import OPTIONS, SEEDS, Lines, make
 from tests.unit.test_selfplay import ScriptedPolicy, completion, half_right
 
 
@@ -155,8 +158,115 @@ class Short(Labeller):
 
 
 def test_a_labeller_that_forgets_rewards_is_named():
-    with pytest.raises(LabellerError, match=r"Short returned rewards for groups of \[1"):
+    with pytest.raises(LabellerError, match="Short returned 1 rewards for a group of 4"):
         make(ScriptedPolicy(), labeller=Short()).refill(step=0)
+
+
+class Says(Labeller):
+    """Returns one result for each group, whatever it is."""
+
+    def __init__(self, *results):
+        self.results = results
+
+    def label(self, groups, tools):
+        return [self.results[0] for _ in groups[len(self.results) - 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [
+        (Labelled((1.0, float("inf"), 0.0, 0.0), KEEP, 0.5), "not finite"),
+        (Labelled((1.0, 0.0, 0.0, 0.0), KEEP, float("nan")), "not finite"),
+        (Labelled((1.0, 0.0, 0.0, 0.0), KEEP, 0.5, metrics={"m": float("nan")}), "not finite"),
+    ],
+)
+def test_a_labeller_that_returns_no_numbers_ends_the_run_in_every_process_alike(labelled, said):
+    with pytest.raises(LabellerError, match=f"Says returned a reward.*{said}"):
+        make(ScriptedPolicy(), labeller=Says(labelled)).refill(step=0)
+
+
+def test_a_labeller_that_forgets_a_group_is_told():
+    labelled = Labelled((1.0, 0.0, 0.0, 0.0), KEEP, 0.5)
+    with pytest.raises(LabellerError, match="a labeller returned 5 results for 6 groups"):
+        make(ScriptedPolicy(), labeller=Says(labelled, None)).refill(step=0)
+
+
+def test_numbers_of_other_libraries_become_plain_ones_before_they_are_saved():
+    found = Labelled((np.float32(1), 0, None, True), KEEP, np.float64(0.5), metrics={"m": 1})
+    selfplay = make(ScriptedPolicy(), labeller=Says(found), num_requests=8, max_staleness=1)
+    group = selfplay.refill(step=0).groups[0]
+    assert [type(each) for each in group.rewards] == [float, float, type(None), float]
+    assert json.loads(json.dumps(selfplay.state_dict()))["leftovers"]
+
+
+class Growing(Labeller):
+    """Hands out its own list as its state."""
+
+    def __init__(self):
+        self.seen = []
+
+    def label(self, groups, tools):
+        self.seen += [1 for _ in groups]
+        return [Labelled((1.0, 0.0, 0.0, 0.0), KEEP, 0.5) for _ in groups]
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+
+def test_what_is_looked_at_is_undone_in_labellers_that_hand_out_their_own_lists():
+    labeller = Growing()
+    selfplay = make(ScriptedPolicy(), labeller=labeller)
+    selfplay.refill(step=0)
+    before = list(labeller.seen)
+    with selfplay.looking():
+        selfplay.refill(step=1)
+        assert len(labeller.seen) > len(before)
+    assert labeller.seen == before
+
+
+def test_log_probs_that_a_labeller_asked_for_stay_out_of_the_batch():
+    refill = make(ScriptedPolicy(), labeller=Scored()).refill(step=0)
+    assert all(c.logprobs is None for group in refill.groups for c in group.completions)
+
+
+def test_a_run_may_go_on_with_other_sources_and_another_labeller_which_begin_afresh():
+    one = make(ScriptedPolicy(), sources=["given", "few_shot"], labeller=Scored())
+    one.refill(step=0)
+    state = json.loads(json.dumps(one.state_dict()))
+    fixed = Fixed("new")
+    other = make(ScriptedPolicy(), sources=[Stream(fixed)])
+    other.load_state_dict(state)
+    assert (fixed.number, other.proposing.pool.accepted) == (0, one.proposing.pool.accepted)
+    assert other.refill(step=1).groups
+
+
+def test_tasks_beyond_what_was_asked_for_wait_and_no_bound_is_passed():
+    class Eager(Fixed):
+        def propose(self, num, *, pool, complete, rng):
+            return super().propose(1000, pool=pool, complete=complete, rng=rng)
+
+    policy, eager = ScriptedPolicy(), Eager("eager")
+    selfplay = make(policy, sources=[Stream(eager)], use_band=False)
+    selfplay.refill(step=0)
+    assert len(policy.rolled_out) == OPTIONS.prompts_per_batch
+    selfplay.refill(step=1)
+    assert (eager.number, policy.rolled_out[4]) == (1000, "eager 4")
+
+
+@pytest.mark.parametrize("gold", ["\\boxed{", 7, Decimal("7"), object()])
+def test_a_gold_answer_of_a_source_is_read_or_is_none(gold):
+    class Answered(Fixed):
+        def propose(self, num, *, pool, complete, rng):
+            tasks = super().propose(num, pool=pool, complete=complete, rng=rng)
+            return [replace(task, gold=gold) for task in tasks]
+
+    ledger = Lines()
+    make(ScriptedPolicy(), ledger, sources=[Stream(Answered("a"))]).refill(step=0)
+    known = {"7"} if gold == 7 and isinstance(gold, int) else {None}
+    assert {group["gold"] for group in ledger.of("group")} == known
 
 
 def test_sources_have_shares_in_any_of_three_spellings():

@@ -32,7 +32,7 @@ class Rollouts:
     `messages` is the very prompt that was completed, and `role` what it asks for: advantages are
     normalised over the completions of one role. `vote` is the vote on all completions; `right`
     says for each whether it has the gold answer, which is false throughout where `task.gold` is
-    `None`.
+    `None`. That is the gold answer of the data, or else of the run's oracle.
     """
 
     task: Task

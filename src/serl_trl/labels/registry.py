@@ -33,7 +33,7 @@ def find_labeller(text: str, plugins: Collection[str] = ()) -> Plugin:
     does not compute.
     """
     plugin = find(text, _ROLE, plugins)
-    missing = sorted(needs_of(plugin) - PROVIDED)
+    missing = sorted(frozenset(getattr(plugin.found, "needs", ())) - PROVIDED)
     if missing:
         known = "is not computed by this version" if missing[0] in NEEDS else "is unknown"
         raise ValueError(
@@ -41,16 +41,6 @@ def find_labeller(text: str, plugins: Collection[str] = ()) -> Plugin:
             f"{', '.join(sorted(PROVIDED))}."
         )
     return plugin
-
-
-def needs_of(plugin: Plugin) -> frozenset[str]:
-    """Return what a labeller asks for, read off its class."""
-    return frozenset(getattr(plugin.found, "needs", ()))
-
-
-def rewards_of(plugin: Plugin) -> bool:
-    """Return whether a labeller's rewards train, read off its class."""
-    return bool(getattr(plugin.found, "rewards", True))
 
 
 def reward_name(text: str) -> str:

@@ -1,5 +1,6 @@
 """What a run keeps account of: its ledger, its counts, and what was refused and why."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +10,17 @@ from serl_trl.loop.seams import Ledger, Watch
 from serl_trl.loop.tally import Tally
 
 _MAX_EXAMPLE = 160
+
+
+def plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a part as JSON values of its own, which later changes do not reach.
+
+    Raises `ValueError` for a state that JSON cannot hold: a checkpoint could not either.
+    """
+    try:
+        return json.loads(json.dumps(dict(state)))
+    except TypeError as error:
+        raise ValueError(f"state_dict must return JSON values: {error}.") from error
 
 
 @dataclass

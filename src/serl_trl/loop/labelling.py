@@ -1,5 +1,6 @@
 """Rollouts become groups: counted and voted on, judged by the labeller, written down."""
 
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from serl_trl.answers.base import AnswerKind
+from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
-from serl_trl.common.completion import Completion, Messages
+from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
-from serl_trl.loop.books import Books
+from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import Group, scored
 from serl_trl.loop.label_trust import split_half
 from serl_trl.loop.seams import Policy
@@ -24,6 +26,18 @@ RECENT_GROUPS = 256
 
 class LabellerError(ValueError):
     """A labeller returned something else than a result for each completion of each group."""
+
+
+def zip_groups(
+    labelled: Sequence[Labelled], rollouts: Sequence[Rollouts]
+) -> list[tuple[Labelled, Rollouts]]:
+    """Pair results with groups. Raises `LabellerError` where there are more of one than of both."""
+    if len(labelled) != len(rollouts):
+        raise LabellerError(
+            f"a labeller returned {len(labelled)} results for {len(rollouts)} groups; give one "
+            "for each."
+        )
+    return list(zip(labelled, rollouts, strict=True))
 
 
 class Labelling:
@@ -71,10 +85,7 @@ class Labelling:
                 tasks, prompts, completions, golds, ballots, strict=True
             )
         ]
-        if "log_probs" in self.labeller.needs:
-            log_probs = self._policy.log_probs(rollouts)
-            rollouts = [scored(*pair) for pair in zip(rollouts, log_probs, strict=True)]
-        labelled = self._label(rollouts, step)
+        labelled = self._label(rollouts, step, tally)
         groups = [
             self._group(*pair, step=step, tally=tally)
             for pair in zip(rollouts, labelled, strict=True)
@@ -98,14 +109,19 @@ class Labelling:
     def state_dict(self) -> dict[str, Any]:
         """Return the labeller's state and what is remembered, as plain JSON values."""
         return {
-            "labeller": dict(self.labeller.state_dict()),
+            "labeller": {
+                "kind": self._kind_of_labeller,
+                "state": plain(self.labeller.state_dict()),
+            },
             "recent_majorities": list(self._recent_majorities),
             "label_ratios": list(self._label_ratios),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
-        self.labeller.load_state_dict(state["labeller"])
+        # A run that goes on with another labeller, as `allow_changes` lets it, starts that afresh.
+        if state["labeller"]["kind"] == self._kind_of_labeller:
+            self.labeller.load_state_dict(state["labeller"]["state"])
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)
         self._label_ratios = deque(state["label_ratios"], maxlen=RECENT_GROUPS)
 
@@ -119,24 +135,59 @@ class Labelling:
         return golds, ballots, outcomes
 
     def _gold(self, task: Task) -> str | None:
-        gold = self.golds.get(task.instruction) if task.gold is None else task.gold
-        return self.oracle(task.instruction) if gold is None and self.oracle else gold
+        gold: object = self.golds.get(task.instruction) if task.gold is None else task.gold
+        if gold is None and self.oracle:
+            gold = self.oracle(task.instruction)
+        # A gold answer that cannot be read is none: no completion could ever be right.
+        return None if read_gold(gold, self._kind) is None else gold_text(gold)
 
-    def _label(self, rollouts: Sequence[Rollouts], step: int) -> list[Labelled]:
-        policy = self._policy
-        tools = Tools(self._kind, self._verifier, policy.complete, policy.decide, self._rng, step)
-        found = self.labeller.label(rollouts, tools)
+    @property
+    def _judging(self) -> Labeller:
+        """The labeller inside the band."""
+        return getattr(self.labeller, "labeller", self.labeller)
+
+    @property
+    def _kind_of_labeller(self) -> str:
+        return type(self._judging).__qualname__
+
+    def _label(self, rollouts: Sequence[Rollouts], step: int, tally: Tally) -> list[Labelled]:
+        policy, shown = self._policy, rollouts
+        if "log_probs" in self.labeller.needs:
+            # For the labeller alone: in a batch they would stand for those of an engine.
+            with tally.time("rollout"):
+                log_probs = policy.log_probs(rollouts)
+            shown = [scored(*pair) for pair in zip(rollouts, log_probs, strict=True)]
+
+        def complete(
+            prompts: Sequence[Messages], sampling: Sampling | None = None
+        ) -> list[Completion]:
+            with tally.time("rollout"):
+                return policy.complete(prompts, sampling)
+
+        tools = Tools(self._kind, self._verifier, complete, policy.decide, self._rng, step)
+        found = self.labeller.label(shown, tools)
         # All processes have judged alike, unless a labeller went by clock or chance of its own.
         labelled = policy.decide(lambda: found)
-        judge = getattr(self.labeller, "labeller", self.labeller)
-        sizes = [len(each.rewards) for each in labelled]
-        if sizes != [len(group.completions) for group in rollouts]:
+        return [self._checked(*pair) for pair in zip_groups(labelled, rollouts)]
+
+    def _checked(self, labelled: Labelled, group: Rollouts) -> Labelled:
+        """Return a result in plain numbers; it goes into rewards, ledger and checkpoints."""
+        name, expected = type(self._judging).__name__, len(group.completions)
+        if len(labelled.rewards) != expected:
             raise LabellerError(
-                f"{type(judge).__name__} returned rewards for groups of {sizes} "
-                f"completions; the groups have {[len(group.completions) for group in rollouts]}. "
-                "A labeller returns one result per group, with one reward or None per completion."
+                f"{name} returned {len(labelled.rewards)} rewards for a group of {expected} "
+                "completions; give one reward, or None, for each."
             )
-        return labelled
+        rewards = tuple(None if each is None else float(each) for each in labelled.rewards)
+        metrics = {str(key): float(value) for key, value in labelled.metrics.items()}
+        agreement = float(labelled.agreement)
+        numbers = [agreement, *metrics.values(), *(each for each in rewards if each is not None)]
+        if not all(map(math.isfinite, numbers)):
+            raise LabellerError(
+                f"{name} returned a reward, agreement or metric that is not finite; give None as "
+                "the reward of a completion that says nothing."
+            )
+        return replace(labelled, rewards=rewards, agreement=agreement, metrics=metrics)
 
     def _group(self, rollouts: Rollouts, labelled: Labelled, *, step: int, tally: Tally) -> Group:
         vote, texts, counters = rollouts.vote, rollouts.completions, self._books.counters

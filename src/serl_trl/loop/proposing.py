@@ -10,7 +10,7 @@ from serl_trl.common.completion import Complete, Completion, Messages, Sampling
 from serl_trl.common.mathtext import template
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.loop.books import Books
+from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import task_from_state
 from serl_trl.loop.seams import Policy
 from serl_trl.loop.tally import Tally
@@ -39,10 +39,16 @@ class Stream:
     pending: deque[Task] = field(default_factory=deque)
     num_asked: int = 0
 
+    @property
+    def kind(self) -> str:
+        """The name of the source's class."""
+        return type(self.source).__qualname__
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the source and of what waits."""
         return {
-            "source": dict(self.source.state_dict()),
+            "kind": self.kind,
+            "source": plain(self.source.state_dict()),
             "pending": [asdict(task) for task in self.pending],
             "num_asked": self.num_asked,
         }
@@ -92,18 +98,19 @@ class Proposing:
 
     def draw(self, wanted: int, needed: int, step: int, tally: Tally) -> list[tuple[Stream, Task]]:
         """Return up to `wanted` tasks by the shares of their sources, where `needed` are short."""
+        if not self._spare and not any(stream.source.writes for stream in self.streams):
+            # Every group is kept, and what exceeds the batch would only be thrown away.
+            wanted = min(wanted, needed)
         drawn: list[tuple[Stream, Task]] = []
         for stream, quota in zip(self.streams, self._quotas(wanted), strict=True):
-            if stream.source.writes:
-                if len(stream.pending) < quota:
-                    self._propose(stream, quota, step, tally)
-                tasks = [stream.pending.popleft() for _ in range(min(quota, len(stream.pending)))]
-            else:
-                # Where every group is kept, a surplus would only be thrown away.
-                quota = quota if self._spare else min(quota, needed)
-                tasks = self._ask(stream, quota, tally) if quota else []
+            short = quota - len(stream.pending)
+            if short > 0 and stream.source.writes:
+                self._propose(stream, quota, step, tally)
+            elif short > 0:
+                stream.pending += self._ask(stream, short, tally)
             stream.num_asked += quota
-            drawn += [(stream, task) for task in tasks]
+            taken = min(quota, len(stream.pending))
+            drawn += [(stream, stream.pending.popleft()) for _ in range(taken)]
         return drawn
 
     def judge_proposals(self, step: int, tally: Tally | None = None) -> list[JudgedProposal]:
@@ -151,8 +158,11 @@ class Proposing:
         self.pool.load_state_dict(state["pool"])
         self._templates = {template(text) for text in self.pool.accepted}
         self.filter.load_state_dict(state["filter"])
-        for stream, saved in zip(self.streams, state["streams"], strict=True):
-            stream.load_state_dict(saved)
+        # Not strict: a run may go on with other sources, as `allow_changes` lets it; those begin
+        # afresh.
+        for stream, saved in zip(self.streams, state["streams"], strict=False):
+            if saved["kind"] == stream.kind:
+                stream.load_state_dict(saved)
 
     def _quotas(self, wanted: int) -> list[int]:
         """Share out `wanted` so that what each source was ever asked for stays near its share."""

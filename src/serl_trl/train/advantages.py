@@ -83,6 +83,8 @@ def normalise_tokens(returns: Tensor, mask: Tensor, moments: Tensor) -> Tensor:
     `moments` is (count, sum, sum of squares) over the tokens of all processes; see `token_moments`.
     """
     count, total, squares = moments.unbind()
+    # A role of which nothing is trained has no token.
+    count = count.clamp(min=1)
     mean = total / count
     # Rounding can make the variance of equal values a little negative.
     std = (squares / count - mean**2).clamp(min=0).sqrt()

@@ -24,15 +24,10 @@ from serl_trl.train.host import Host, inside
 
 
 class BatchAdvantages:
-    """Replaces the advantages in the output of each generation batch of a `trainer`.
+    """Replaces the advantages in the output of each generation batch of a `trainer`."""
 
-    `roles` returns the role of each row of the present generation batch, over all processes; empty
-    where TRL made the batch.
-    """
-
-    def __init__(self, trainer: Host, roles: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
-        self._roles = roles
         # The weighted sum for each row of all processes; NaN where no function spoke.
         self.rewards = torch.empty(0)
 
@@ -42,13 +37,16 @@ class BatchAdvantages:
         unscored = torch.isnan(rewards).all(dim=1)
         self.rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
 
-    def replace(self, output: dict[str, Any]) -> None:
-        """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own."""
+    def replace(self, output: dict[str, Any], roles: Sequence[str]) -> None:
+        """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own.
+
+        `roles` has the role of each row of all processes; empty where TRL made the batch.
+        """
         trainer, rewards = self._trainer, self.rewards
-        kind, roles = trainer.args.advantage, self._roles()
+        kind = trainer.args.advantage
         mine = self._mine(len(output["advantages"]))
         if kind == "reinforce_pp":
-            output["advantages"] = self._token_advantages(rewards[mine], output, roles[mine])
+            output["advantages"] = self._token_advantages(rewards[mine], output, roles)
             shaped = trainer.accelerator.gather(output["advantages"][:, 0].contiguous())
         else:
             shape = self._shape_of(kind, len(set(roles)) > 1)
@@ -109,22 +107,19 @@ class BatchAdvantages:
         args, accelerator = self._trainer.args, self._trainer.accelerator
         returns = returns_with_kl(torch.nan_to_num(rewards, nan=0.0), kl, mask, beta=args.beta)
         # Every process knows the roles of all rows, so all reduce as many moments.
-        known = sorted(set(self._roles())) or [""]
-        rows = [self._rows(role, roles, mask) for role in known]
+        own = list(roles[self._mine(len(mask))]) or [""] * len(mask)
+        rows = [
+            torch.tensor([each == role for each in own], device=mask.device)
+            for role in sorted(set(roles)) or [""]
+        ]
         sums = torch.stack([(kl * mask).sum().double(), mask.sum().double()])
         moments = [token_moments(returns[each], mask[each]) for each in rows]
         found = accelerator.reduce(torch.cat([*moments, sums]), reduction="sum")
         log = inside(self._trainer)._metrics["train"]["serl/kl_in_return"]
-        log.append((found[-2] / found[-1]).item())
+        log.append((found[-2] / found[-1].clamp(min=1)).item())
         advantages = torch.zeros_like(returns)
         for place, each in enumerate(rows):
             own = found[3 * place : 3 * place + 3]
             normal = normalise_tokens(returns[each], mask[each], own)
             advantages[each] = normal.to(advantages.dtype)
         return advantages.to(torch.float32)
-
-    @staticmethod
-    def _rows(role: str, roles: Sequence[str], mask: torch.Tensor) -> torch.Tensor:
-        """Return which rows of this process have a role."""
-        own = roles or [""] * len(mask)
-        return torch.tensor([each == role for each in own], device=mask.device)

@@ -48,13 +48,11 @@ class GenerationBatches:
     """Makes the rows of each generation batch by refills, and ends the run where there are none.
 
     `starved` is the diagnosis of a run that ended because refills found nothing, else `None`.
-    `roles` has the role of each row of the present batch, over all processes.
     """
 
     def __init__(self, trainer: Host) -> None:
         self._trainer = trainer
         self.starved: str | None = None
-        self.roles: list[str] = []
 
     def make(self) -> list[dict[str, Any]] | None:
         """Return this process's rows of the next generation batch, or `None` to end the run."""
@@ -95,6 +93,7 @@ class GenerationBatches:
         inside(trainer).control.should_training_stop = True
 
     def _own_rows(self, groups: Sequence[Group]) -> list[dict[str, Any]]:
+        roles = [group.rollouts.role for group in groups for _ in group.completions]
         rows: list[dict[str, Any]] = [
             {
                 "prompt": group.rollouts.messages,
@@ -103,12 +102,12 @@ class GenerationBatches:
                 "label_reward": reward,
                 "rollout": completion,
                 "fresh": group.step == self._trainer.state.global_step,
-                "role": group.rollouts.role,
+                # Of all rows, of which another process may have some: one list for the batch.
+                "roles": roles,
             }
             for group in groups
             for completion, reward in zip(group.completions, group.rewards, strict=True)
         ]
-        self.roles = [row["role"] for row in rows]
         accelerator = self._trainer.accelerator
         share = len(rows) // accelerator.num_processes
         return rows[accelerator.process_index * share :][:share]

@@ -24,6 +24,11 @@ class Drawing:
 
 def look_at_proposals(trainer: Host, num: int, tell: Callable[[str], None]) -> list[JudgedProposal]:
     """Write `num` proposals; see `SeRLTrainer.propose`."""
+    if not any(stream.source.writes for stream in trainer.selfplay.proposing.streams):
+        raise ValueError(
+            f"sources={', '.join(map(str, trainer.args.sources))} writes no new instructions; add "
+            "few_shot."
+        )
     judged: list[JudgedProposal] = []
     args, rounds = trainer.args, trainer.args.max_refill_rounds
     training = trainer.model.training

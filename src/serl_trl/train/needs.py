@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.common.problem import Problem
-from serl_trl.labels.registry import known_labeller
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig
@@ -114,10 +113,9 @@ def named_trackers(values: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name not in ("none", "all")]
 
 
-def reward_problems(label_reward: Any, weights: Any, num_functions: int) -> Iterator[Problem]:
-    """Yield why the rewards make no sum; `num_functions` counts those beside the label reward."""
+def reward_problems(label_reward: Any, weights: Any, needed: int) -> Iterator[Problem]:
+    """Yield why the rewards make no sum; `needed` counts them, that of the labeller among them."""
     # TRL multiplies the rewards by the weights only in the first step.
-    needed = num_functions + known_labeller(label_reward).rewards
     if not needed:
         rule = "needs at least one reward function"
         yield Problem("label_reward", label_reward, rule, "give one by reward_funcs")
@@ -146,17 +144,17 @@ def _text(value: Any) -> str:
 
 
 def argument_problems(
-    args: "SeRLConfig", quantization_config: Any, num_functions: int, *, has_probe: bool
+    args: "SeRLConfig", quantization_config: Any, num_rewards: int, *, has_probe: bool
 ) -> list[str]:
     """Return what the arguments of a trainer lack, one sentence each, without loading weights.
 
-    `num_functions` counts the reward functions beside the label reward.
+    `num_rewards` counts the reward functions, that of the labeller among them.
     """
     bits = ("load_in_4bit", "load_in_8bit")
     values = {**vars(args), **{name: getattr(quantization_config, name, False) for name in bits}}
     problems = [
         *package_needs(values),
-        *reward_problems(args.label_reward, args.reward_weights, num_functions),
+        *reward_problems(args.label_reward, args.reward_weights, num_rewards),
         *evaluation_problems(values, has_probe=has_probe),
     ]
     return [str(problem) for problem in problems]

@@ -177,7 +177,7 @@ class Saving:
         error, failure = None, None
         try:
             work()
-        except (OSError, RuntimeError, SafetensorError) as caught:
+        except (OSError, RuntimeError, SafetensorError, TypeError, ValueError) as caught:
             error, failure = caught, self._describe(caught, folder)
         # All meet here, also those that failed, before anyone raises.
         failures = [each for each in self._gather([failure]) if each]

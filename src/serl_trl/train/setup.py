@@ -11,7 +11,6 @@ from datasets import Dataset
 
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.equality import get_kind
-from serl_trl.common.plugin import Plugin
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
 from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem
@@ -19,7 +18,7 @@ from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter, TextFilter, find_filters
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
-from serl_trl.labels.registry import find_labeller, needs_of
+from serl_trl.labels.registry import find_labeller
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing, Stream
@@ -44,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the options name, found before anything is loaded; nothing of it is made yet."""
+    """What the options name, found before anything is loaded; sources are made later."""
 
     kind: AnswerKind
-    labeller: Plugin
+    labeller: Labeller
     sources: list[Share]
     oracle: Callable[[str], str | None] | None
     filters: list[str | TextFilter]
@@ -59,7 +58,7 @@ class Chosen:
         filters = find_filters(args.proposal_filters, plugins)
         return cls(
             kind=get_kind(args.answer_kind, plugins=plugins),
-            labeller=find_labeller(args.label_reward, plugins),
+            labeller=find_labeller(args.label_reward, plugins).make(vars(args)),
             sources=find_sources(args.sources, plugins),
             oracle=find_oracle(args.gold_oracle, plugins).make() if args.gold_oracle else None,
             filters=[each if isinstance(each, str) else each.make() for each in filters],
@@ -73,7 +72,7 @@ class Chosen:
 
 def refuse_missing_gold(seeds: SeedSet, args: SeRLConfig, chosen: Chosen) -> None:
     """Raise `ValueError` where the labeller needs gold answers that the run cannot have."""
-    if "gold" not in needs_of(chosen.labeller) or args.gold_oracle:
+    if "gold" not in chosen.labeller.needs or args.gold_oracle:
         return
     if problem := gold_problem(seeds, proposes=args.use_selfplay and chosen.writes):
         raise ValueError(str(problem))
@@ -85,7 +84,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     values = {f.name: getattr(args, f.name) for f in fields(Options)}
     rng = random.Random(args.seed)
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
-    labeller: Labeller = chosen.labeller.make(vars(args))
+    labeller = chosen.labeller
     if args.use_band:
         labeller = Band(labeller, args.difficulty_low, args.difficulty_high)
     labelling = Labelling(

@@ -11,6 +11,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from serl_trl.answers.equality import extract_answer, same_answers
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion
 from serl_trl.common.files import WRITTEN, JsonLines
@@ -18,8 +19,7 @@ from serl_trl.common.quiet import own_lines_only, without_unscored_rows
 from serl_trl.common.text import visible
 from serl_trl.data.python_inputs import read_probe_set, read_seed_set
 from serl_trl.data.seeds import SeedSet, read_golds
-from serl_trl.labels.ballots import count_ballots
-from serl_trl.labels.registry import reward_name, rewards_of
+from serl_trl.labels.registry import reward_name
 from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 from serl_trl.train import looking, setup
@@ -106,12 +106,12 @@ class SeRLTrainer(GRPOTrainer):
         refuse_sharded_boundaries(model, peft_config, args)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         extra = [func for func in extra if func is not None]
-        has_probe = bool(self.probe_set)
+        num_rewards = len(extra) + chosen.labeller.rewards
         if problems := argument_problems(
-            args, quantization_config, len(extra), has_probe=has_probe
+            args, quantization_config, num_rewards, has_probe=bool(self.probe_set)
         ):
             raise ValueError("\n".join(problems))
-        label = [self._label_reward(args)] if rewards_of(chosen.labeller) else []
+        label = [self._label_reward(args)] if chosen.labeller.rewards else []
         if isinstance(model, str):
             refuse_bad_model(model, args)
         self._hold = in_first(lambda: hold(args.private_folder.parent))
@@ -140,7 +140,7 @@ class SeRLTrainer(GRPOTrainer):
         setup.refuse_missing_gold(self.seed_set, args, chosen)
         self.iteration = 1
         self.batches = GenerationBatches(self)
-        self.advantages = BatchAdvantages(self, lambda: self.batches.roles)
+        self.advantages = BatchAdvantages(self)
         self._handed_on: list[Completion] | None = None
         return chosen
 
@@ -216,7 +216,7 @@ class SeRLTrainer(GRPOTrainer):
         if self.model.training:
             if rolled_out or self.args.advantage != "grpo":
                 mask_unrewarded(self, output, self.advantages.rewards)
-            self.advantages.replace(output)
+            self.advantages.replace(output, inputs[0].get("roles", ()))
         return output
 
     def _generate_single_turn(
@@ -243,7 +243,6 @@ class SeRLTrainer(GRPOTrainer):
         """The label reward for TRL: the row's own in training, by gold in evaluation."""
 
         def label_reward(
-            prompts: list[Any],
             completions: list[Any],
             label_reward: list[float | None] | None = None,
             gold_answer: list[str | None] | None = None,
@@ -251,15 +250,11 @@ class SeRLTrainer(GRPOTrainer):
         ) -> list[float | None]:
             if label_reward is not None:
                 return list(label_reward)
-            groups: list[list[Completion]] = []
-            golds: list[str | None] = []
-            for row, completion in enumerate(completions):
-                if not row or prompts[row] != prompts[row - 1]:
-                    groups.append([])
-                    golds.append(gold_answer[row] if gold_answer else None)
-                groups[-1].append(Completion(completion[0]["content"], [], truncated=False))
-            ballots = count_ballots(groups, golds, kind=self._kind, verifier=self.verifier)
-            return [float(right) for ballot in ballots for right in ballot.right]
+            golds = gold_answer or [None] * len(completions)
+            answers = [extract_answer(each[0]["content"], kind=self._kind) for each in completions]
+            pairs = list(zip(answers, golds, strict=True))
+            same = same_answers(pairs, kind=self._kind, verifier=self.verifier)
+            return [float(right) for right in same]
 
         label_reward.__name__ = reward_name(args.label_reward)
         return label_reward
@@ -434,7 +429,7 @@ class SeRLTrainer(GRPOTrainer):
 
     @own_lines_only()
     def propose(
-        self, num: int, *, tell: Callable[[str], None] = lambda line: None
+        self, num: int, *, tell: Callable[[str], None] | None = None
     ) -> list[JudgedProposal]:
         """Write `num` proposals with the present weights, each with its fate.
 
@@ -443,7 +438,7 @@ class SeRLTrainer(GRPOTrainer):
         rounds, with fewer, when the policy writes too little. `tell` takes one plain line before
         and after each round.
         """
-        return looking.look_at_proposals(self, num, tell)
+        return looking.look_at_proposals(self, num, tell or (lambda line: None))
 
     def measure(self, problems: Sequence[dict[str, str]], **drawing: Any) -> Measurement:
         """Grade completions of each problem against its gold answer.

@@ -54,7 +54,7 @@ class TaskSource(Protocol):
     def propose(
         self, num: int, *, pool: InstructionPool, complete: Complete, rng: random.Random
     ) -> list[Task]:
-        """Return about `num` tasks; what exceeds it waits for a later round, fewer are fine.
+        """Return about `num` tasks; what exceeds it waits for a later round, and fewer are fine.
 
         `complete` asks the policy with the proposer's sampling values.
         """
