@@ -213,3 +213,36 @@ def test_without_vllm_the_extra_is_named(capsys, monkeypatch):
 def test_numbers_of_the_server_are_checked(flags, message, capsys):
     assert main(["serve", "--config", config(), "--dry_run", "true", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://a:99999", "http://[bad"])
+def test_an_address_that_is_none_is_named(capsys, url):
+    assert main(["serve", "--config", config(vllm_server_base_url=url), "--dry_run"]) == 2
+    assert "is not an address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "!!python/object/apply:os.system [true]", "num_processes: x\ndeepspeed_config: [1]"],
+)
+def test_a_damaged_file_of_accelerate_is_one_sentence(capsys, tmp_path, text):
+    file = tmp_path / "launch.yaml"
+    file.write_text(text)
+    assert main(["plan", "--config", config(), "--accelerate_config", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "accelerate_config=" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("output_dir", "a\0b"),
+        ("output_dir", "x" * 5000),
+        ("resume", "x" * 300),
+        ("model_name_or_path", "x" * 6000),
+    ],
+)
+def test_a_text_that_is_no_path_is_one_sentence(capsys, name, value):
+    assert main(["check", "--config", config(**{name: value})]) == 2
+    said = capsys.readouterr().err
+    assert name in said and "Traceback" not in said

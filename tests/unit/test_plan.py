@@ -1,11 +1,13 @@
 """The estimates of `plan.py`, against cases worked by hand and against what must hold."""
 
+import os
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serl_trl.plan import shapes
 from serl_trl.plan.estimate import (
     ENGINE_BYTES,
     GIB,
@@ -266,3 +268,33 @@ def test_gpus_are_named_by_model_or_by_size():
     for name in ("", "gb", "0gb", "24", "b1000", "1e9gb"):
         with pytest.raises(ValueError, match="is unknown; give a size such as 24gb"):
             gpu_bytes(name)
+
+
+class TextConfig:
+    """As much of a model's config as counting the stored parameters asks for."""
+
+    quantization_config = None
+
+    def get_text_config(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"weight_map": {"a": "../../../../etc/passwd"}}',
+        '{"weight_map": {"a": 5}}',
+        "[" * 100_000,
+        "no JSON",
+    ],
+)
+def test_parameters_are_counted_in_no_file_that_a_strangers_index_names(tmp_path, index):
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert shapes._stored_parameters(TextConfig(), tmp_path) is None
+
+
+def test_parameters_are_not_counted_in_a_pipe_or_in_a_damaged_file(tmp_path):
+    os.mkfifo(tmp_path / "model-00001-of-00001.safetensors")
+    assert shapes._stored_parameters(TextConfig(), tmp_path) is None
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 40)
+    assert shapes._stored_parameters(TextConfig(), tmp_path) is None

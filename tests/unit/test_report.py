@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 import yaml
 from hypothesis import Phase, example, given, settings
@@ -148,7 +149,7 @@ def hostile(tmp_path_factory) -> Path:
     folder = make_run(
         tmp_path_factory.mktemp("hostile") / "<script>alert(0)<",
         texts=HOSTILE,
-        reason="<script>alert(3)</script>|`$x$",
+        reason="<script>alert(3)</script>|`$x$\x1b[2J\u202e",
         answer=HOSTILE[0] + "\\|`\n" + HOSTILE[1],
         config={"learning_rate": "<script>alert(4)</script>", "seed": ["\x1b[2J"]},
     )
@@ -737,3 +738,16 @@ def test_a_long_run_stays_a_small_page(tmp_path):
     write_reports([folder])
 
     assert len(read(folder)) < 400_000
+
+
+def test_no_control_character_of_a_run_reaches_a_page(hostile):
+    for name in ("report.html", "report.md"):
+        text = (hostile / "_serl" / name).read_text(encoding="utf-8")
+        assert not set(text) & set("\x00\x1b\x9b\u202e\u2066"), name
+
+
+def test_a_file_of_matplotlib_beside_a_run_cannot_have_latex_read_the_models_words(
+    hostile, monkeypatch
+):
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    assert write_reports([hostile])

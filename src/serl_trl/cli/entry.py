@@ -60,8 +60,10 @@ def _leave(code: int) -> NoReturn:
 
     What a command that only looks has written is closed by then, but for its lines.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Python has none where the shell closed it.
+        if stream is not None:
+            stream.flush()
     os._exit(code)
 
 

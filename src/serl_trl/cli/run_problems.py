@@ -9,7 +9,7 @@ from typing import Any
 
 from serl_trl import sandbox
 from serl_trl.common.folder import FolderError
-from serl_trl.common.plugin import is_path
+from serl_trl.common.plugin import is_path, shown
 from serl_trl.common.problem import Problem
 from serl_trl.common.processes import is_main_process, num_processes
 from serl_trl.common.text import list_names, near_matches, visible
@@ -82,7 +82,12 @@ def find_machine_problems(values: Mapping[str, Any]) -> list[Problem]:
 
 def is_local_path(model: str) -> bool:
     """Return whether a model name means a folder: there is one, or no Hub id is written like it."""
-    return not is_hub_id(model) or Path(model).expanduser().is_dir()
+    if not is_hub_id(model):
+        return True
+    try:
+        return Path(model).expanduser().is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def model_location(name: str) -> str:
@@ -96,6 +101,8 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
     option, model = "model_name_or_path", values.get("model_name_or_path")
     if not model:
         yield Problem(option, rule="is missing", way_out="give a folder, a Hub id, or `sandbox`")
+    elif problem := _no_path("model_name_or_path", model):
+        yield problem
     elif model != SANDBOX and is_local_path(model):
         folder = Path(model).expanduser()
         if not folder.is_dir():
@@ -248,7 +255,9 @@ def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
         rule = "and overwrite=True exclude each other: one resumes the run, the other puts it "
         yield Problem("resume", wanted, f"{rule}aside", others=("overwrite",))
     folder = Path(values.get("output_dir") or "trainer_output").expanduser()
-    if is_main_process():
+    if problem := _no_path("resume", wanted):
+        yield problem
+    elif is_main_process() and not _no_path("output_dir", folder):
         try:
             choose(folder, wanted if wanted != LATEST else NEWEST)
         except FolderError as error:
@@ -257,6 +266,9 @@ def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _output(values: Mapping[str, Any]) -> Iterator[Problem]:
     folder = Path(values.get("output_dir") or "trainer_output").expanduser()
+    if problem := _no_path("output_dir", folder):
+        yield problem
+        return
     # The folder need not be there yet; what will hold it must be writable.
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -275,6 +287,18 @@ def _output(values: Mapping[str, Any]) -> Iterator[Problem]:
             f"holds another run ({list_names(found)})",
             "resume it by --resume auto, put it aside by --overwrite true, or name another folder",
         )
+
+
+def _no_path(option: str, value: Any) -> Problem | None:
+    """Return the problem of a text that no file system takes: too long, or with a NUL."""
+    try:
+        os.stat(str(value))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Problem(option, shown(str(value)), f"cannot be a path: {reason}")
+    return None
 
 
 def _signs_of_a_run(folder: Path) -> list[str]:

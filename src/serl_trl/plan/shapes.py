@@ -1,5 +1,6 @@
 """Sizes of language models: a table of published ones, read without the Hub or the weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,16 +97,24 @@ def shape_of_config(config: Any, folder: Path | None = None) -> ModelShape:
 
 def _stored_parameters(config: Any, folder: Path | None) -> int | None:
     """Count what lies in a folder; not where it is packed (quantised) or more than one decoder."""
-    from huggingface_hub import get_local_safetensors_metadata
-    from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+    from safetensors import SafetensorError, safe_open
 
     text_only = config is config.get_text_config()
     if folder is None or not text_only or getattr(config, "quantization_config", None) is not None:
         return None
+    # By the form of their names: an index may name any path, and a pipe would be waited for.
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+    total = 0
     try:
-        return sum(get_local_safetensors_metadata(folder).parameter_count.values())
-    except (NotASafetensorsRepoError, SafetensorsParsingError, OSError):
+        for file in files:
+            if not file.is_file():
+                return None
+            with safe_open(file, framework="numpy") as held:
+                total += sum(math.prod(held.get_slice(name).get_shape()) for name in held.keys())  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError):
         return None
+    return total or None
 
 
 def _built_parameters(text_config: Any) -> int:

@@ -90,7 +90,7 @@ def _matching(run: Run, key: str) -> str:
     # Runs differ in how many samples they probe with, and so in the names of their figures.
     stem = key[:-1]
     names = {name for row in run.metrics for name in row if name.startswith(stem)}
-    numbers = [int(name[len(stem) :]) for name in names if name[len(stem) :].isdigit()]
+    numbers = [int(name[len(stem) :]) for name in names if name[len(stem) :].isdecimal()]
     largest = max(numbers, default=0)
     return f"{stem}{largest}" if largest > 1 else key
 

@@ -154,7 +154,7 @@ def _group_excerpt(run: Run, record: dict[str, Any]) -> Excerpt:
     if record.get("keep"):
         fate = "Kept for training."
     ratio = percent(number_in(record, "majority_ratio") or 0.0)
-    notes = [f"Step {record.get('step')}. {fate} Majority ratio {ratio}."]
+    notes = [f"Step {one_line(str(record.get('step')))}. {fate} Majority ratio {ratio}."]
     right = record.get("label_right")
     if gold is not None and right is not None:
         notes.append("The label is right." if right else "The label is wrong.")

@@ -379,7 +379,7 @@ def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]
                     place += len(line)
                 continue
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except (ValueError, RecursionError):
                 record = None
             if isinstance(record, dict):

@@ -126,7 +126,7 @@ def dataset_card(subject: Subject, counts: Mapping[str, int]) -> str:
         language=_languages(subject.run),
         source_datasets=_on_hub(subject.facts.seed_source),
         task_categories=["text-generation"],
-        size_categories=[next(name for bound, name in _SIZES if rows < bound)],
+        size_categories=[next((name for bound, name in _SIZES if rows < bound), "10M<n<100M")],
         tags=list(DATASET_TAGS),
     )
     words: dict[str, Any] = {

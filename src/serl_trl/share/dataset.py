@@ -112,7 +112,8 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
             group = _read(run.ledger, group_places[number], _GROUP)
         withheld = withheld_because(record, own_texts)
         columns = _proposal_columns(record, withheld)
-        columns["shots"] = [_shot_id(str(shot), pool) for shot in record.get("shots") or ()]
+        shots = record.get("shots") or ()
+        columns["shots"] = [visible(_shot_id(str(shot), pool)) for shot in shots]
         columns["policy_revision"] = f"{run_id}@{record.get('step')}"
         columns["sampling"] = sampling
         yield columns | _group_columns(group)
@@ -261,7 +262,7 @@ def _proposal_columns(record: Mapping[str, Any], withheld: str | None) -> dict[s
         "id": f"proposal:{record.get('id')}",
         "instruction": None if withheld else visible(str(record.get("text", ""))),
         "accepted": keep,
-        "reason": None if keep else str(record.get("reason")),
+        "reason": None if keep else visible(str(record.get("reason"))),
         "withheld": withheld,
         "similarity": detail.get("rouge_l"),
         "step": record.get("step"),
@@ -278,7 +279,7 @@ def _group_columns(group: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "rolled_out": True,
         "kept": bool(group.get("keep")),
-        "group_reason": None if group.get("keep") else str(group.get("reason")),
+        "group_reason": None if group.get("keep") else visible(str(group.get("reason"))),
         "majority_answer": None if majority is None else visible(str(majority)),
         "majority_ratio": group.get("majority_ratio"),
         "num_completions": sum(counts.values()) + unparsable,

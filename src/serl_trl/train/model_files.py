@@ -335,7 +335,7 @@ def _shard_names(index: Path, weights: Weights) -> list[str]:
         ) from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
-            raise weights.refuse(f"names {visible(name)}, a file outside the model.", index)
+            raise weights.refuse(f"names {visible(str(name))}, a file outside the model.", index)
     return names
 
 

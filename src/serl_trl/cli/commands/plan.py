@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from serl_trl.cli.command_options import PlanOptions
@@ -13,6 +14,8 @@ from serl_trl.cli.parser import SeRLParser
 from serl_trl.cli.run_problems import SANDBOX, batch_problems, is_local_path, model_location
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
+from serl_trl.common.plugin import shown
+from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
 from serl_trl.plan import estimate
@@ -83,11 +86,16 @@ def _find_layout(values: Mapping[str, Any], launch: Any) -> estimate.Layout:
     if launch is None:
         return estimate.Layout(values["num_gpus"] or num_processes())
     sharding = "none"
-    if stage := (launch.deepspeed_config or {}).get("zero_stage"):
+    deepspeed = launch.deepspeed_config
+    if isinstance(deepspeed, dict) and (stage := deepspeed.get("zero_stage")):
         sharding = "zero3" if stage == 3 else "zero2"
     elif launch.fsdp_config:
         sharding = "fsdp2"
-    return estimate.Layout(values["num_gpus"] or launch.num_processes, sharding)
+    num_gpus = values["num_gpus"] or launch.num_processes
+    if not isinstance(num_gpus, int) or num_gpus < 1:
+        rule = f"has num_processes={shown(str(num_gpus))}, which must be a number from 1"
+        raise SeRLConfigError([Problem("accelerate_config", values["accelerate_config"], rule)])
+    return estimate.Layout(num_gpus, sharding)
 
 
 def _read_launch(path: str | None) -> Any:
@@ -98,7 +106,7 @@ def _read_launch(path: str | None) -> Any:
 
     try:
         return load_config_from_file(str(Path(path).expanduser()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         problem = f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."
         raise SeRLConfigError([problem]) from error
 

@@ -25,8 +25,8 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
         if getattr(args, "evaluation", None):
             options["evaluation"] = Path(args.evaluation).expanduser()
         ready = prepare(Path(args.run).expanduser(), **options)
-    except (UsageError, FolderError) as error:
-        return report_problems(command, [str(error)])
+    except (UsageError, FolderError, ValueError, OverflowError) as error:
+        return report_problems(command, [visible(str(error))])
     except OSError as error:
         return report_problems(command, [f"{error.filename}: {error.strerror}."])
     names = ("kind", "repo_id", "private", "files", "left", "withheld")

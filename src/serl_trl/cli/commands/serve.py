@@ -16,7 +16,8 @@ from serl_trl.cli.parser import SeRLParser
 from serl_trl.cli.run_problems import model_location
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
-from serl_trl.common.text import visible
+from serl_trl.common.problem import Problem
+from serl_trl.common.text import one_line, visible
 from serl_trl.train.needs import vllm_problem
 
 # The server's endpoints for weights, which a trainer needs, exist in this mode only.
@@ -87,4 +88,10 @@ def _use_warning(values: Mapping[str, Any]) -> str:
 
 def _port(values: Mapping[str, Any]) -> int:
     asked = values["vllm_server_base_url"]
-    return values["port"] or (urlsplit(asked).port if asked else None) or values["vllm_server_port"]
+    try:
+        named = urlsplit(asked).port if asked else None
+    except ValueError as error:
+        rule = f"is not an address: {one_line(error)}"
+        problem = Problem("vllm_server_base_url", asked, rule, "write http://HOST:PORT")
+        raise SeRLConfigError([problem]) from error
+    return values["port"] or named or values["vllm_server_port"]
