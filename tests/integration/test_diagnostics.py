@@ -101,7 +101,9 @@ def test_gold_is_read_out_of_the_solutions_of_a_probe_set(tmp_path):
     # What cannot be graded must not come out in the middle of a run.
     file.write_text(json.dumps({"problem": "1+1?", "solution": "who knows"}) + "\n")
     args.config.answer_kind = "number"
-    with pytest.raises(SeRLConfigError, match=r"probe\.jsonl:1: the answer 'who knows' is none of"):
+    with pytest.raises(
+        SeRLConfigError, match=r"probe\.jsonl:1: the answer 'who knows' cannot be read"
+    ):
         load_inputs(args)
 
 

@@ -49,7 +49,7 @@ SMALL: dict[str, Any] = {
 
 TWO: dict[str, Any] = {
     "max_steps": 20,
-    "sources": ["given"],
+    "sources": "given",
     "use_band": False,
     "per_device_train_batch_size": 8,
     "gradient_accumulation_steps": 1,

@@ -46,14 +46,14 @@ def test_proposing_changes_nothing_in_the_run(tmp_path):
 def test_each_round_is_told_with_the_reason_for_nothing(tmp_path, monkeypatch):
     trainer, told = make(tmp_path), []
     said = [Completion("Sure.\n***", [5, 6], False, None)]
-    monkeypatch.setattr(trainer.policy, "propose", lambda requests: said * len(requests))
+    monkeypatch.setattr(trainer.policy, "propose", lambda requests, sampling: said * len(requests))
     assert trainer.propose(4, tell=told.append) == []
     assert len(told) == 4 and told[0].startswith("round 1 of at most 2")
     assert "nothing was read" in told[1] and "Sure. / ***" in told[1]
 
     seed = sandbox.seed_set()[0]
     known = [Completion(f" {seed}\n", [5, 6], False, None)]
-    monkeypatch.setattr(trainer.policy, "propose", lambda requests: known * len(requests))
+    monkeypatch.setattr(trainer.policy, "propose", lambda requests, sampling: known * len(requests))
     told.clear()
     trainer.propose(1, tell=told.append)
     assert "0 kept; refused: " in told[1]
