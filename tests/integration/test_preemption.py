@@ -281,7 +281,7 @@ def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
     step = checkpoint.name.removeprefix("checkpoint-")
     last = run.said(0).strip().splitlines()[-1]
     assert last == (
-        f"stopped by SIGTERM after step {step} of 500; the same command with --resume auto goes on "
+        f"stopped by SIGTERM after step {step} of 500; the same command with --resume auto resumes "
         f"from checkpoint-{step}"
     )
 
