@@ -374,7 +374,7 @@ def test_a_kind_may_be_made_of_functions():
         ("label(labels={'a': ('x',), 'b': ('x',)})", "would name two labels"),
         ("no_such_package.kind", "no_such_package, which is not a plug-in"),
         ("serl_trl.answers.nothing", "cannot be imported"),
-        ("serl_trl.answers.voting.in_band", "is not annotated to return such an object"),
+        ("serl_trl.labels.band.in_band", "is not annotated to return such an object"),
         ("serl_trl.answers.voting.Vote", "lacks extract, canonical, equal"),
         ("builtins.dict", "of Python's standard library"),
     ],

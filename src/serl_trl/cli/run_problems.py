@@ -14,7 +14,6 @@ from serl_trl.common.problem import Problem
 from serl_trl.common.processes import is_main_process, num_processes
 from serl_trl.common.text import list_names, near_matches, visible
 from serl_trl.data.tables import file_problem, is_hub_id
-from serl_trl.labels.registry import known_labeller
 from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
 from serl_trl.train.checkpoint import NEWEST, choose
@@ -64,8 +63,7 @@ def find_config_problems(values: Mapping[str, Any], *, given: Collection[str]) -
     label = str(values.get("label_reward"))
     # Whether a labeller of the user's own rewards is found when it is made.
     if not is_path(label):
-        needed = len(funcs) + known_labeller(label).rewards
-        problems += reward_problems(label, weights, needed)
+        problems += reward_problems(label, weights, len(funcs))
     problems += evaluation_problems(values, has_probe=bool(values.get("probe_set")))
     steps = values.get("max_steps")
     # Not given, it is -1 and derived; 0 on purpose would train for nothing and save a copy.

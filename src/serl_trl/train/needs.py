@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.common.problem import Problem
+from serl_trl.labels.registry import known_labeller
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig
@@ -113,9 +114,16 @@ def named_trackers(values: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name not in ("none", "all")]
 
 
-def reward_problems(label_reward: Any, weights: Any, needed: int) -> Iterator[Problem]:
-    """Yield why the rewards make no sum; `needed` counts them, that of the labeller among them."""
+def reward_problems(
+    label_reward: Any, weights: Any, num_functions: int, *, rewards: bool | None = None
+) -> Iterator[Problem]:
+    """Yield why the rewards make no sum; `num_functions` counts those beside the label reward.
+
+    `rewards` says whether the labeller's own train; `None` goes by its name.
+    """
     # TRL multiplies the rewards by the weights only in the first step.
+    rewards = known_labeller(label_reward).rewards if rewards is None else rewards
+    needed = num_functions + rewards
     if not needed:
         rule = "needs at least one reward function"
         yield Problem("label_reward", label_reward, rule, "give one by reward_funcs")
@@ -144,17 +152,22 @@ def _text(value: Any) -> str:
 
 
 def argument_problems(
-    args: "SeRLConfig", quantization_config: Any, num_rewards: int, *, has_probe: bool
+    args: "SeRLConfig",
+    quantization_config: Any,
+    num_functions: int,
+    *,
+    has_probe: bool,
+    rewards: bool | None = None,
 ) -> list[str]:
     """Return what the arguments of a trainer lack, one sentence each, without loading weights.
 
-    `num_rewards` counts the reward functions, that of the labeller among them.
+    `num_functions` and `rewards` are those of `reward_problems`.
     """
     bits = ("load_in_4bit", "load_in_8bit")
     values = {**vars(args), **{name: getattr(quantization_config, name, False) for name in bits}}
     problems = [
         *package_needs(values),
-        *reward_problems(args.label_reward, args.reward_weights, num_rewards),
+        *reward_problems(args.label_reward, args.reward_weights, num_functions, rewards=rewards),
         *evaluation_problems(values, has_probe=has_probe),
     ]
     return [str(problem) for problem in problems]

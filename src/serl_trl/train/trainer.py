@@ -106,10 +106,8 @@ class SeRLTrainer(GRPOTrainer):
         refuse_sharded_boundaries(model, peft_config, args)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         extra = [func for func in extra if func is not None]
-        num_rewards = len(extra) + chosen.labeller.rewards
-        if problems := argument_problems(
-            args, quantization_config, num_rewards, has_probe=bool(self.probe_set)
-        ):
+        given = {"has_probe": bool(self.probe_set), "rewards": chosen.labeller.rewards}
+        if problems := argument_problems(args, quantization_config, len(extra), **given):
             raise ValueError("\n".join(problems))
         label = [self._label_reward(args)] if chosen.labeller.rewards else []
         if isinstance(model, str):
