@@ -371,7 +371,7 @@ def test_an_allowed_change_keeps_the_pool_and_begins_a_fresh_cycle(finished, tmp
     assert trainer.state.global_step == 3
     assert trainer._step == 1
     saved = json.loads((finished / "checkpoint-2" / "serl_state.json").read_text())
-    accepted = saved["selfplay"]["pool"]["accepted"]
+    accepted = saved["selfplay"]["proposing"]["pool"]["accepted"]
     assert accepted
     assert trainer.selfplay.proposing.pool.accepted[: len(accepted)] == accepted
 
