@@ -19,7 +19,7 @@ def in_band(ratio: float, *, low: float, high: float) -> bool:
     return low - SLACK <= ratio <= high + SLACK
 
 
-def reachable_ratios(votes: int, *, low: float, high: float) -> list[int]:
+def reachable_votes(votes: int, *, low: float, high: float) -> list[int]:
     """Return the numbers of votes, of `votes` in all, whose ratio lies in the band.
 
     One vote is no majority, so the smallest is 2.

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
@@ -11,8 +11,6 @@ from serl_trl.answers.voting import Vote
 from serl_trl.common.completion import Complete, Completion, Messages
 from serl_trl.common.verdict import Verdict
 from serl_trl.propose.sources.base import Task
-
-T = TypeVar("T")
 
 SOLVER = "solver"
 """The role of a prompt that asks for the answer to an instruction."""

@@ -28,18 +28,6 @@ class LabellerError(ValueError):
     """A labeller returned something else than a result for each completion of each group."""
 
 
-def zip_groups(
-    labelled: Sequence[Labelled], rollouts: Sequence[Rollouts]
-) -> list[tuple[Labelled, Rollouts]]:
-    """Pair results with groups. Raises `LabellerError` where there are more of one than of both."""
-    if len(labelled) != len(rollouts):
-        raise LabellerError(
-            f"a labeller returned {len(labelled)} results for {len(rollouts)} groups; give one "
-            "for each."
-        )
-    return list(zip(labelled, rollouts, strict=True))
-
-
 class Labelling:
     """The labeller of a run with what it needs, and what is remembered of its labels.
 
@@ -110,7 +98,7 @@ class Labelling:
         """Return the labeller's state and what is remembered, as plain JSON values."""
         return {
             "labeller": {
-                "kind": self._kind_of_labeller,
+                "kind": self._name,
                 "state": plain(self.labeller.state_dict()),
             },
             "recent_majorities": list(self._recent_majorities),
@@ -120,7 +108,7 @@ class Labelling:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
         # A run that goes on with another labeller, as `allow_changes` lets it, starts that afresh.
-        if state["labeller"]["kind"] == self._kind_of_labeller:
+        if state["labeller"]["kind"] == self._name:
             self.labeller.load_state_dict(state["labeller"]["state"])
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)
         self._label_ratios = deque(state["label_ratios"], maxlen=RECENT_GROUPS)
@@ -142,13 +130,9 @@ class Labelling:
         return None if read_gold(gold, self._kind) is None else gold_text(gold)
 
     @property
-    def _judging(self) -> Labeller:
-        """The labeller inside the band."""
-        return getattr(self.labeller, "labeller", self.labeller)
-
-    @property
-    def _kind_of_labeller(self) -> str:
-        return type(self._judging).__qualname__
+    def _name(self) -> str:
+        """The class of the labeller, inside its band where it has one."""
+        return type(getattr(self.labeller, "labeller", self.labeller)).__qualname__
 
     def _label(self, rollouts: Sequence[Rollouts], step: int, tally: Tally) -> list[Labelled]:
         policy, shown = self._policy, rollouts
@@ -168,11 +152,16 @@ class Labelling:
         found = self.labeller.label(shown, tools)
         # All processes have judged alike, unless a labeller went by clock or chance of its own.
         labelled = policy.decide(lambda: found)
-        return [self._checked(*pair) for pair in zip_groups(labelled, rollouts)]
+        if len(labelled) != len(rollouts):
+            raise LabellerError(
+                f"a labeller returned {len(labelled)} results for {len(rollouts)} groups; give one "
+                "for each."
+            )
+        return [self._checked(*pair) for pair in zip(labelled, rollouts, strict=True)]
 
     def _checked(self, labelled: Labelled, group: Rollouts) -> Labelled:
         """Return a result in plain numbers; it goes into rewards, ledger and checkpoints."""
-        name, expected = type(self._judging).__name__, len(group.completions)
+        name, expected = self._name, len(group.completions)
         if len(labelled.rewards) != expected:
             raise LabellerError(
                 f"{name} returned {len(labelled.rewards)} rewards for a group of {expected} "

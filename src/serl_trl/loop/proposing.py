@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from serl_trl.common.completion import Complete, Completion, Messages, Sampling
+from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.common.mathtext import template
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.gate import ProposalFilter
@@ -92,13 +92,18 @@ class Proposing:
         """The tasks that passed the filters and wait to be rolled out."""
         return [task for stream in self.streams for task in stream.pending]
 
+    @property
+    def writing(self) -> list[Stream]:
+        """The streams whose sources write new texts."""
+        return [stream for stream in self.streams if stream.source.writes]
+
     def forget_elapsed(self) -> None:
         """Tell the filter what still waits, which is all that its narrower scope knows."""
         self.filter.forget_pending([task.instruction for task in self.pending])
 
     def draw(self, wanted: int, needed: int, step: int, tally: Tally) -> list[tuple[Stream, Task]]:
         """Return up to `wanted` tasks by the shares of their sources, where `needed` are short."""
-        if not self._spare and not any(stream.source.writes for stream in self.streams):
+        if not self._spare and not self.writing:
             # Every group is kept, and what exceeds the batch would only be thrown away.
             wanted = min(wanted, needed)
         drawn: list[tuple[Stream, Task]] = []
@@ -116,8 +121,7 @@ class Proposing:
     def judge_proposals(self, step: int, tally: Tally | None = None) -> list[JudgedProposal]:
         """Run one round of proposing and filtering of each source that writes new texts."""
         tally = tally or Tally()
-        writing = [stream for stream in self.streams if stream.source.writes]
-        return [each for stream in writing for each in self._propose(stream, 1, step, tally)]
+        return [each for stream in self.writing for each in self._propose(stream, 1, step, tally)]
 
     def say_round(self, judged: Sequence[JudgedProposal]) -> str:
         """Say what a round of proposals gave, and why where it gave nothing."""
@@ -166,22 +170,17 @@ class Proposing:
 
     def _quotas(self, wanted: int) -> list[int]:
         """Share out `wanted` so that what each source was ever asked for stays near its share."""
+        if len(self.streams) == 1:
+            return [wanted]
         whole = sum(stream.share for stream in self.streams)
         asked = [stream.num_asked for stream in self.streams]
-        for _ in range(wanted if len(asked) > 1 else 0):
+        for _ in range(wanted):
             total = sum(asked) + 1
             behind = [s.share / whole * total - n for s, n in zip(self.streams, asked, strict=True)]
             asked[behind.index(max(behind))] += 1
-        if len(asked) == 1:
-            return [wanted]
         return [n - stream.num_asked for stream, n in zip(self.streams, asked, strict=True)]
 
     def _ask(self, stream: Stream, num: int, tally: Tally) -> list[Task]:
-        return stream.source.propose(
-            num, pool=self.pool, complete=self._complete(tally), rng=self._rng
-        )
-
-    def _complete(self, tally: Tally) -> Complete:
         def complete(
             prompts: Sequence[Messages], sampling: Sampling | None = None
         ) -> list[Completion]:
@@ -189,7 +188,7 @@ class Proposing:
                 self._books.watch("proposing", 0, 0)
                 return self._policy.propose(prompts, sampling)
 
-        return complete
+        return stream.source.propose(num, pool=self.pool, complete=complete, rng=self._rng)
 
     def _propose(self, stream: Stream, num: int, step: int, tally: Tally) -> list[JudgedProposal]:
         with tally.time("filter"):

@@ -20,7 +20,7 @@ from serl_trl.train.advantages import (
     returns_with_kl,
     token_moments,
 )
-from serl_trl.train.host import Host, inside
+from serl_trl.train.host import Host, inside, own_rows
 
 
 class BatchAdvantages:
@@ -44,7 +44,7 @@ class BatchAdvantages:
         """
         trainer, rewards = self._trainer, self.rewards
         kind = trainer.args.advantage
-        mine = self._mine(len(output["advantages"]))
+        mine = own_rows(trainer, len(output["advantages"]))
         if kind == "reinforce_pp":
             output["advantages"] = self._token_advantages(rewards[mine], output, roles)
             shaped = trainer.accelerator.gather(output["advantages"][:, 0].contiguous())
@@ -76,11 +76,6 @@ class BatchAdvantages:
             )
         return logps
 
-    def _mine(self, share: int) -> slice:
-        """Return the rows of this process among those of all."""
-        start = self._trainer.accelerator.process_index * share
-        return slice(start, start + share)
-
     def _shape_of(
         self, kind: str, several_roles: bool
     ) -> Callable[[torch.Tensor], torch.Tensor] | None:
@@ -107,7 +102,7 @@ class BatchAdvantages:
         args, accelerator = self._trainer.args, self._trainer.accelerator
         returns = returns_with_kl(torch.nan_to_num(rewards, nan=0.0), kl, mask, beta=args.beta)
         # Every process knows the roles of all rows, so all reduce as many moments.
-        own = list(roles[self._mine(len(mask))]) or [""] * len(mask)
+        own = list(roles[own_rows(self._trainer, len(mask))]) or [""] * len(mask)
         rows = [
             torch.tensor([each == role for each in own], device=mask.device)
             for role in sorted(set(roles)) or [""]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from serl_trl.loop.groups import Group
-from serl_trl.train.host import Host, inside
+from serl_trl.train.host import Host, inside, own_rows
 from serl_trl.train.vllm import awake
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,5 @@ class GenerationBatches:
             for group in groups
             for completion, reward in zip(group.completions, group.rewards, strict=True)
         ]
-        accelerator = self._trainer.accelerator
-        share = len(rows) // accelerator.num_processes
-        return rows[accelerator.process_index * share :][:share]
+        share = len(rows) // self._trainer.accelerator.num_processes
+        return rows[own_rows(self._trainer, share)]

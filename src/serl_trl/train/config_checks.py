@@ -9,7 +9,7 @@ from serl_trl.common.options import Bounds
 from serl_trl.common.plugin import is_path, package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
-from serl_trl.labels.band import reachable_ratios
+from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
 from serl_trl.propose.sources.registry import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
@@ -109,8 +109,8 @@ def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
         return
     in_use = votes and values.get("use_band", True)
-    if in_use and not reachable_ratios(votes, low=low, high=high):
-        reachable = ", ".join(f"{k}/{votes}" for k in reachable_ratios(votes, low=0, high=1))
+    if in_use and not reachable_votes(votes, low=low, high=high):
+        reachable = ", ".join(f"{k}/{votes}" for k in reachable_votes(votes, low=0, high=1))
         yield Problem(
             "difficulty_low",
             low,

@@ -56,6 +56,12 @@ class Host(Protocol):
         ...
 
 
+def own_rows(trainer: Host, share: int) -> slice:
+    """Return where the `share` rows of this process lie among those of all, rank after rank."""
+    start = trainer.accelerator.process_index * share
+    return slice(start, start + share)
+
+
 def inside(trainer: Host) -> Any:
     """Return the trainer with all that TRL gives it; private names must stand in `SEAMS`."""
     return trainer

@@ -24,7 +24,8 @@ class Drawing:
 
 def look_at_proposals(trainer: Host, num: int, tell: Callable[[str], None]) -> list[JudgedProposal]:
     """Write `num` proposals; see `SeRLTrainer.propose`."""
-    if not any(stream.source.writes for stream in trainer.selfplay.proposing.streams):
+    proposing = trainer.selfplay.proposing
+    if not proposing.writing:
         raise ValueError(
             f"sources={', '.join(map(str, trainer.args.sources))} writes no new instructions; add "
             "few_shot."
@@ -33,7 +34,6 @@ def look_at_proposals(trainer: Host, num: int, tell: Callable[[str], None]) -> l
     args, rounds = trainer.args, trainer.args.max_refill_rounds
     training = trainer.model.training
     trainer.model.train()
-    proposing = trainer.selfplay.proposing
     seed = args.seed + trainer.accelerator.process_index
     with trainer.selfplay.looking(), private_randomness(seed):
         for number in range(1, rounds + 1):

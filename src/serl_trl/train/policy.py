@@ -12,7 +12,7 @@ from trl.trainer.utils import pad
 from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.base import Rollouts
 from serl_trl.propose.prompts import rollout_messages
-from serl_trl.train.host import Host, inside
+from serl_trl.train.host import Host, inside, own_rows
 from serl_trl.train.sampling import kept_precision, swapped_sampling
 
 logger = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ class TrainerPolicy:
         # Rounded up.
         share = -(-len(items) // world)
         padded = [*items, *[items[-1]] * (share * world - len(items))]
-        mine = padded[accelerator.process_index * share :][:share]
+        mine = padded[own_rows(self._trainer, share)]
         results: dict[int, R] = {}
         for piece in pieces([length(item) for item in mine], most or share):
             results |= zip(piece, work([mine[i] for i in piece]), strict=True)

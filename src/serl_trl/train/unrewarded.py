@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from serl_trl.train.host import Host, inside
+from serl_trl.train.host import Host, inside, own_rows
 
 ROW_MEANS = ("grpo", "sapo", "luspo", "dr_grpo")
 """Kinds of loss that TRL divides by the number of rows, those included that have no token left."""
@@ -26,8 +26,7 @@ def mask_unrewarded(trainer: Host, output: dict[str, Any], rewards: torch.Tensor
     if not unscored.any():
         return
     mask = output["completion_mask"]
-    start = trainer.accelerator.process_index * len(mask)
-    kept = (~unscored[start : start + len(mask)]).to(mask)[:, None]
+    kept = (~unscored[own_rows(trainer, len(mask))]).to(mask)[:, None]
     output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
     tokens = (mask * output["tool_mask"]).sum()
     output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")

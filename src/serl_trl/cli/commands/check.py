@@ -16,7 +16,7 @@ from serl_trl.cli.parser import Arguments, SeRLParser
 from serl_trl.common.console import OK, label_of, say, write_json
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import count_of, visible
-from serl_trl.labels.band import reachable_ratios
+from serl_trl.labels.band import reachable_votes
 
 
 def run(argv: Sequence[str], out: Console) -> int:
@@ -105,5 +105,5 @@ def _kept_ratios(args: Arguments) -> str:
     if not config.use_selfplay or not config.use_band:
         return "all"
     votes, low, high = config.num_generations, config.difficulty_low, config.difficulty_high
-    inside = reachable_ratios(votes, low=low, high=high)
+    inside = reachable_votes(votes, low=low, high=high)
     return f"{inside[0]}/{votes} to {inside[-1]}/{votes}" if inside else "none"

@@ -44,9 +44,7 @@ def find_sources(
     without options in brackets. Without a share it counts 1. Calls nothing. Raises `ValueError`
     for an unknown name, a share that is not a number above 0, and for no source at all.
     """
-    pairs = [
-        pair for item in ([items] if isinstance(items, str) else items) for pair in _read(item)
-    ]
+    pairs = named_sources(items)
     if not pairs:
         raise ValueError(f"sources=[] leaves no source; name one of {', '.join(SOURCES)}.")
     return [Share(find(text, _ROLE, plugins), share) for text, share in pairs]
