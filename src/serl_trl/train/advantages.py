@@ -30,6 +30,7 @@ def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
 def minus_group_mean(rewards: Tensor, group_size: int) -> Tensor:
     """Subtract from each reward the mean of its group; shapes and NaN as in `leave_one_out`."""
     groups, known = _groups(rewards, group_size)
+    # Clamped for a group of which no completion has a reward.
     mean = groups.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
     return ((groups - mean) * known).flatten()
 
@@ -41,6 +42,7 @@ def normalise(values: Tensor, known: Tensor | None = None) -> Tensor:
     """
     if known is None or known.all():
         return (values - values.mean()) / (values.std() + EPS)
+    # One value has no spread: its standard deviation would be NaN.
     if known.sum() < 2:
         return torch.zeros_like(values)
     return (values - values[known].mean()) / (values[known].std() + EPS) * known
@@ -93,6 +95,7 @@ def normalise_tokens(returns: Tensor, mask: Tensor, moments: Tensor) -> Tensor:
 
 def token_moments(returns: Tensor, mask: Tensor) -> Tensor:
     """Return (count, sum, sum of squares) of `returns` over `mask`, in double precision."""
+    # The variance is a small difference of large sums, in which single precision loses its digits.
     inside = returns.double() * mask
     return torch.stack([mask.double().sum(), inside.sum(), (inside**2).sum()])
 

@@ -34,6 +34,7 @@ class BatchAdvantages:
     def note_rewards(self, rewards: torch.Tensor) -> None:
         """Keep the weighted sum of `rewards`, of shape (rows of all processes, functions)."""
         weighted = rewards * inside(self._trainer).reward_weights.to(rewards.device)
+        # `nansum` makes 0 of a row of which no function spoke, and 0 is a reward like any other.
         unscored = torch.isnan(rewards).all(dim=1)
         self.rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
 
@@ -47,6 +48,8 @@ class BatchAdvantages:
         mine = own_rows(trainer, len(output["advantages"]))
         if kind == "reinforce_pp":
             output["advantages"] = self._token_advantages(rewards[mine], output, roles)
+            # TRL logs one number for each completion: that of its first token, which all of the KL
+            # follows.
             shaped = trainer.accelerator.gather(output["advantages"][:, 0].contiguous())
         else:
             shape = self._shape_of(kind, len(set(roles)) > 1)
@@ -55,12 +58,15 @@ class BatchAdvantages:
             shaped = by_role(shape, rewards, roles)
             output["advantages"] = shaped[mine]
         log: Any = inside(trainer)._logs["advantages"]
+        # TRL has logged its own values of these rows. The log is bounded, and may hold fewer of
+        # them.
         for _ in range(min(len(log), len(shaped))):
             log.pop()
         log.extend(shaped.tolist())
 
     def sampling_logps(self, output: dict[str, Any]) -> torch.Tensor:
         """Return the log-probs of the completions under the weights that TRL takes the ratio to."""
+        # TRL computes them only where the weights may have moved since, or an engine has sampled.
         if "old_per_token_logps" in output:
             return output["old_per_token_logps"]
         trainer = self._trainer
@@ -102,6 +108,7 @@ class BatchAdvantages:
         args, accelerator = self._trainer.args, self._trainer.accelerator
         returns = returns_with_kl(torch.nan_to_num(rewards, nan=0.0), kl, mask, beta=args.beta)
         # Every process knows the roles of all rows, so all reduce as many moments.
+        # Where TRL made the batch no role is named, and all rows are of one.
         own = list(roles[own_rows(self._trainer, len(mask))]) or [""] * len(mask)
         rows = [
             torch.tensor([each == role for each in own], device=mask.device)
@@ -109,6 +116,7 @@ class BatchAdvantages:
         ]
         sums = torch.stack([(kl * mask).sum().double(), mask.sum().double()])
         moments = [token_moments(returns[each], mask[each]) for each in rows]
+        # In one reduction: three moments for each role, then the two sums of the logged KL.
         found = accelerator.reduce(torch.cat([*moments, sums]), reduction="sum")
         log = inside(self._trainer)._metrics["train"]["serl/kl_in_return"]
         log.append((found[-2] / found[-1].clamp(min=1)).item())

@@ -101,6 +101,8 @@ class GenerationBatches:
                 "majority_answer": group.vote.answer,
                 "label_reward": reward,
                 "rollout": completion,
+                # A group kept from an earlier step was sampled by other weights, which the engine's
+                # gap must not be measured on.
                 "fresh": group.step == self._trainer.state.global_step,
                 # Of all rows, of which another process may have some: one list for the batch.
                 "roles": roles,

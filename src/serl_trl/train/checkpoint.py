@@ -118,6 +118,7 @@ class Hold:
         return path.exists() and os.path.samestat(os.fstat(self._handle), path.stat())
 
 
+# A hold ends when the last trainer of this process that shares it is gone.
 _holds: weakref.WeakValueDictionary[Path, Hold] = weakref.WeakValueDictionary()
 
 
@@ -171,6 +172,7 @@ def make_room(folder: Path, *, needed: int) -> None:
 
     Raises `DiskFullError` when less than that and a tenth more is free.
     """
+    # From RUN/_serl/saving/checkpoint-N.
     run = folder.parents[2]
     clear_saving(run)
     Folder(run).make(f"{_SAVING}/{folder.name}")
@@ -322,6 +324,8 @@ def choose(run: Path, wanted: str | Path | bool | None) -> Choice:
     for folder in reversed(list_checkpoints(run)):
         if problem := find_damage(folder):
             damaged[folder] = problem
+        # One that holds the model alone is whole: it stays where it is and is passed over in
+        # silence.
         elif not _find_lack(folder):
             return Choice(folder, damaged)
     if wanted == NEWEST_OR_NONE:
@@ -405,6 +409,7 @@ def cut_back(run: Path, *, step: int, num_iterations: int, sizes: Mapping[str, i
         place = target / path.relative_to(private if path in saved else run)
         place.parent.mkdir(parents=True, exist_ok=True)
         path.rename(place)
+    # Where only lines are cut, no folder was moved there.
     target.mkdir(exist_ok=True)
     for path, size in files.items():
         cut_lines(path, size, target / path.name)
@@ -463,6 +468,7 @@ def _find_lack(checkpoint: Path) -> str:
 def _free(path: Path) -> Path:
     """Return `path`, or the first of path-2, path-3, ... that does not exist."""
     number, free = 1, path
+    # A link that leads nowhere has the name, too.
     while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.name}-{number}")

@@ -32,6 +32,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
 
     @own_lines_only()
     def __post_init__(self) -> None:
+        # Before the checks of TRL and transformers, which raise at the first bad value.
         problems = find_problems({f.name: getattr(self, f.name, None) for f in fields(self)})
         if problems:
             raise ValueError(redacted("\n".join(map(str, problems))))

@@ -46,6 +46,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
         if values.get(name) is not None and values[name] not in choices
     ]
     problems += package_problems(values.get("plugins") or ())
+    # Combinations come last, so that a value that is bad by itself is named before what it spoils.
     for check in (_names, _texts, _band, _pairs, _rewards, _generation, _hub):
         problems += check(values)
     return problems

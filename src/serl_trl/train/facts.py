@@ -138,6 +138,7 @@ def options_that_differ(args: Any) -> dict[str, Any]:
 
 
 def _comparable(value: Any) -> Any:
+    # transformers makes members of enums of some options, and an empty value means the default.
     plain = json.loads(json.dumps(getattr(value, "value", value), default=str))
     return None if plain in ([], {}, "") else plain
 

@@ -38,6 +38,7 @@ class Host(Protocol):
     optimizer: Any
     state: Any
     use_vllm: bool
+    # Of this package; what stands above is of transformers' and TRL's trainers.
     seed_set: Any
     probe_set: Any
     evaluation_sets: Any

@@ -61,6 +61,7 @@ def start_iteration(trainer: Host, number: int) -> None:
         trainer.optimizer.state.clear()
     if args.reset_reference and trainer.ref_model is not None:
         SyncRefModelCallback.sync_target_model(trainer.model, trainer.ref_model, 1.0)
+    # With an adapter the reference is the bare base, until a copy of the adapter is made.
     elif args.reset_reference and inside(trainer).beta and is_peft_model(trainer.model):
         make_reference(trainer.model)
     trainer.selfplay.start_iteration(reset_pool=args.reset_pool)

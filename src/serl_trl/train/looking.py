@@ -56,6 +56,7 @@ def attempt(trainer: Host, problems: Sequence[dict[str, str]], drawing: Drawing)
     instructions = [problem["instruction"] for problem in problems]
     tokens, training = trainer.args.max_completion_length, trainer.model.training
     trainer.model.eval()
+    # Each process has a seed of its own, or all would draw alike.
     with awake(trainer), private_randomness(drawing.seed + trainer.accelerator.process_index):
         sampling = Sampling(drawing.temperature, drawing.top_p, tokens)
         sampled = trainer.policy.sample(instructions, drawing.num_samples, sampling)

@@ -100,6 +100,7 @@ def keep_quantised_base(model: Any) -> None:
 def _merged(layer: Any, weight: torch.Tensor) -> torch.Tensor:
     total = weight.detach().float()
     for adapter in layer.active_adapters:
+        # PEFT keeps the matrices of an embedding apart.
         if adapter in layer.lora_A or adapter in layer.lora_embedding_A:
             total = total + layer.get_delta_weight(adapter).detach().float()
     return total.to(weight.dtype)

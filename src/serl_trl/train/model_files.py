@@ -297,6 +297,7 @@ def _check_generation_config(weights: Weights) -> None:
         return
     try:
         GenerationConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    # The values of the file decide what transformers raises.
     except Exception as error:
         raise weights.refuse(
             f"cannot be read ({_why(error)}); correct it, or remove it.", file
@@ -334,6 +335,7 @@ def _shard_names(index: Path, weights: Weights) -> list[str]:
             index,
         ) from error
     for name in names:
+        # An index from somebody else could name any file of this machine.
         if not isinstance(name, str) or Path(name).name != name:
             raise weights.refuse(f"names {visible(str(name))}, a file outside the model.", index)
     return names

@@ -83,6 +83,7 @@ def vllm_problem() -> str:
         return problem
     # Read from the metadata: importing vLLM takes many seconds.
     version = importlib.metadata.version("vllm")
+    # Major and minor alone: a version may end in "rc1" or "+cu128".
     release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     low, high = _VLLM_VERSIONS
     if low <= release <= high:

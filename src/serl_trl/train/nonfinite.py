@@ -74,6 +74,8 @@ class NonFiniteGuard:
         trainer = self._trainer
         *losses, norm = numbers
         bad = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        # Where the gradient alone is bad, no micro-batch can be told from the others: the last is
+        # kept.
         index = bad[0] if bad else len(seen) - 1
         facts = {
             "step": trainer.state.global_step + 1,

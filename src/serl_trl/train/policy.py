@@ -132,6 +132,7 @@ class TrainerPolicy:
 
     def _generate(self, prompt_ids: Sequence[list[int]]) -> list[Completion]:
         trainer = self._trainer
+        # One completion a prompt: a prompt stands in the list once for each of its completions.
         ids, logprobs = inside(trainer)._generate_single_turn(list(prompt_ids), None, {}, 1)
         if len(ids) != len(prompt_ids):
             raise RuntimeError(
@@ -141,6 +142,8 @@ class TrainerPolicy:
         # An engine may return nothing at all, on which TRL's bookkeeping would fail.
         ids = [row or [inside(trainer).eos_token_ids[0]] for row in ids]
         texts = inside(trainer)._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        # As TRL tells a truncated completion: transformers fills a row that ended early with
+        # padding.
         ends = {*inside(trainer).eos_token_ids, inside(trainer)._tokenizer.pad_token_id}
         return [
             Completion(text, row, row[-1] not in ends, None if logprobs is None else logprobs[i])

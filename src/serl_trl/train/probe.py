@@ -161,6 +161,8 @@ class NotebookWatcher(Watcher):
         """Advance the bar."""
         self._step = state.global_step
         if self._table is not None:
+            # Without force the table is drawn as often as a notebook can follow, so the last step
+            # needs it.
             self._table.update(self._step, force_update=self._step == state.max_steps)
 
     def on_log(

@@ -117,6 +117,7 @@ class Saving:
         saved = self._write_whole(target, fill, needed=needed)
         if saved and self._is_main:
             best = trainer.state.best_model_checkpoint
+            # load_best_model_at_end reads it when the run is over.
             protected = {Path(best)} if best else set()
             checkpoint.rotate(self._run, keep=trainer.args.save_total_limit, protected=protected)
 
@@ -177,6 +178,7 @@ class Saving:
         error, failure = None, None
         try:
             work()
+        # What files, collectives, torch and JSON raise. Anything else is a mistake of this package.
         except (OSError, RuntimeError, SafetensorError, TypeError, ValueError) as caught:
             error, failure = caught, self._describe(caught, folder)
         # All meet here, also those that failed, before anyone raises.

@@ -157,6 +157,7 @@ def _request_budget(trainer: Host) -> int | None:
     context, most = context_tokens(trainer), trainer.args.proposer_max_tokens
     if context is None:
         return None
+    # The proposer's answer alone would fill the context.
     if context <= most:
         raise ValueError(
             f"proposer_max_tokens={most} leaves no room for a request in the model's context of "
@@ -188,6 +189,7 @@ def prepare_prompts(trainer: Host, chosen: Chosen) -> None:
         logger.warning("%s", note)
     problems = check_seed_set(
         trainer.seed_set,
+        # Where no source writes, no request is made and one seed is enough.
         num_shots=args.num_shots if chosen.writes else 1,
         max_tokens=args.max_instruction_tokens,
         count_tokens=functools.partial(count_tokens, tokenizer),

@@ -108,6 +108,8 @@ class Stopping(TrainerCallback):
             try:
                 return make_batch()
             except StopAskedError:
+                # Undone everywhere, the ledger included: the resumed run makes the same refill
+                # again.
                 before.put(trainer)
                 control = inside(trainer).control
                 control.should_training_stop = True

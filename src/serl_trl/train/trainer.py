@@ -101,6 +101,7 @@ class SeRLTrainer(GRPOTrainer):
                 f"args is a {type(args).__name__}; give a SeRLConfig, whose options include those "
                 "of GRPOConfig."
             )
+        # What is cheap to find is refused first, what reads the model's files last.
         chosen = self._read_inputs(args, seed_set, eval_dataset)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
@@ -249,6 +250,8 @@ class SeRLTrainer(GRPOTrainer):
             if label_reward is not None:
                 return list(label_reward)
             golds = gold_answer or [None] * len(completions)
+            # TRL evaluates by its own generation: a batch of the probe set has gold answers and no
+            # votes.
             answers = [extract_answer(each[0]["content"], kind=self._kind) for each in completions]
             pairs = list(zip(answers, golds, strict=True))
             same = same_answers(pairs, kind=self._kind, verifier=self.verifier)
@@ -280,6 +283,7 @@ class SeRLTrainer(GRPOTrainer):
         folded = self.args.advantage == "reinforce_pp"
         with swapped("trainer", self, beta=0.0) if folded else nullcontext():
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # Before the guard, which must see the loss that is learned from.
         loss = over_trained_rows(loss, inputs, self.loss_type)
         if self.model.training:
             self.nonfinite.note(inputs, loss)
@@ -366,6 +370,7 @@ class SeRLTrainer(GRPOTrainer):
         self.saving.save(folder, lambda: write(model, trial))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        # The last thing that transformers restores before the loop begins.
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return

@@ -29,6 +29,7 @@ def mask_unrewarded(trainer: Host, output: dict[str, Any], rewards: torch.Tensor
     kept = (~unscored[own_rows(trainer, len(mask))]).to(mask)[:, None]
     output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
     tokens = (mask * output["tool_mask"]).sum()
+    # What the losses by token are divided by.
     output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")
     output[TRAINED] = 1 - unscored.float().mean()
     inside(trainer)._metrics["train"]["serl/num_masked"].append(unscored.sum().item())
@@ -38,4 +39,5 @@ def over_trained_rows(loss: torch.Tensor, batch: dict[str, Any], loss_type: str)
     """Return TRL's loss; a mean over all rows becomes one over the rows that are trained on."""
     if TRAINED not in batch or loss_type not in ROW_MEANS:
         return loss
+    # Where nothing is trained on, the loss is 0 and stays so.
     return loss / batch[TRAINED].clamp(min=1e-9)

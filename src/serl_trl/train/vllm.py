@@ -49,6 +49,7 @@ def prepare_engine(trainer: Host) -> None:
     engine: Any = inside(trainer).vllm_generation
 
     def weights() -> Generator[tuple[str, torch.Tensor]]:
+        # Under ZeRO-3 a process holds only a part of each weight.
         with engine._dist.gather_params(list(trainer.model.parameters())):
             yield from merged_weights(trainer.model)
 
