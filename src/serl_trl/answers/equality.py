@@ -127,7 +127,7 @@ def spelled_alike(
 ) -> tuple[list[str | None], str | None]:
     """Return answers and gold with the decimal commas of the group as points.
 
-    They stay as they are unless the whole group writes so; see `answer_kinds.commas`.
+    They stay as they are unless the whole group writes so; see `math/commas.py`.
     """
     # Most groups have no comma, and reading all of them twice would cost as much as the vote.
     if not any(answer and "," in answer for answer in answers):
@@ -201,6 +201,8 @@ class _Partition:
         for pair in self.loose:
             plain, full = sorted(pair, key=said)
             fuller.setdefault(plain, set()).add(full)
+        # Those that say most join first: a class that has grown may be the largest for those that
+        # say less.
         for plain in sorted(fuller, key=lambda form: (-said(form)[0], form)):
             totals = self._totals(leader)
             ranked = sorted({leader[full] for full in fuller[plain]}, key=lambda c: -totals[c])
@@ -219,11 +221,13 @@ def _join(forms: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:
         return form
 
     for left, right in pairs:
+        # The smaller form leads, so that classes do not depend on the order of the pairs.
         first, second = sorted((find(left), find(right)))
         leader[second] = first
     return {form: find(form) for form in leader}
 
 
+# A kind is frozen, and every batch asks for it by its name.
 @lru_cache(maxsize=128)
 def _kind_by_name(text: str, plugins: tuple[str, ...]) -> AnswerKind:
     kind = find_kind(text, plugins).make()

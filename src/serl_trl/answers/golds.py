@@ -28,6 +28,7 @@ def gold_text(value: object) -> str | None:
         if not math.isfinite(value):
             raise ValueError(f"{value} is no answer")
         return str(value)
+    # Numbers and arrays of numpy, as tables hand them over.
     listed = getattr(value, "tolist", None)
     plain: Any = listed() if listed else value
     if isinstance(plain, list | tuple | Mapping):
@@ -48,6 +49,7 @@ def read_gold(gold: object, kind: str | AnswerKind) -> str | None:
         return None
     behind = text.rpartition(_HASHES)[2].strip() if _HASHES in text else ""
     # In this order, because a solution in prose may hold all of them.
+    # Behind `####` one line is the answer; several are a solution that only mentions the marker.
     candidates = [_strict(kind).extract(text), behind if "\n" not in behind else ""]
     # A worked solution whose box cannot be read is no answer.
     candidates += [] if "\\boxed" in text or behind else [text]

@@ -48,6 +48,7 @@ def read_joint(between: str) -> Joint | None:
     words = [token for token in tokens if token not in _SEPARATORS]
     if not all(word.isalpha() for word in words) or not STEPS.isdisjoint(words):
         return None
+    # Boxes side by side, with nothing but layout between them.
     close = not tokens and "\n" not in between
     if len(words) > _MAX_WORDS or not (close or name or len(words) < len(tokens)):
         return None
@@ -56,6 +57,7 @@ def read_joint(between: str) -> Joint | None:
 
 def name_before(text: str) -> str:
     """The name that `text` gives to what follows it, as in "so x = "; empty without one."""
+    # Bounded: the pattern ends where the text does, and would be tried at each place before.
     found = _NAME.search(_LAYOUT.sub(lambda match: match[1] or " ", text[-MAX_CHARS:]))
     return found[1] if found else ""
 

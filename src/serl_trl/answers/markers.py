@@ -17,6 +17,7 @@ _ANSWER_LINE = re.compile(
 )
 _HASHES = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}(\S[^\n]{0,2000})$", re.MULTILINE)
 
+# Where the content of a marker begins, and the content.
 Found = tuple[int, str]
 
 
@@ -76,6 +77,7 @@ def _boxes(completion: str) -> list[_Box]:
             if inside > (found[-1].inside if found else -1):
                 content = trim(completion[inside : token.start()])
                 found += [_Box(start, inside, token.end(), content)] if content else []
+        # Two characters are an escaped brace, which is text.
         elif text[-1] == "{" and len(text) != 2:
             opened.append((token.start(), token.end() if len(text) > 1 else -1))
     return found

@@ -49,6 +49,7 @@ class Worker:
             raise WorkerLost("dead") from error
         assert self.process.stdin and self.process.stdout, "both are pipes"
         self._input, self._output = self.process.stdin, self.process.stdout
+        # A read that waits could not be given up at the deadline.
         os.set_blocking(self._output.fileno(), False)
         self._owner = os.getpid()
         self._buffer = b""
@@ -98,10 +99,12 @@ class Worker:
         if self.is_ours:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+        # After a fork the pipes are open here, too: they are closed without a word to the worker.
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):
                 pipe.close()
         if self.is_ours:
+            # Waited for, or each killed worker would stay a zombie until the run ends.
             self.process.wait()
 
 

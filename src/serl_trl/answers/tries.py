@@ -109,6 +109,8 @@ class Batch:
             return False
         if verdict:
             self._verdicts[pair] = _final(verdict)
+        # Of two answers that time out together, the one that also timed out with others is to
+        # blame.
         left, right = (self._strikes[text] for text in pair)
         if verdict == "timeout" and left != right:
             self._fail(pair[left < right], "timeout")  # the answer that keeps timing out

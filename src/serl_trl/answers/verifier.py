@@ -1,7 +1,7 @@
 """math-verify behind a process that can be killed: batches of pairs in, verdicts out, remembered.
 
 Everything that touches sympy runs in `worker.py`. Nothing an answer does can hang or crash this
-process: jobs have limits in the worker, and a deadline in `batch.py` that ends in SIGKILL.
+process: jobs have limits in the worker, and a deadline in `tries.py` that ends in SIGKILL.
 """
 
 import contextlib
@@ -173,6 +173,7 @@ class Verifier:
         if pair[0] == pair[1]:
             return "equal"
         if pair in self._verdicts:
+            # The pairs that are asked for again are the last to be forgotten.
             self._verdicts.move_to_end(pair)
             self._counts["cached"] += 1
             return self._verdicts[pair]

@@ -145,6 +145,7 @@ def read_whole(reader: Any) -> None:
 
     def whole(self: Any, text: str) -> Any:
         result = parse(self, text)
+        # -1 is the end of the text in ANTLR, which made the grammar.
         if self.whole.getCurrentToken().type != -1:
             raise ValueError(f"{text!r} goes on after what was read")
         return result

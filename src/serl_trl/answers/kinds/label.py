@@ -49,6 +49,7 @@ class LabelKind(MarkedKind):
             raise ValueError(f"labels: {twice} would name two labels; every alias needs one label.")
 
     def natural(self, completion: str) -> str | None:
+        # The longest first: an alias of several words may begin with another one.
         names = sorted((re.escape(name) for name in self._aliases()), key=len, reverse=True)
         named = re.compile(rf"(?<!\w)(?:{'|'.join(names)})(?!\w)")
         return markers.last_match(named, completion.casefold())

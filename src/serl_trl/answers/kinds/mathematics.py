@@ -11,6 +11,7 @@ from serl_trl.answers.math.commas import decimals
 from serl_trl.answers.math.forms import compare, details
 from serl_trl.answers.math.grammar import read
 
+# Bounded: no final answer is so long, and a completion full of unclosed marks stays cheap.
 _ANSWER_IS = re.compile(r"answer\s{1,4}(?:is|=)\s{0,4}:?\s{0,4}([^\n]{1,200}?)\.?\s*$", re.I | re.M)
 _DOLLARS = re.compile(r"\$([^$\n]{1,200})\$")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")

@@ -60,6 +60,7 @@ def _real(answer: str) -> Fraction | None:
     if form.value.rational is not None:
         return form.value.rational
     # A root or a logarithm: compared by its float, if that is real.
+    # Rounding may leave a trace of an imaginary part.
     approximate = form.value.evaluate(1)
     if approximate is None or abs(approximate.imag) > 1e-12 * abs(approximate):
         return None

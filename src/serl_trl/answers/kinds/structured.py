@@ -13,6 +13,7 @@ from serl_trl.answers.math.forms import without_measure
 from serl_trl.answers.math.grammar import read
 
 # A fence of a code block: it opens at the end of any line, and closes on a line of its own.
+# Possessive repetitions (`*+`, `++`) give nothing back, so that no text is read twice.
 _FENCE = re.compile(r"(?P<indent>^[ \t]*+)?```(?P<language>\w*+)[ \t]*+$", re.MULTILINE)
 _BULLET = re.compile(r"\s*+(?:[-*•]\s++|and\s++)")
 _COUNTED = re.compile(r"\s*+\(?(\d{1,3})[.):]\s++")
@@ -117,6 +118,7 @@ def _refuse(text: str) -> None:
 def _last_json(completion: str) -> str | None:
     """The last balanced object or list that reads as JSON."""
     decoder = json.JSONDecoder()
+    # A try may read all that follows, so only the last openings are tried.
     starts = [match.start() for match in re.finditer(r"[\[{]", completion)][-_MAX_TRIES:]
     best: tuple[int, int] | None = None
     for start in starts:
@@ -137,6 +139,7 @@ def _split(answer: str) -> list[str]:
     if re.search(r"[,;]\s|;|\n", text):  # 1,000, 2,000: the commas inside are no separators
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
     items = _pieces(text)
+    # "a, b and c": the word joins the last two.
     items[-1:] = _pieces(_AND.sub(",", items[-1]))
     items = [item[found.end() :] if (found := _BULLET.match(item)) else item for item in items]
     counts = [_COUNTED.match(item) for item in items]

@@ -53,4 +53,5 @@ class TextKind(MarkedKind):
             return False
         a, b = (Counter((self.canonical(answer) or "").split()) for answer in (left, right))
         shared = (a & b).total()
+        # F1 multiplied out, since answers without words have no length to divide by.
         return 2 * shared >= self.min_f1 * (a.total() + b.total())

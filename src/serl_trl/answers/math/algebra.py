@@ -33,6 +33,7 @@ _PI_ATOM = Atom(CONSTANT, "\\pi")
 _E_ATOM = Atom(CONSTANT, "e")
 
 
+# Compared by `same_value`, which may leave it open; `==` would claim to know.
 @dataclass(frozen=True, eq=False)
 class Value:
     """A quotient of polynomials; make one with the functions of this module."""
@@ -133,6 +134,8 @@ def _far_apart(left: Value, right: Value) -> bool:
 
 def place_of(symbol: str, point: int) -> float:
     """Where a symbol is evaluated: a fixed positive number for each name."""
+    # Positive, so that roots and logarithms are real; by crc32, because `hash` differs between
+    # processes; with surrogates, because a model may write half a character.
     return 0.5 + zlib.crc32(f"{point}:{symbol}".encode("utf-8", "surrogatepass")) / 2**32
 
 

@@ -177,6 +177,7 @@ def name_values(pairs: Sequence[tuple[str, Form]]) -> Named:
 def with_unit(form: Form, unit: Unit) -> Form:
     """Give every number of a form a unit, unless it has one."""
     match form:
+        # An infinite end of an interval has no unit.
         case Scalar() if form.unit == NO_UNIT and "infty" not in form.text:
             return replace(form, unit=unit)
         case Row(items) | Collection(items) | Ratio(items):
@@ -222,6 +223,7 @@ def compare(left: Form, right: Form) -> bool | None:
     if isinstance(left, Words) or isinstance(right, Words):
         return False
     if isinstance(left, Formula) or isinstance(right, Formula):
+        # Of words math-verify would read some part, and compare that.
         readable = all(isinstance(form, Formula | Scalar | Matrix) for form in (left, right))
         return None if readable else False
     if isinstance(left, Named) and not isinstance(right, Named):

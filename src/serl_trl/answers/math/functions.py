@@ -108,6 +108,7 @@ def _integer_power(base: Value, degree: int) -> Value:
     # Raised in one go where there is one term, by multiplication where there are more.
     is_term = len(base.num) == 1 and base.den == ONE
     bits = max(n.bit_length() for f in base.num.values() for n in (f.numerator, f.denominator))
+    # A power of a sum has more and more terms, one of a number more and more digits.
     most = MAX_POWER if not is_term else 10 * MAX_POWER if known is None else MAX_BITS
     if degree > most or (is_term and degree > 1 and bits * degree > MAX_BITS):
         return call("pow", base, number(degree))
@@ -295,6 +296,7 @@ def tangent(angle: Value) -> Value:
 def inverse(name: str, value: Value) -> Value:
     """Inverse sine, cosine or tangent, exact at the values of multiples of 15 degrees."""
     forward = {"\\arcsin": _sine, "\\arccos": _cosine, "\\arctan": None}[name]
+    # In steps of 15 degrees over the principal values; at its ends a tangent is infinite.
     low, high = {"\\arcsin": (-6, 6), "\\arccos": (0, 12), "\\arctan": (-5, 5)}[name]
     if value.exact and not value.symbols:
         for steps in range(low, high + 1):

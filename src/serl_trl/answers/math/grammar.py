@@ -59,6 +59,7 @@ def parse(answer: str) -> Form:
     return with_unit(form, Unit(currency)) if currency else form
 
 
+# A vote reads an answer again for each answer that it is compared with.
 @lru_cache(maxsize=8_192)
 def read(answer: str) -> Form:
     """Parse an answer, remembering the last ones."""

@@ -216,6 +216,7 @@ def _scan(text: str, *, in_text: bool, in_list: bool, depth: int) -> Iterator[To
             yield from _text_tokens(found, text[position:end], spaced, depth)
             position, spaced, before = end + 1, True, ""
             continue
+        # (1,034) is one number all the same: nobody writes 034 in a pair.
         if kind == "grouped" and brackets > 0 and not in_list and not re.search(r",0\d\d", found):
             # (1,234) may be a pair.
             found = found.partition(",")[0]

@@ -14,6 +14,7 @@ from serl_trl.answers.math.vocabulary import ACCENTS, FONTS, GREEK
 SEPARATORS = {",": ",", ";": ",", "\\\\": ",", "and": "and", "or": "or"}
 SEPARATORS |= {"\\land": "\\land", "\\lor": "\\lor"}
 _ASSIGNS = ("=", "\\approx")
+# Before brackets any other letter is a factor: x(x + 1).
 _FUNCTION_LETTERS = frozenset("fghFGHpqPQT")
 _INVERSES = ("f^{-1}(", "g^{-1}(", "h^{-1}(", "f'(", "f''(")
 _IN_RATIOS = GREEK | FUNCTIONS | FONTS | ACCENTS | {"\\angle", "\\triangle"}

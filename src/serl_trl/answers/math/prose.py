@@ -61,6 +61,7 @@ def _time(match: re.Match[str]) -> Form:
 
 
 def _ordinal(match: re.Match[str]) -> Form:
+    # Cut, because Python refuses to read a number of thousands of digits.
     return Words(f"{int(match[1][:40])}th")
 
 
@@ -73,6 +74,7 @@ def _congruent(match: re.Match[str]) -> Form:
 
 
 def _chance(match: re.Match[str]) -> Form | None:
+    # No honest chance is so long, and none is out of 0.
     if len(match[0]) >= 40 or not int(match[2]):
         return None
     return Scalar(number(int(match[1])) / number(int(match[2])))

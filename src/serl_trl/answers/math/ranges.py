@@ -121,6 +121,7 @@ def _place(value: Value) -> float:
     if value.text in (INFINITY.text, MINUS_INFINITY.text):
         return math.inf if value.text == INFINITY.text else -math.inf
     place = None if value.symbols else value.evaluate(1)
+    # Rounding may leave a trace of an imaginary part.
     if place is None or abs(place.imag) > 1e-9:
         raise Unsettled("an end that is no real number")
     return place.real

@@ -93,6 +93,7 @@ def reduce(powers: dict[Atom, Fraction]) -> tuple[Monomial, Fraction]:
     for atom, exponent in powers.items():
         if atom.rank == PRIME:
             whole = math.floor(exponent)
+            # Before it is computed; a decimal digit has less than 4 bits.
             if abs(whole) * len(atom.text) * 4 > MAX_BITS:
                 raise Unsettled("a number is too large")
             factor *= Fraction(int(atom.text)) ** whole
@@ -111,6 +112,7 @@ def reduce(powers: dict[Atom, Fraction]) -> tuple[Monomial, Fraction]:
 def rationalise(num: Polynomial, den: Polynomial) -> tuple[Polynomial, Polynomial]:
     """Remove square roots of primes and i from a denominator that is a number."""
     half = Fraction(1, 2)
+    # Each round removes one root or i; no final answer has more of them below the line.
     for _ in range(6):
         pairs = {pair for mono in den for pair in mono}
         if any(rank not in (PRIME, UNIT) for rank in (pair[0].rank for pair in pairs)):
