@@ -38,6 +38,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
     config, model, seed_set = args.config, args.model, inputs.seed_set
     assert seed_set is not None, "a run is built only when nothing was skipped"
     adapter = find_source(args).adapter
+    # What the config says of loading comes last, and wins over the options of the model.
     config.model_init_kwargs = {
         "revision": model.model_revision,
         "trust_remote_code": config.trust_remote_code,
@@ -53,6 +54,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
             eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
             processing_class=inputs.tokenizer,
             reward_funcs=list(inputs.reward_funcs) or None,
+            # A given adapter is trained itself; TRL would lay a new one over it.
             peft_config=None if adapter else get_peft_config(model),
             quantization_config=None if adapter else get_quantization_config(model),
             evaluation_sets=inputs.evaluation_sets,
@@ -155,6 +157,7 @@ def set_aside(folder: Path) -> Path | None:
     # Held until it has its new name. What is no folder of a run has nothing to hold.
     _held = hold(folder) if Folder(folder).has_folder(PRIVATE_FOLDER) else None
     number = 1
+    # A link that leads nowhere has the name, too.
     while os.path.lexists(target := folder.with_name(f"{folder.name}-{number}")):
         number += 1
     return folder.rename(target)

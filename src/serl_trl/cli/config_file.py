@@ -83,6 +83,7 @@ def _read_text(path: str) -> tuple[str, str]:
         size = file.stat().st_size
         if size > MAX_BYTES:
             return "", f"{path} holds {size:,} bytes; a config of at most {MAX_BYTES:,} is read."
+        # Some editors put a mark of the encoding before the first sign.
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return "", f"{path} is not UTF-8 (byte {error.start + 1})."
@@ -142,6 +143,7 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
                 if isinstance(key, yaml.ScalarNode):
                     places.setdefault(key.value, []).append(key.start_mark.line + 1)
             for name, lines in places.items():
+                # A mapping may merge several others.
                 if len(lines) > 1 and name != "<<":
                     # A file of one key a million times must not make a message as long.
                     at = " and ".join(str(line) for line in lines[:20])
@@ -151,6 +153,7 @@ def _repeated_keys(root: yaml.Node, path: str) -> Iterator[str]:
 
 def _secret_values(text: str, path: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), start=1):
+        # Line by line over the text: comments are read by strangers, too, and YAML drops them.
         if what := secret_in(line):
             yield (
                 f"{path}:{number}: holds what looks like {what}. The config is saved with the run; "
@@ -174,6 +177,8 @@ def _read_env(block: Any, place: str, problems: list[str]) -> dict[str, str]:
         else:
             # As a shell would have it, not as Python prints it.
             text = str(value).lower() if isinstance(value, bool) else str(value)
+            # A variable can switch a library to another code path, address or file: only known ones
+            # pass.
             if name not in HARMLESS or not text.isprintable() or len(text) > _MAX_VALUE:
                 problems.append(_not_harmless(name, text, place))
             env[name] = text

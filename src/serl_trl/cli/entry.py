@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not {*HELP}.isdisjoint(rest):
         _show_help(command, out, whole=not {*HELP_ALL}.isdisjoint(rest))
     with quick_imports() if command in _LOOKS_ONLY else nullcontext():
+        # The imports that are quickened happen inside the command.
         code = _run(command, rest, out)
         if code == OK:
             leave_process_group()

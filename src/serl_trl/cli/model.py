@@ -89,6 +89,7 @@ def _find_adapter(path: str, revision: str | None) -> "PeftConfig | None":
 
     subject = f"model_name_or_path={visible(path)}"
     try:
+        # PEFT builds the class that the file names, and raises whatever its values lead to.
         adapter = PeftConfig.from_pretrained(path, revision=revision)
     except Exception as error:
         raise SeRLConfigError(

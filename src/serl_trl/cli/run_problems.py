@@ -252,6 +252,7 @@ def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("overwrite"):
         rule = "and overwrite=True exclude each other: one resumes the run, the other puts it "
         yield Problem("resume", wanted, f"{rule}aside", others=("overwrite",))
+    # The name is transformers' own where the user gives none.
     folder = Path(values.get("output_dir") or "trainer_output").expanduser()
     if problem := _no_path("resume", wanted):
         yield problem
@@ -291,6 +292,7 @@ def _no_path(option: str, value: Any) -> Problem | None:
     """Return the problem of a text that no file system takes: too long, or with a NUL."""
     try:
         os.stat(str(value))
+    # A path like any other; whoever opens it says what is wrong with it.
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ def _with_solutions(reward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(reward)
     def with_solutions(completions: list[Any], **kwargs: Any) -> list[float | None]:
+        # A data set of TRL's own scripts may bring the column under its own name.
         golds = kwargs.pop("solution", None) or kwargs.get("gold_answer")
         golds = golds or [None] * len(completions)
         return reward(completions, solution=[str(gold or "") for gold in golds], **kwargs)

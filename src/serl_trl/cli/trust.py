@@ -21,7 +21,10 @@ def only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
     `origins` says where each value comes from, flags as `--name`.
     """
     named = {
-        name: value for name, value in given.items() if not origins.get(name, "--").startswith("--")
+        # A default has no origin and asks for nothing.
+        name: value
+        for name, value in given.items()
+        if not origins.get(name, "--").startswith("--")
     }
     if strange := sorted(set(named.get("plugins") or ()) - installed_plugins()):
         names = shown(" ".join(strange))
@@ -32,6 +35,7 @@ def only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
         way_out = "If you trust it, say --trust_remote_code true"
         yield Problem("trust_remote_code", True, rule, way_out)
     kwargs = named.get("model_init_kwargs")
+    # What is no mapping was named as a problem of its type already.
     kwargs = kwargs if isinstance(kwargs, dict) else {}
     for name in kwargs:
         if not _only_numbers(name, kwargs[name]):

@@ -129,6 +129,7 @@ def _section(title: str, items: Iterable[Field[Any]]) -> Iterator[str]:
 
 def _line(item: Field[Any]) -> str:
     names = ", ".join([f"--{item.name}", *item.metadata.get("aliases", ())])
+    # Help texts are written for argparse, to which a single % begins a field.
     text = item.metadata["help"].replace("%%", "%").split(". ")[0].rstrip(".")
     choices = item.metadata.get("choices")
     if choices:

@@ -42,6 +42,7 @@ def label_of(name: str, options: Collection[str]) -> str:
 def report_problems(command: str, problems: Sequence[str]) -> int:
     """Print all problems to stderr and return the exit code for bad input."""
     # Every process of a run finds the same problems; one of them says so.
+    # A terminal folds long lines itself; lines that we broke could not be copied.
     err = Console(
         stderr=True, quiet=not is_main_process(), soft_wrap=True, highlight=False, markup=False
     )

@@ -90,6 +90,7 @@ class JsonLines:
     def put_back(self, own: bytes) -> None:
         """Append what `take_own` returned."""
         if self.path is not None and own:
+            # The file was cut meanwhile, so that these lines begin elsewhere now.
             self._start = self.size()
             folder, name = _place(self.path)
             with folder.append(name) as file:
@@ -169,4 +170,5 @@ def _truncate(path: Path, size: int) -> None:
 
 def finite(value: Any) -> Any:
     """Return a JSON value with null for NaN and the infinities, which are not numbers in JSON."""
+    # The writer puts NaN and Infinity down as bare words, of which the reader makes null.
     return json.loads(json.dumps(value), parse_constant=lambda _: None)

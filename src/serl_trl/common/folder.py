@@ -116,9 +116,12 @@ class Folder:
         # Renamed at last: a crash leaves the old file or the new one, and what a stranger put in
         # its place is replaced, never written through.
         data = content.encode() if isinstance(content, str) else content
+        # Cut, because file systems take names of at most 255 bytes; random, because several
+        # processes of a machine may write the same file.
         partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
         with _naming(path), naming_a_full_disk(path, needed=len(data)):
             try:
+                # A link that waits under that name is refused, too.
                 handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
@@ -214,6 +217,7 @@ def _check(path: Path, info: os.stat_result, *, shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         what = "a folder" if stat.S_ISDIR(info.st_mode) else "a pipe, socket or device"
         raise FolderError(f"{path} is {what} where a file should be; remove it.")
+    # Writing through a hard link would change a file somewhere else.
     if info.st_nlink > 1 and not shared:
         raise FolderError(
             f"{path} also lies elsewhere under another name (a hard link); put a copy in its place."

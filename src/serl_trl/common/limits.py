@@ -7,6 +7,7 @@ answers.
 import contextlib
 import resource
 
+# Names of Python's audit events.
 _NO_ACCESS = (
     "socket.connect",
     "socket.bind",
@@ -20,6 +21,7 @@ _NO_ACCESS = (
 def limit_resources(memory_mb: int) -> None:
     """Bound memory, forbid files and core dumps."""
     size = memory_mb * 2**20
+    # No file may grow, which leaves the pipe to the parent.
     limits = ((resource.RLIMIT_AS, size), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
     for kind, limit in limits:
         # macOS refuses RLIMIT_AS; the deadline still holds there.

@@ -19,6 +19,8 @@ def plain(text: str, *, max_chars: int = MAX_CHARS) -> str:
     Cut at `max_chars`, saying so; line feeds stay.
     """
     shown = visible(text.replace("\r\n", "\n").replace("\t", " "))
+    # Format signs (Cf) hide or turn text round, and private ones (Co) look different for each
+    # reader.
     shown = "".join(c for c in shown if c == "\n" or unicodedata.category(c) not in ("Cf", "Co"))
     if len(shown) <= max_chars:
         return shown

@@ -190,6 +190,7 @@ def _describe(kinds: Sequence[Any]) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
+    # In the words of YAML, which the user wrote, not in Python's.
     kind = {str: "text", dict: "mapping", list: "list"}.get(type(value), type(value).__name__)
     text = visible(repr(value) if isinstance(value, str) else str(value))
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"

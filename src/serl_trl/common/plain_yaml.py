@@ -35,6 +35,7 @@ class RefusedYAMLError(ValueError):
 class PlainLoader(yaml.SafeLoader):
     """YAML's safe loader without tags and dates (`run_name: 2026-01-31` is a text), and bounded."""
 
+    # Resolvers choose the type of a bare word by its first sign; the one for dates is left out.
     yaml_implicit_resolvers = {
         start: [(tag, form) for tag, form in rules if tag != "tag:yaml.org,2002:timestamp"]
         for start, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()

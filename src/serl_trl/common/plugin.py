@@ -74,6 +74,7 @@ class Plugin:
         """
         if self.options is None:
             return self.found
+        # What it does not name is not handed to it: a plug-in need not take **kwargs.
         known = inspect.signature(self.found).parameters
         taken = {name: value for name, value in (offered or {}).items() if name in known}
         try:
@@ -92,6 +93,7 @@ def find(text: str, role: Role, plugins: Collection[str] = ()) -> Plugin:
     found = role.known[name] if known else _import(text, name, role, plugins)
     if not known and (problem := _type_problem(found, role, called=options is not None)):
         raise role.refuse(text, f"{problem}; give {role.takes}.")
+    # A class is made even without brackets; a function stands for itself where none is to be made.
     if isinstance(found, type) or (role.makes and inspect.isroutine(found)):
         options = options or {}
     elif options and not inspect.isroutine(found):

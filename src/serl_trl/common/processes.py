@@ -26,6 +26,7 @@ def leave_process_group() -> None:
     exception", and a finished run counts as failed. The pause hands the interpreter to that thread.
     """
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    # Not imported here: a command that never loaded torch has no group.
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
         time.sleep(GRACE_S)

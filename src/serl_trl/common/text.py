@@ -54,6 +54,7 @@ def near_matches(name: str, known: Iterable[str]) -> str:
 
 def list_names(names: Iterable[str]) -> str:
     """Return `names` with commas between them, at most `NUM_NAMES`, or `none`."""
+    # Names may be keys of somebody's JSON, of any type and with any sign.
     listed = [visible(str(name)) for name in names]
     more = f" and {len(listed) - NUM_NAMES} more" if len(listed) > NUM_NAMES else ""
     return (", ".join(listed[:NUM_NAMES]) or "none") + more

@@ -11,6 +11,7 @@ def count_tokens(tokenizer: Any, text: str) -> int:
 def special_tokens_of(tokenizer: Any) -> list[str]:
     """Return the texts a tokenizer reads as marks: special tokens, and added ones like <think>."""
     added = tokenizer.added_tokens_decoder.values()
+    # Added tokens may also be plain words that extend the vocabulary.
     marks = [str(token) for token in added if token.special or _is_mark(str(token))]
     return sorted({*tokenizer.all_special_tokens, *marks})
 

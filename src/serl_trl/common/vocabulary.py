@@ -42,6 +42,7 @@ def load_patterns(module: str) -> dict[str, re.Pattern[str]]:
         lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
         sources[name] = _NAME.sub(lambda found: f"(?:{sources[found[1]]})", "|".join(lines))
     return {
+        # Fragments are patterns only where they are put in.
         name: re.compile(source, re.IGNORECASE)
         for name, source in sources.items()
         if not name.isupper()

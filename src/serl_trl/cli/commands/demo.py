@@ -45,6 +45,7 @@ def run(argv: Sequence[str], out: Console) -> int:
     trainer = build_trainer(args, inputs)
 
     def measure(when: str) -> Measurement:
+        # One seed for both, so that the weights alone make the difference.
         with out.status(f"measuring {when} training on {len(problems)} held-out problems"):
             return trainer.measure(problems, num_samples=NUM_SAMPLES, seed=args.config.seed)
 

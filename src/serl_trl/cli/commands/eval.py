@@ -73,6 +73,7 @@ class _Request:
             here=here,
         )
         # What a run's file may name, and this command does not read.
+        # Some of it would be loaded, or asked of the Hub, for nothing.
         args.run.reward_funcs = args.run.evaluation_sets = None
         args.config.gold_oracle = args.config.reward_weights = None
         args.config.embedding_model = None
@@ -106,6 +107,7 @@ def run(argv: Sequence[str], out: Console) -> int:
     if argv and not argv[0].startswith("-"):
         argv = ["--model_name_or_path", *argv]
     started = time.perf_counter()
+    # A trainer needs a folder to write to; nothing in it is kept.
     with tempfile.TemporaryDirectory() as scratch:
         request = _Request(argv, _first_look(argv), scratch)
         if request.first.compare is not None:
@@ -219,6 +221,7 @@ def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
     sets: list[ProblemSet] = []
     for name in names:
         file = files.get(name)
+        # One that was named as a problem is not read as well.
         known = not check_benchmarks([name], {name: file} if file else {})
         if known and (file or not problems):
             try:
@@ -329,6 +332,7 @@ def _compare(request: _Request, out: Console) -> int:
         problem = f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."
         raise SeRLConfigError([problem])
     args, folders = _measured(request, out)
+    # All have measured; one process compares and writes.
     if not is_main_process():
         return OK
     ks = args.extra.k or ()
@@ -364,6 +368,7 @@ def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
             except SeRLConfigError as error:
                 problems += error.problems
     if problems:
+        # Both sides may lack the same package or benchmark.
         raise SeRLConfigError(list(dict.fromkeys(problems)))
     for number, each in enumerate(prepared.values(), start=1):
         _evaluate(each, out, last=number == len(prepared))

@@ -92,6 +92,7 @@ def _find_layout(values: Mapping[str, Any], launch: Any) -> estimate.Layout:
     elif launch.fsdp_config:
         sharding = "fsdp2"
     num_gpus = values["num_gpus"] or launch.num_processes
+    # The file's value is as its YAML has it, of any type.
     if not isinstance(num_gpus, int) or num_gpus < 1:
         rule = f"has num_processes={shown(str(num_gpus))}, which must be a number from 1"
         raise SeRLConfigError([Problem("accelerate_config", values["accelerate_config"], rule)])
@@ -105,6 +106,8 @@ def _read_launch(path: str | None) -> Any:
     from accelerate.commands.config.config_args import load_config_from_file
 
     try:
+        # accelerate checks nothing: a file of another kind fails wherever its values are used
+        # first.
         return load_config_from_file(str(Path(path).expanduser()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         problem = f"accelerate_config={visible(path)} cannot be read: {one_line(error)}."
@@ -132,6 +135,7 @@ def _memory(
     values: Mapping[str, Any], shape: ModelShape, layout: estimate.Layout, gpu: float | None
 ) -> dict[str, Any]:
     memory = estimate.estimate_memory(values, shape, layout, gpu=gpu)
+    # On a GPU of unknown size everything fits, and there is nothing to change.
     most = math.inf if gpu is None else gpu
     knobs = estimate.find_knobs(values, shape, layout, gpu=most)
     return {

@@ -25,6 +25,7 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
         if getattr(args, "evaluation", None):
             options["evaluation"] = Path(args.evaluation).expanduser()
         ready = prepare(Path(args.run).expanduser(), **options)
+    # The last one comes from a stranger's ledger: a number too large for its column.
     except (UsageError, FolderError, ValueError, OverflowError) as error:
         return report_problems(command, [visible(str(error))])
     except OSError as error:

@@ -38,6 +38,8 @@ def run(argv: Sequence[str], out: Console) -> int:
     if values["dry_run"]:
         write_json(values["json"], {"command": command, "variables": {VARIABLE: "1"}})
         return OK
+    # In the place of this process, so that signals reach the server and its exit code is the
+    # command's.
     os.execve(sys.executable, command, {**os.environ, VARIABLE: "1"})
 
 
@@ -89,6 +91,7 @@ def _use_warning(values: Mapping[str, Any]) -> str:
 def _port(values: Mapping[str, Any]) -> int:
     asked = values["vllm_server_base_url"]
     try:
+        # The address is what the trainer will call, so its port goes before the option's default.
         named = urlsplit(asked).port if asked else None
     except ValueError as error:
         rule = f"is not an address: {one_line(error)}"
