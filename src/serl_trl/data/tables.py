@@ -174,6 +174,7 @@ def _columns_of(rows: Sequence[Row], source: str) -> tuple[str, ...]:
 
 
 def _csv_table(path: Path, source: str) -> Table:
+    # Empty lines at the end are ignored, as in other formats.
     text = _decode(path.read_bytes(), source).rstrip("\r\n")
     # Strict, because a quote that is not closed would swallow all rows behind it.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -266,6 +267,7 @@ def _folder_problem(path: Path, name: str) -> str:
 def _files_in(folder: Path) -> list[Path]:
     """Return the files of rows in `folder`, or in its folder "data": those of the first format."""
     for place in (folder, folder / "data"):
+        # In this order: a folder of data may hold a .json or .txt that only describes it.
         for suffix in (".parquet", ".jsonl", ".csv", ".json", ".txt"):
             if files := sorted(path for path in place.glob(f"*{suffix}") if path.is_file()):
                 return files

@@ -194,6 +194,7 @@ def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin
     `names` is "default", "paper" or a list with commas. Raises `ValueError` for an unknown name,
     or a dotted path without a filter in one of the packages `plugins`.
     """
+    # Both are whole lists; a list with commas may add to neither by its name.
     presets = {"default": default_filters, "paper": paper_filters}
     found: list[str | Plugin] = []
     for text in presets.get(names) or split_list(names):

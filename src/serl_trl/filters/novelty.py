@@ -143,6 +143,7 @@ class RougeLIndex:
         best_score, best_row = 0.0, 0
         # The likeliest few first: their best score rules out nearly all of the rest.
         for size in (*_LIKELIEST, len(bounds)):
+            # A text that shares nothing scores 0 and is not looked at.
             rows = np.flatnonzero(bounds >= max(best_score, floor, 2 * _SLACK) - _SLACK)
             if rows.size > size:
                 rows = rows[np.argpartition(bounds[rows], rows.size - size)[-size:]]
@@ -174,6 +175,7 @@ class RougeLIndex:
             dtype=np.int32,
         )[0]
         precision = common / len(query)
+        # A text without tokens shares none with any other.
         recall = common / np.maximum(lengths, 1)
         # By the operations of `rouge_score` in their order, so that no bit differs.
         total = precision + recall

@@ -37,6 +37,8 @@ def count_ballots(
     compared = [
         spelled_alike(group, gold, kind=kind) for group, gold in zip(answers, golds, strict=True)
     ]
+    # Each pair once and in a fixed order: which pairs meet the verifier's deadline must not depend
+    # on the order of the completions.
     pairs = sorted(
         {
             (answer, gold)
@@ -46,6 +48,7 @@ def count_ballots(
         }
     )
     equal = dict(zip(pairs, same_answers(pairs, kind=kind, verifier=verifier), strict=True))
+    # Gold answers take no part: the vote must come out as in a run without any.
     votes = vote_groups(answers, kind=kind, verifier=verifier)
     return [
         Ballot(vote, [equal.get((answer, gold), False) for answer in group])

@@ -21,8 +21,12 @@ class Coin(Labeller):
         """Draw for each completion of each group, in order."""
         return [
             Labelled(
+                # By the run's own randomness, so that processes toss alike and a resumed run goes
+                # on.
                 tuple(float(tools.rng.random() < 0.5) for _ in group.completions),
                 KEEP,
+                # The vote's own, so that the band keeps what it keeps of a vote: only the rewards
+                # differ.
                 group.vote.majority_ratio,
             )
             for group in groups

@@ -79,6 +79,7 @@ class MajorityVoteReward:
             for name, value in _summary(votes, len(entries)).items():
                 log_metric(name, value)
         rewards = [reward for vote in votes for reward in vote.rewards]
+        # Slices need not be of one length.
         start = sum(len(part) for part in slices[:rank])
         return rewards[start : start + len(own)]
 
@@ -92,6 +93,7 @@ class MajorityVoteReward:
     def _split(self, entries: Sequence[_Entry]) -> list[list[str | None]]:
         """Cut the completions of all processes into groups of one prompt each."""
         groups: list[list[str | None]] = []
+        # No digest is empty, so the first completion begins a group.
         before = ""
         for position, (prompt, answer) in enumerate(entries):
             if self.num_generations is None:

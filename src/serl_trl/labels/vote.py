@@ -29,6 +29,7 @@ class MajorityVote(Labeller):
         vote = group.vote
         verdict = KEEP
         if vote.answer is None:
+            # What stands in the way first is named: without answers there can be no tie.
             unread = vote.num_unparsable == len(group.completions)
             verdict = Verdict(
                 False, "unparsable" if unread else "tie" if vote.tied else "no_majority"

@@ -31,6 +31,7 @@ class Counters:
     num_groups: int = 0
     num_rollouts: int = 0
     num_empty_refills: int = 0
+    # A guess, until groups of the run have been judged.
     kept_ratio: float = 0.5
 
 
@@ -52,6 +53,7 @@ class Books:
         """Count the refusal of `text`, in the refill and in the run."""
         tally.refused[reason] += 1
         self.refusals[reason] += 1
+        # The latest: what a run dies of shows at its end.
         self.examples[reason] = text[:_MAX_EXAMPLE]
 
     def diagnose(self) -> str:
@@ -65,6 +67,7 @@ class Books:
             example = self.examples.get(reason, "")
             shown = f", for example: {example!r}" if example else ""
             lines.append(f"  {count:6d} x {reason}{shown}")
+        # Nothing was refused, so nothing was there to refuse.
         if not self.refusals:
             lines.append("  The proposer wrote nothing that could be read as a numbered list.")
         return "\n".join(lines)

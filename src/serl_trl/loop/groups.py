@@ -52,6 +52,7 @@ class Group:
     @classmethod
     def from_state(cls, saved: dict[str, Any]) -> "Group":
         """Rebuild a group from `dataclasses.asdict` after a trip through JSON."""
+        # JSON knows no tuples and no classes.
         rollouts, labelled = dict(saved["rollouts"]), dict(saved["labelled"])
         vote = dict(rollouts["vote"])
         vote["counts"] = tuple((answer, count) for answer, count in vote["counts"])

@@ -84,6 +84,7 @@ def reliability_curve(labels: Sequence[CheckedLabel], *, num_bins: int = 10) -> 
     """
     members: dict[int, list[CheckedLabel]] = {}
     for label in labels:
+        # Rounding may put a ratio on a border just below it.
         number = min(int(label.majority_ratio * num_bins + 1e-9), num_bins - 1)
         members.setdefault(number, []).append(label)
     return [_bin(members[number]) for number in sorted(members)]
@@ -180,6 +181,7 @@ class _Groups:
         return min(1.0, whole / (self.inside.total() + self.below + self.above))
 
 
+# Groups of one size have few different counts.
 @lru_cache(maxsize=4096)
 def split_half(counts: tuple[int, ...], *, num_unparsable: int) -> SplitHalf:
     """Bound from below how often half of a group's completions elect a wrong majority answer.
@@ -193,6 +195,7 @@ def split_half(counts: tuple[int, ...], *, num_unparsable: int) -> SplitHalf:
     size = total // 2
     wins = []
     for number, count in enumerate(counts):
+        # Answers with equally many votes win equally many halves.
         if number and count == counts[number - 1]:
             wins.append(wins[-1])
             continue

@@ -109,10 +109,14 @@ class Proposing:
         drawn: list[tuple[Stream, Task]] = []
         for stream, quota in zip(self.streams, self._quotas(wanted), strict=True):
             short = quota - len(stream.pending)
+            # A source that writes is asked for the whole quota, because the filters refuse some of
+            # it.
             if short > 0 and stream.source.writes:
                 self._propose(stream, quota, step, tally)
             elif short > 0:
                 stream.pending += self._ask(stream, short, tally)
+            # What was asked counts, not what came: a source with nothing left must not get all
+            # places.
             stream.num_asked += quota
             taken = min(quota, len(stream.pending))
             drawn += [(stream, stream.pending.popleft()) for _ in range(taken)]
@@ -174,6 +178,7 @@ class Proposing:
             return [wanted]
         whole = sum(stream.share for stream in self.streams)
         asked = [stream.num_asked for stream in self.streams]
+        # One task after another goes to the source that is furthest behind, of equals the first.
         for _ in range(wanted):
             total = sum(asked) + 1
             behind = [s.share / whole * total - n for s, n in zip(self.streams, asked, strict=True)]
@@ -206,6 +211,7 @@ class Proposing:
         counters.num_proposals += 1
         tally.counts["proposals"] += 1
         if verdict.keep:
+            # Known at once, so that the next proposal of the same round must differ from it.
             self.filter.admit(text)
             self.pool.add(text)
             self._templates.add(template(text))

@@ -124,6 +124,7 @@ class SelfPlay:
         """Forget the accepted proposals, what waits and what is left over, where `reset_pool`."""
         if reset_pool:
             self.proposing.reset()
+        # They were sampled by a model that the new iteration no longer refers to.
         self.leftovers.clear()
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,6 +144,7 @@ class SelfPlay:
         self.labelling.load_state_dict(state["labelling"])
         self.books.load_state_dict(state["books"])
         self.leftovers = deque(Group.from_state(saved) for saved in state["leftovers"])
+        # JSON has made lists of its tuples.
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
@@ -187,6 +189,7 @@ class SelfPlay:
             return "rounds"
         if self._rollouts_left(tally) <= 0:
             return "rollouts"
+        # Clocks of processes differ, and all must stop at the same round.
         late = self.clock() - started > self.options.max_refill_s
         return "seconds" if self._policy.decide(lambda: late) else ""
 

@@ -59,6 +59,7 @@ class Tally:
 
     def _turn_to(self, part: str) -> str:
         """Begin to count for `part` (empty: for none), and return what was counted for before."""
+        # The clock never stands still: each moment belongs to one part, or to none.
         now = time.perf_counter()
         before, since = self._part, self._since
         self._seconds[before] += now - since

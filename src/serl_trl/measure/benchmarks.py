@@ -113,6 +113,7 @@ def load_benchmark(
         problems=taken,
         fingerprint=digest.hexdigest(),
         source=source,
+        # Only then may its figures stand for the benchmark on the Hub.
         whole=file is None and not bad and len(taken) == len(problems),
         warnings=tuple(f"{name}: passed over {line}" for line in bad),
     )

@@ -93,6 +93,7 @@ def _misfits(base: Evaluated, trained: Evaluated) -> list[str]:
         there, now = base.settings.get(setting), trained.settings.get(setting)
         if there != now:
             problems.append(f"{setting} differs ({there} / {now}); evaluate both in the same way.")
+    # The fingerprint is what the summary says; the items themselves are compared as well.
     asked = [
         [(each.instruction, each.gold) for each in side.measurement.problems]
         for side in (base, trained)

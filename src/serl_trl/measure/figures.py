@@ -185,6 +185,7 @@ def _maj_at_k(right: int, others: tuple[int, ...], silent: int, k: int) -> float
     total = right + sum(others) + silent
     # Without this, all of a thousand samples would be counted subset by subset.
     if k == total:
+        # One subset is left: all samples, whose largest class is known.
         best = max((right, *others))
         return 1 / (1 + others.count(right)) if best and right == best else 0.0
     # won[ties]: subsets that the right class wins together with so many others.
@@ -234,6 +235,7 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, num_resamples: int = 20
     sizes = [min(block, num_resamples - start) for start in range(0, num_resamples, block)]
     drawn = [data[rng.integers(len(data), size=(size, len(data)))].mean(axis=1) for size in sizes]
     means = np.sort(np.concatenate(drawn))
+    # As many resamples lie below the interval as above it.
     low, high = means[int(0.025 * num_resamples)], means[int(0.975 * num_resamples) - 1]
     return Interval(fmean(values), float(low), float(high))
 
@@ -253,6 +255,7 @@ class Measurement:
         """Return each figure per problem, in the order of `problems`."""
         n = self.num_samples
         figures: dict[str, Callable[[Graded], float]] = {"pass@1": lambda g: g.num_right / n}
+        # `k=k`: a loop's variable is read when the function is called, which is after the loop.
         for k in sorted({*self.ks, n} - {1}):
             figures[f"maj@{k}"] = lambda g, k=k: maj_at_k(g, k)
             figures[f"pass@{k}"] = lambda g, k=k: pass_at_k(n, g.num_right, k)

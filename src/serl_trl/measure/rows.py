@@ -72,6 +72,7 @@ def _gsm8k(row: Row) -> Problem:
     problem = _plain(row, "question", "answer")
     answer = problem.gold
     _, marks, last = answer.rpartition("####")
+    # Without marks it is the whole answer of the user's own file.
     number = last.replace(",", "").strip()
     bare = not answer or re.fullmatch(r"-?\d*\.?\d+", number)
     if not marks and not bare and get_kind("math").extract(answer) is None:
@@ -129,6 +130,7 @@ def _listed(row: Row, *answers: str) -> Problem:
         raise BadRowError(f"the gold is {type(right).__name__}, not a letter or a number")
     question, options = _instruction(row, "question"), _cell(row, "options", "choices")
     if isinstance(options, Mapping):
+        # A mapping has the letters as keys, and Parquet fills those that a row lacks with null.
         options = [options[letter] for letter in sorted(options) if options[letter] is not None]
     if not isinstance(options, list | tuple):
         raise BadRowError(f"the options are {type(options).__name__}, not a list")

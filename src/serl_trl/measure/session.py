@@ -157,6 +157,7 @@ class _Run:
 
     def _seed(self, number: int) -> int:
         """Return the seed of a chunk, which draws the same whatever ran before it."""
+        # 28 bits, which every generator of random numbers takes as a seed.
         return int(_digest(f"{self.settings['seed']}/{self.problem_set.name}/{number}")[:7], 16)
 
     def _begin(self) -> int:
@@ -245,6 +246,7 @@ def settings_of(
         "chat_template": _digest(template),
         "num_samples": num_samples,
         "chunk_size": chunk_size,
+        # Sampling is divided over the processes, and each draws from a seed of its own.
         "num_processes": config.world_size,
         "device": config.device.type,
         "backend": backend,
@@ -289,6 +291,7 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
     try:
         held = read_summary(folder).get("benchmarks", {})
         for name, wanted in settings.items():
+            # By the items: the summary may be older than the last of them.
             prints = {str(item.get("fingerprint")) for item in _items(_file_of(folder, name))}
             if not prints <= {fingerprint_of(wanted)}:
                 there = held.get(name, {}).get("settings", {})

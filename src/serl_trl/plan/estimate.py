@@ -112,6 +112,7 @@ def gpu_bytes(name: str) -> float:
 
     Raises `ValueError` for any other name.
     """
+    # People write "A100-80GB", "a100 80gb" and "24 GB".
     key = name.lower().replace("_", "-").replace(" ", "")
     if key in GPUS:
         return GPUS[key] * GIB

@@ -81,6 +81,8 @@ def shape_of_config(config: Any, folder: Path | None = None) -> ModelShape:
             num_layers=text.num_hidden_layers,
             hidden_size=text.hidden_size,
             num_heads=heads,
+            # Without grouped-query attention a config names one count of heads, and often no width
+            # of one.
             num_kv_heads=getattr(text, "num_key_value_heads", None) or heads,
             head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
             intermediate_size=text.intermediate_size,

@@ -34,6 +34,7 @@ def render_chats(
         kwargs = {**_special_tokens(tokenizer), **template_kwargs}
         job = {"template": template, "chats": list(chats), "kwargs": kwargs, "limit_s": limit}
         return _ask(json.dumps(job), limit)
+    # A keyword that JSON cannot hold is a TypeError of the writer.
     except (ValueError, TypeError) as error:
         reason = visible(" ".join(str(error).split())).rstrip(".")
         raise SeRLConfigError(

@@ -106,6 +106,7 @@ class InstructionPool:
         self.reset()
         for text in state["accepted"]:
             self.add(text)
+        # After `reset`, which drops the uses of the pool's texts.
         self._uses = Counter(state["uses"])
 
 

@@ -31,6 +31,7 @@ MEMORY_MB = 2048
 
 def render(template: str, chats: list[Any], **kwargs: Any) -> list[str]:
     """Return each conversation as `template` writes it; raises what the template raises."""
+    # As transformers sets it up, so that the same text comes out.
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -110,6 +111,7 @@ def main() -> None:
     job = json.load(sys.stdin)
     limit_resources(MEMORY_MB)
     used = resource.getrusage(resource.RUSAGE_SELF)
+    # The kernel counts whole seconds, and what the imports took is counted with them.
     most = int(used.ru_utime + used.ru_stime + job["limit_s"]) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (most, most))
     # Jinja's sandbox has had holes: what leaves it finds no files, no network and no processes.

@@ -67,6 +67,7 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """One value for each column."""
+        # A table without rows has columns all the same.
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.headers)
         return [
             all(isinstance(cell, str) and _NUMBER.fullmatch(cell) for cell in column)

@@ -82,6 +82,7 @@ def line_chart(
         # All rates share one scale, so that charts can be compared; a line at 0 or 1 stays whole.
         axes.set_ylim(-0.02, 1.02)
     else:
+        # From zero, so that a change of a few per cent does not look like a collapse.
         low, high = axes.get_ylim()
         axes.set_ylim(min(0.0, low), high if high > 0 else 1.0)
     _add_legend(figure)
@@ -210,6 +211,7 @@ def _over_steps(*, percent: bool = False, unit: str = "") -> tuple[Figure, Axes]
 
 
 def _in_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    # In inches: a row is one line of text, and the rest holds the axis.
     figure = Figure(figsize=(_WIDTH, 0.31 * len(labels) + 0.45))
     axes = figure.add_subplot()
     axes.set_yticks(range(len(labels)), [_clean(label) for label in labels])

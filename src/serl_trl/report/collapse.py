@@ -116,6 +116,7 @@ def signs_of_collapse(run: Run) -> list[Sign]:
 
 def _one_answer(run: Run) -> Sign:
     before, found = run.series("serl/commonest_answer_ratio"), commonest_answer(run)
+    # Of a few groups one answer may win by chance, so the sign is unknown then.
     known = found and found[2] >= MIN_COMMONEST_GROUPS
     return Sign(
         "One answer wins everywhere",
@@ -145,9 +146,11 @@ def _worse_labels(run: Run, name: str, which: str, rights: Sequence[int]) -> Sig
     if not size:
         return Sign(name, UNKNOWN, UNKNOWN, None, rule)
     then, now = sum(known[:size]) / size, sum(known[-size:]) / size
+    # Two standard errors of the difference of two shares.
     chance = 2 * math.sqrt((then * (1 - then) + now * (1 - now)) / size)
     shows = None
     if agreement := first_and_last(run.series(AGREEMENT.metric)):
+        # Labels that get worse while agreement rises: the model agrees on what is wrong.
         fell = then - now > max(LABEL_DROP, chance)
         shows = fell and agreement[1] - agreement[0] > AGREEMENT_RISE
     return Sign(name, percent(then), percent(now), shows, rule)

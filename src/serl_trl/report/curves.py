@@ -147,6 +147,7 @@ def times_section(runs: Sequence[Run]) -> list[Block]:
     """Return one chart per run of the seconds that the parts of a step take."""
     blocks: list[Block] = []
     for label, run in zip(labels_of(runs), runs, strict=True):
+        # The rows of an evaluation and of the end of a run hold no times.
         rows = [row for row in run.metrics if PARTS.keys() <= row.keys()]
         if rows:
             blocks.append(_times_chart(f"Time ({label})" if len(runs) > 1 else "Time", rows))

@@ -30,6 +30,7 @@ def funnel(run: Run) -> list[Stage]:
         Stage("with a majority", sum(groups.voted), "the others have no majority answer"),
         Stage("kept", len(groups.kept()), band),
     ]
+    # A run that trains on its seeds alone has no first stages.
     if len(proposals):
         stages[:1] = [
             Stage("proposals written", len(proposals)),

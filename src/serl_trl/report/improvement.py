@@ -38,6 +38,7 @@ def _improved(measured: Measured) -> Improvement:
         f"{name} ({percent(each.before[0])} to {percent(each.after[0])})"
         for name, each in measured.fallen.items()
     ]
+    # The interval of pass@1 decides; a fall of another measure weakens what it says.
     verdict = "in part" if fallen else "better"
     if low <= 0:
         verdict = "worse" if high < 0 else "chance"

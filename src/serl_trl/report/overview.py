@@ -59,6 +59,7 @@ def _finished(run: Run) -> tuple[str, str]:
     # A run that was resumed logs its time each time it ends; the last one is of this ending.
     seconds = [value for _, value in run.series("train_runtime")][-1:]
     answer = say("finished", verdict=verdict, step=step, planned=planned, seconds=sum(seconds))
+    # An ending that was not planned is a warning; one without a plan is neither good nor bad.
     tones = {"starved": "warn", "early": "warn", "unplanned": ""}
     return answer, tones.get(verdict, "good")
 

@@ -81,6 +81,7 @@ def build_report(runs: Sequence[Run]) -> Report:
     blocks.append(overview.words_used())
     if len(runs) > 1:
         blocks += [Heading("What differs"), *differences(runs)]
+    # First what decides whether to trust the run, last what it wrote: few readers get to the end.
     for title, build in FIRST.items():
         blocks += [Heading(title), _side_by_side(runs, build)]
     blocks += [Heading("Curves"), *curves_section(runs), *times_section(runs)]

@@ -66,6 +66,7 @@ def _refusal_chart(run: Run) -> Chart:
     totals = run.ledger.proposals.reasons() + run.ledger.groups.reasons()
     names = [name for name, _ in totals.most_common(_NUM_LAYERS)]
     width = num_steps / count
+    # Per step, so that runs of different lengths compare.
     layers = [(name, [bucket[name] / width for bucket in counted]) for name in names]
     if len(totals) > len(names):
         # The empty reason is that of what was kept.

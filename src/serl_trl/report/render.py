@@ -43,6 +43,7 @@ def _render(template: str, finalize: Any, report: Report, **more: str) -> str:
 @cache
 def _environment(finalize: Callable[[Any], Any] | None) -> Environment:
     """Return the templates; what `finalize` makes of a value is written in its place."""
+    # StrictUndefined: a name that a template misspells is an error, and no empty place on the page.
     found = Environment(
         loader=PackageLoader("serl_trl", "report"),
         autoescape=True,
@@ -71,6 +72,7 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
     plain = " ".join(str(value).split())
+    # GitHub makes a link of a bare address, whatever stands before it.
     return Markup(_MARKS.sub(r"\\\1", plain).replace("://", ":\\//"))
 
 

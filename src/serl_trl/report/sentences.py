@@ -16,6 +16,7 @@ def say(name: str, /, **facts: Any) -> str:
 
 def percent(value: float) -> str:
     """Return a fraction as `31 %`, or with one digit where it is near an end."""
+    # 99.6 % and 100 % are different findings, 31.2 % and 31 % are one.
     digits = 1 if abs(value - round(value)) < 0.1 and value not in (0.0, 1.0) else 0
     return f"{100 * value:.{digits}f} %"
 

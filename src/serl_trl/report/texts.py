@@ -45,6 +45,7 @@ def contamination_section(run: Run) -> list[Block]:
     items = []
     for row in rows[:_MAX_COUNTED]:
         record = _proposal(run, row)
+        # A stranger's ledger may name anything, and as many sets as it likes; twenty are shown.
         sets[str(_mapping(record, "detail").get("evaluation_set", "unnamed"))[:120]] += 1
         if len(items) < NUM_CONTAMINATED:
             items.append(_proposal_excerpt(record))
@@ -229,4 +230,5 @@ def _own_examples(run: Run, row: int) -> list[int]:
 
 def _shots(run: Run, row: int) -> list[str]:
     shots = _proposal(run, row).get("shots")
+    # Bounded, since a ledger may be somebody else's.
     return [str(shot)[:40] for shot in shots[:100]] if isinstance(shots, list) else []

@@ -69,5 +69,6 @@ def _repeated(run: Run) -> Iterator[str]:
 
 def _stopped(run: Run) -> Iterator[str]:
     if bounds := run.ledger.bounds:
+        # A bound of another version has no words here.
         named = sorted({BOUNDS[bound] for bound in bounds.values() if bound in BOUNDS})
         yield say("stopped", steps=len(bounds), bounds=named)

@@ -55,6 +55,7 @@ def is_run(folder: Path) -> bool:
 
 def is_evaluation(folder: Path) -> bool:
     """Return whether `serl eval` wrote `folder`."""
+    # The settings tell it from a summary.json of anybody else's.
     return _holds(Folder(folder), "summary.json", {"benchmarks": {ANY: {"settings": dict}}})
 
 

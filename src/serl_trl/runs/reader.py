@@ -120,6 +120,7 @@ class Records:
 
     def drop_from(self, step: int) -> None:
         """Drop the records of `step` and later."""
+        # Steps never fall within a ledger.
         first = bisect_left(self.steps, step)
         for column in vars(self).values():
             if isinstance(column, array | list):
@@ -317,6 +318,7 @@ def number_in(record: Mapping[str, Any], key: str) -> float | None:
 
 def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[range]:
     """Split rows with sorted `steps` into at most `num_buckets` spans of equally many steps."""
+    # The ledger may be a step ahead of the log.
     num_steps = max(num_steps, (steps[-1] + 1) if steps else 1)
     num_buckets = min(num_buckets, num_steps)
     edges = [math.ceil(num_steps * i / num_buckets) for i in range(num_buckets + 1)]
@@ -325,6 +327,7 @@ def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[ran
 
 
 def _whole(value: Any, default: int) -> int:
+    # A column of `array` takes 64 bits and raises at more.
     return value if fits(value, int) and 0 <= value < 2**62 else default
 
 

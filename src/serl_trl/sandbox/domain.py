@@ -118,6 +118,7 @@ def _fixed_sets() -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     names = [kind.name for kind in KINDS]
     drawn: dict[str, Problem] = {}
     while len(drawn) < NUM_SEEDS + NUM_HELDOUT:
+        # A text that came before is drawn anew for the same kind, so that the kinds stay balanced.
         problem = draw_problem(rng, kind=names[len(drawn) % len(names)])
         drawn.setdefault(problem.instruction, problem)
     problems = tuple(drawn.values())

@@ -23,6 +23,7 @@ def solve(text: str) -> str | None:
     below zero, or a division that does not come out.
     """
     worked = [work_out(kind, numbers) for kind, numbers in _readings(text)]
+    # A text may follow two phrasings; its answer is known where both lead to the same one.
     answers = {str(steps[-1][1]) if steps else None for steps in worked}
     return answers.pop() if len(answers) == 1 else None
 

@@ -190,6 +190,7 @@ def _word(text: str) -> str:
 
 
 def _most(run: Run, metric: str) -> float:
+    # Totals only grow, also over a resumption: the largest is that of the whole run.
     return max((value for _, value in run.series(metric)), default=0.0)
 
 
@@ -213,6 +214,7 @@ def address_of(name: str) -> str:
 
 def _messages(run: Run) -> str:
     """Return the messages of a rollout as JSON: one line of ASCII, whatever the config holds."""
+    # A text that the config lacks is the default of this version.
     named = {f.name: run.config[f.name] for f in fields(PromptStyle) if f.name in run.config}
     return json.dumps(rollout_messages(_INSTRUCTION, PromptStyle(**named)))
 
@@ -239,6 +241,7 @@ def _funnel(ledger: LedgerIndex) -> str:
 
 def _agreement(groups: Records) -> str:
     """Return the histogram of majority ratios."""
+    # A ratio of 1 belongs to the last bin.
     bins = Counter(min(int(ratio * NUM_BINS), NUM_BINS - 1) for ratio in groups.ratios)
     most = max(bins.values(), default=1)
     rows = [

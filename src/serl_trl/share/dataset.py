@@ -89,6 +89,7 @@ def withheld_because(record: Mapping[str, Any], own_texts: Collection[str]) -> s
         return None
     else:
         copied = detail["nearest"]
+    # What the model itself wrote before may be shown as often as it repeats it.
     return None if str(copied) in own_texts else "may copy a seed"
 
 
@@ -118,6 +119,7 @@ def read_rows(run: Run, *, run_id: str) -> Iterator[dict[str, Any]]:
         columns["sampling"] = sampling
         yield columns | _group_columns(group)
         if record.get("keep"):
+            # The pool numbers its texts in the order in which they were accepted.
             pool.append(number)
             if withheld is None:
                 own_texts.add(str(record.get("text", "")))

@@ -65,6 +65,7 @@ def facts_of(stored: Mapping[str, Any], config: Mapping[str, Any]) -> RunFacts:
     except TypeError:
         content = json.dumps(config, sort_keys=True, default=str).encode()
         return RunFacts(
+            # As long as the ids that runs draw, and the same for each push.
             run_id=hashlib.sha256(content).hexdigest()[:12],
             options=_known(recipe(config)),
             all_options=True,
@@ -81,6 +82,7 @@ def known_options() -> frozenset[str]:
     names = {f.name for f in fields(SelfPlayOptions)}
     for package, file in _OPTION_SOURCES:
         spec = importlib.util.find_spec(package)
+        # Read as text; a package that is not installed has no options to show.
         for folder in (spec.submodule_search_locations if spec else None) or ():
             if (path := Path(folder) / file).is_file():
                 names |= set(_FIELD.findall(path.read_text(encoding="utf-8")))

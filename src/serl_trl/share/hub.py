@@ -97,6 +97,7 @@ def prepare_model(
         if evaluation is not None:
             stage_results(evaluation, where, target)
             measured = _comparison_in(evaluation)
+        # The licence of the base belongs in the card, and only the Hub knows it for sure.
         subject = replace(subject, facts=_with_license(subject.facts), repo_id=repo_id)
         withheld = write_model_card(target, subject, measured=measured, secrets=_secrets())
         files = _checked(target)
@@ -151,6 +152,7 @@ def upload(ready: Upload, *, wait: Callable[[float], None] = time.sleep) -> str:
         # A ValueError is a bad name or bad metadata, which is found before anything is sent.
         except (HTTPError, OSError, RuntimeError, ValueError) as error:
             reason = _reason(error)
+            # A name or a login that the Hub refuses is refused again.
             if attempt == ATTEMPTS or not _may_pass(error):
                 raise NotPushedError(reason) from error
         else:

@@ -67,6 +67,7 @@ def before_and_after(evaluation: Mapping[str, Any]) -> dict[str, str] | None:
 
 def _interval(values: Mapping[str, Any], part: str, *, sign: str = "") -> str:
     found = values.get(part)
+    # Read as a stranger's: any part of it may be missing or of another type.
     mean, low, high = (
         number_in(found, key) if isinstance(found, Mapping) else None
         for key in ("mean", "low", "high")

@@ -122,9 +122,11 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
             f"evaluation={evaluation} was not written by serl eval; name its output_dir."
         ) from None
     # Figures measured before the last training belong to other weights.
+    # `_check_weights` has seen that there are some.
     weights = [path for path in run.folder.glob("*.safetensors") if _is_allowed(path.name)]
     newest = max(path.stat().st_mtime for path in weights)
     here = run.folder.resolve()
+    # `resolve` raises at a NUL, and the names come out of a file.
     elsewhere = sorted(name for name in names if "\0" in name or Path(name).resolve() != here)
     if elsewhere or written < newest:
         what = f"of {elsewhere[0]}" if elsewhere else "older than the weights"

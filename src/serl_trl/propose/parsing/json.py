@@ -20,6 +20,7 @@ _WORDS = load_patterns(__file__)
 _QUOTED = re.compile(r'\\.|"', re.DOTALL)
 _SPLIT = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
 _LABEL = re.compile(r"\(?[A-Ha-h][).:]")
+# The pattern lists the keys in the order of preference.
 _BEST_KEYS = _WORDS["best key"].pattern.split("|")
 # Bounds for hostile records: nobody nests or names more, and each key costs a few patterns.
 _MAX_DEPTH = 8

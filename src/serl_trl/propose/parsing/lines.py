@@ -9,6 +9,7 @@ from serl_trl.common.vocabulary import load_patterns
 from serl_trl.common.words import MAY_ASK
 
 WORDS = load_patterns(__file__)
+# A longer line is a sentence.
 _MAX_TITLE_WORDS = 8
 
 

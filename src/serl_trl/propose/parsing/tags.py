@@ -36,6 +36,7 @@ def _tags(text: str) -> list[_Tag]:
     for found in _WORDS["tag"].finditer(text):
         name = (found["name"] or found["in_bracket"] or found["in_latex"]).lower()
         closes = found["end"] or found["end_bracket"] or found["latex"] == "end"
+        # Some models close their thoughts by a mark such as <|end_of_thought|>.
         closes = bool(closes) or name.startswith("end_of_")
         tags.append(_Tag(*found.span(), _WORDS["edge"].sub("", name), closes))
     return tags
@@ -89,6 +90,7 @@ def _elements(text: str) -> list[tuple[_Tag, int]]:
     """Return each known tag that opens, and where the next known tag starts."""
     tags = [tag for tag in _tags(text) if tag.kind]
     ends = [tag.start for tag in tags[1:]] + [len(text)]
+    # Without tags there is still one end.
     return [(tag, end) for tag, end in zip(tags, ends, strict=False) if not tag.closes]
 
 

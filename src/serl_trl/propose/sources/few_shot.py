@@ -73,6 +73,7 @@ class FewShot(TaskSource):
                 )
             shots = shots.without_longest()
             messages = proposer_messages(shots.texts, self.style)
+        # Only what the request shows in the end counts as shown.
         pool.mark_shown(shots)
         return ProposerRequest(messages, shots)
 

@@ -60,6 +60,7 @@ def writes_new(items: Any) -> bool:
         pairs = named_sources(items)
     except (TypeError, ValueError):
         return True
+    # A stranger's plug-in is not imported to be asked.
     known = [SOURCES.get(text.partition("(")[0], TaskSource) for text, _ in pairs]
     return any(source.writes for source in known)
 
