@@ -19,6 +19,7 @@ from tests.unit.growth import Reader, faster_than_linear, read_by_functions
 KIND_OPTIONS = {
     "lenient": True,
     "labels": "entailment",
+    "num_choices": 4,
     "min_f1": 0.5,
     "abs_tol": 0.1,
     "rel_tol": 0.1,

@@ -15,7 +15,7 @@ from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.answers.kinds.structured import JsonKind, ListKind
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.answers.verifier import Pair, Verifier
-from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.common.plugin import Plugin, Role, find, is_path
 
 
 def _set_kind(**options: Any) -> ListKind:
@@ -56,6 +56,21 @@ def get_kind(kind: str | AnswerKind, *, plugins: Collection[str] = ()) -> Answer
 def find_kind(text: str, plugins: Collection[str] = ()) -> Plugin:
     """Return what `get_kind` would make, before it is made; raises `ValueError` as it does."""
     return find(text, _ROLE, plugins)
+
+
+def known_labels(kind: str | AnswerKind) -> tuple[str, ...] | None:
+    """Return all answers that a kind of this package can read; `None` where they have no end.
+
+    A text that names no such kind gives `None` too, so that no code of a plug-in is imported.
+    """
+    if isinstance(kind, str):
+        if is_path(kind):
+            return None
+        try:
+            kind = get_kind(kind)
+        except ValueError:
+            return None
+    return getattr(kind, "known_labels", None)
 
 
 def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str | None:

@@ -211,11 +211,19 @@ class SelfPlayOptions:
 
     # The vote, the band, the refill.
     use_band: bool = option(True, "Keep only groups inside the difficulty band.")
-    difficulty_low: float = option(
-        0.2, "Lower end of the kept majority ratios, included.", (0, 1), PAPER
+    difficulty_low: float | None = option(
+        None,
+        "Lower end of the kept majority ratios, included. Not set: 0.2, or, where answer_kind knows "
+        "the number of answers and neither end is set, the 95th percentile of chance.",
+        (0, 1),
+        "the paper uses 0.2",
     )
-    difficulty_high: float = option(
-        0.8, "Upper end of the kept majority ratios, included.", (0, 1), PAPER
+    difficulty_high: float | None = option(
+        None,
+        "Upper end of the kept majority ratios, included. Not set: 0.8, or halfway from the lower "
+        "end by chance to 1 where that is more.",
+        (0, 1),
+        "the paper uses 0.8",
     )
     max_staleness: int = option(
         0,

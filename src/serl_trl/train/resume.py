@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from serl_trl.common.files import find_misfits
 from serl_trl.common.folder import FolderError
 from serl_trl.common.processes import is_main_process
+from serl_trl.labels.band import Band
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.facts import checkpoint_facts
@@ -26,10 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint to train on from (`None`: afresh), and whether its half-used cycle is left."""
+    """The checkpoint to train on from (`None`: afresh), and whether its half-used cycle is left.
+
+    `ends` are those of the checkpoint's difficulty band where this run's follow from the options.
+    """
 
     folder: str | None
     fresh_cycle: bool
+    ends: tuple[float, float] | None = None
 
 
 def in_first(work: Callable[[], T]) -> T | None:
@@ -72,14 +77,37 @@ def begin(trainer: Host, wanted: str | bool | None) -> Start:
     after the checkpoint is moved to `_serl/cut`, damaged checkpoints to `_serl/damaged`. Raises
     `CheckpointError` in all processes.
     """
-    start = in_first(lambda: _choose(trainer, wanted))
-    return broadcast_object_list([start])[0]
+    start: Start = broadcast_object_list([in_first(lambda: _choose(trainer, wanted))])[0]
+    if start.ends:
+        _set_band(trainer, *start.ends)
+    return start
+
+
+def _set_band(trainer: Host, low: float, high: float) -> None:
+    trainer.args.difficulty_low, trainer.args.difficulty_high = low, high
+    labeller = trainer.selfplay.labelling.labeller
+    if isinstance(labeller, Band):
+        labeller.low, labeller.high = low, high
+
+
+def _earlier_ends(trainer: Host, folder: Path) -> tuple[float, float] | None:
+    """Return the checkpoint's band where the user asks for none now: one that a default gave.
+
+    An earlier version, or another number of votes, may have had other ends by default.
+    """
+    config = checkpoint.read_manifest(folder).config
+    ends = config.get("difficulty_low"), config.get("difficulty_high")
+    known = all(isinstance(end, int | float) for end in ends)
+    return ends if trainer.args.band_is_derived and known else None
 
 
 def _choose(trainer: Host, wanted: str | bool | None) -> Start:
     run = Path(trainer.args.output_dir)
     choice = checkpoint.choose(run, wanted)
     # Before anything is moved: what is refused stays as it is.
+    ends = _earlier_ends(trainer, choice.folder) if choice.folder else None
+    if ends:
+        _set_band(trainer, *ends)
     changes = _find_changes(trainer, choice.folder) if choice.folder else []
     for path, why in choice.damaged.items():
         logger.warning("%s is passed over and moved to _serl/damaged: %s.", path, why)
@@ -88,7 +116,7 @@ def _choose(trainer: Host, wanted: str | bool | None) -> Start:
         logger.warning("%s holds no whole checkpoint; the run starts afresh.", run)
     _cut_back(trainer, run, choice.folder)
     checkpoint.clear_finished(run)
-    return Start(str(choice.folder) if choice.folder else None, bool(changes))
+    return Start(str(choice.folder) if choice.folder else None, bool(changes), ends)
 
 
 def _find_changes(trainer: Host, folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from string import ascii_uppercase
 
 from serl_trl.answers.kinds.marked import MarkedKind
 from serl_trl.common.text import compose
@@ -43,17 +44,30 @@ class ChoiceKind(MarkedKind):
 
     Its own marker beside `\\boxed{}` is a line `Answer: B`. With `lenient`, the last letter in
     brackets, after "option", or alone on a line counts. Without `several`, what names more than one
-    letter is no answer.
+    letter is no answer. With `num_choices`, letters behind that many are no answer either, and the
+    difficulty band knows what chance agrees on.
     """
 
     name: str = "choice"
     several: bool = True
+    num_choices: int | None = None
     natural_forms = (_NATURAL,)
+
+    def __post_init__(self) -> None:
+        if self.num_choices is not None and not 2 <= self.num_choices <= len(ascii_uppercase):
+            raise ValueError(f"num_choices={self.num_choices} must be from 2 to 26.")
+
+    @property
+    def known_labels(self) -> tuple[str, ...] | None:
+        """The letters that can be chosen, or `None` where their number is not given."""
+        return None if self.num_choices is None else tuple(ascii_uppercase[: self.num_choices])
 
     def canonical(self, answer: str) -> str | None:
         """Return the letters in order, as in `A, C`; `None` when none is named."""
         letters = sorted({letter.upper() for letter in _letters(_plain(answer))})
         if not letters or (len(letters) > 1 and not self.several):
+            return None
+        if self.known_labels and letters[-1] not in self.known_labels:
             return None
         return ", ".join(letters)
 

@@ -1,7 +1,7 @@
 """Answers out of a fixed set of labels, such as yes and no."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serl_trl.answers import markers
@@ -27,26 +27,31 @@ LABEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class LabelKind(MarkedKind):
-    """One label out of a named set (`yes_no`, ...) or out of a mapping from label to aliases.
+    """One label out of a named set (`yes_no`, ...), a list, or a mapping from label to aliases.
 
     Its own marker beside `\\boxed{}` is a line `Answer: yes`. With `lenient`, the label named last
     in the completion counts.
     """
 
     name: str = "label"
-    labels: str | Mapping[str, tuple[str, ...]] = "yes_no"
+    labels: str | Sequence[str] | Mapping[str, Sequence[str]] = "yes_no"
     finders = (markers.last_boxed, markers.last_answer_line)
 
     def __post_init__(self) -> None:
         if isinstance(self.labels, str) and self.labels not in LABEL_SETS:
             raise ValueError(
                 f"labels={self.labels!r} is no known set; choose one of {sorted(LABEL_SETS)} or "
-                "give a mapping from label to aliases."
+                "give a list of labels, or a mapping from label to aliases."
             )
         names = [name for label, aliases in self._sets() for name in {label, *aliases}]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"labels: {twice} would name two labels; every alias needs one label.")
+
+    @property
+    def known_labels(self) -> tuple[str, ...]:
+        """The labels, without their aliases."""
+        return tuple(label for label, _ in self._sets())
 
     def natural(self, completion: str) -> str | None:
         # The longest first: an alias of several words may begin with another one.
@@ -63,7 +68,8 @@ class LabelKind(MarkedKind):
         )
 
     def _sets(self) -> list[tuple[str, tuple[str, ...]]]:
-        labels = LABEL_SETS[self.labels] if isinstance(self.labels, str) else self.labels
+        given = LABEL_SETS[self.labels] if isinstance(self.labels, str) else self.labels
+        labels = given if isinstance(given, Mapping) else dict.fromkeys(given, ())
         return [
             (label.casefold(), tuple(alias.casefold() for alias in aliases))
             for label, aliases in labels.items()
