@@ -364,6 +364,19 @@ def test_the_order_of_an_adapters_modules_is_no_difference():
     assert dumped[0] == dumped[1]
 
 
+def test_a_run_without_a_band_of_its_user_keeps_the_one_that_it_began_with(finished, tmp_path):
+    run = copy_of(finished, tmp_path / "run")
+
+    trainer = make(run, max_steps=3, difficulty_low=None, difficulty_high=None)
+    band = trainer.selfplay.labelling.labeller
+    assert (band.low, band.high) == (0.2, 0.8)
+    trainer.train(resume_from_checkpoint=True)
+
+    assert (band.low, band.high) == (SMALL["difficulty_low"], SMALL["difficulty_high"])
+    assert trainer.args.difficulty_low == SMALL["difficulty_low"]
+    assert trainer.state.global_step == 3
+
+
 def test_an_allowed_change_keeps_the_pool_and_begins_a_fresh_cycle(finished, tmp_path):
     run = copy_of(finished, tmp_path)
     trainer = make(run, max_steps=3, num_iterations=2, allow_changes=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serl_trl.answers import get_kind
 from serl_trl.answers.equality import known_labels
 from serl_trl.labels.band import reachable_votes
-from serl_trl.labels.chance import band_of, find_band, majority_at_most, noise_in_band
+from serl_trl.labels.chance import ends_of, find_band, majority_at_most, noise_in_band
 
 
 def mean_ratio(votes: int, labels: int) -> float:
@@ -87,7 +87,9 @@ def test_a_band_of_the_user_stays_and_an_open_kind_has_the_papers():
     assert not find_band(None, 0.9, votes=16, labels=2).derived
     open_ended = find_band(None, None, votes=16, labels=None)
     assert (open_ended.low, open_ended.high) == (0.2, 0.8)
-    assert band_of({"difficulty_low": 0.1, "num_generations": 16}, 4).low == 0.1
+    options = {"difficulty_low": None, "num_generations": 16, "answer_kind": "label"}
+    assert ends_of(options).low == 0.75
+    assert ends_of({**options, "difficulty_low": 0.1}).low == 0.1
 
 
 def test_kinds_say_which_answers_they_know():

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from serl_trl import filters
 from serl_trl.answers.equality import KINDS, get_kind
 from serl_trl.answers.golds import read_gold
-from serl_trl.filters import gate as filters
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
 from serl_trl.report.blocks import Excerpt, Report, written

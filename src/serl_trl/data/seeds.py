@@ -3,17 +3,25 @@
 import hashlib
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from serl_trl.answers.equality import AnswerKind
+from serl_trl.answers.equality import AnswerKind, known_labels
 from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.common.plugin import Plugin, Role, find
 from serl_trl.common.problem import Problem
-from serl_trl.common.text import CONTROL, count_of, examples, list_names, near_matches
+from serl_trl.common.text import (
+    CONTROL,
+    NUM_NAMES,
+    count_of,
+    examples,
+    list_names,
+    near_matches,
+)
 from serl_trl.data.tables import MAX_ROW_BYTES, Row, SeedSetError, Table, open_table
 
 __all__ = ["SeedSet", "SeedSetError", "check_seed_set", "load_seed_set", "make_seed_set"]
@@ -301,7 +309,8 @@ def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
     if len(unread) > MAX_UNREAD_RATIO * num_golds:
         raise SeedSetError(
             f"{seed_set.source}: {count_of(len(unread), 'gold answer')} of {num_golds:,} cannot be "
-            f"read as answer_kind={kind.name}, allowed are {MAX_UNREAD_RATIO:.0%}; choose the kind "
+            f"read as answer_kind={kind.name}, allowed are {MAX_UNREAD_RATIO:.0%}"
+            f"{_unknown_labels(seed_set.answers, golds, kind)}; choose the kind "
             f"of these answers, correct them, or rename the column:\n{examples(unread)}"
         )
     passed = [f"took no gold answer from {line}" for line in unread]
@@ -319,8 +328,8 @@ def only_read_golds(probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int) 
     if len(bad) > max_bad_rows or not any(whole):
         raise SeedSetError(
             f"{probe_set.source} has {count_of(len(bad), 'answer')} that cannot be read, allowed "
-            f"are max_bad_rows={max_bad_rows}; correct them, or name another "
-            f"probe_answer_column:\n{examples(bad)}"
+            f"are max_bad_rows={max_bad_rows}{_unknown_labels(probe_set.answers, golds, kind)}; "
+            f"correct them, or name another probe_answer_column:\n{examples(bad)}"
         )
     passed = (f"passed over {each}" for each in bad)
     return replace(
@@ -330,6 +339,19 @@ def only_read_golds(probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int) 
         places=tuple(compress(probe_set.places, whole)),
         warnings=(*probe_set.warnings, *passed),
     )
+
+
+def _unknown_labels(
+    answers: Sequence[str | None], golds: Sequence[str | None], kind: AnswerKind
+) -> str:
+    """Return the labels that answers use and the kind does not know, commonest first, in words."""
+    known = known_labels(kind)
+    if known is None:
+        return ""
+    pairs = zip(answers, golds, strict=True)
+    used = Counter(answer[:40] for answer, gold in pairs if answer is not None and gold is None)
+    shown = [f"{answer!r} ({num})" for answer, num in used.most_common(NUM_NAMES)]
+    return f" (the kind knows {list_names(known)}, and not {list_names(shown)})"
 
 
 def _read_answers(seed_set: SeedSet, kind: AnswerKind) -> tuple[tuple[str | None, ...], list[str]]:

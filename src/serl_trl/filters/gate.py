@@ -1,69 +1,23 @@
 """Which proposals become instructions: quality first, then contamination, then novelty.
 
-A filter is a function from a text to a `Verdict`; filters are chosen by name or handed over as
-functions, and `find_filters` reads the dotted paths of an option.
+Filters of quality are chosen by name (`named.py`) or handed over as functions.
 """
 
-import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from serl_trl.common.plugin import Plugin, Role, find, split, split_list
-from serl_trl.common.text import one_line
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.embeddings import Encoder, load_encoder
-from serl_trl.filters.english import leaks, pictures, quality
+from serl_trl.filters.named import TextFilter, bind_filter, default_filters, filter_options
 from serl_trl.filters.novelty import NoveltyRule
-
-TextFilter = Callable[[str], Verdict]
 
 # A longer text is refused for its length before any filter reads it: the filters are linear, but a
 # model that never stops writes megabytes.
 MAX_CHARS = 20_000
 
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
-
-# The default applies them in this order: cheap ones first, the tokenizer last. A name is that of
-# its function.
-_FILTERS: dict[str, Callable[..., Verdict]] = {
-    check.__name__.removeprefix("check_"): check
-    for check in (
-        quality.check_length,
-        quality.check_special_tokens,
-        quality.check_question,
-        quality.check_one_question,
-        pictures.check_figure,
-        quality.check_program,
-        leaks.check_answer_leak,
-        quality.check_model_talk,
-        quality.check_language,
-        quality.check_tokens,
-        quality.check_paper_length,
-        quality.check_paper_words,
-        quality.check_paper_program,
-        quality.check_paper_start,
-    )
-}
-
-# The paper's rules, and the token limit, without which a proposal may not fit the model.
-paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
-default_filters = tuple(name for name in _FILTERS if not name.startswith("paper_"))
-
-_ROLE = Role(
-    option="proposal_filters",
-    takes="a function from a text to a Verdict",
-    known=_FILTERS,
-    arguments=("",),
-    returns=(Verdict,),
-)
-
-
-def filter_names() -> tuple[str, ...]:
-    """Return the names of the built-in filters, in the order in which the default applies them."""
-    return tuple(_FILTERS)
 
 
 @dataclass(frozen=True)
@@ -103,14 +57,16 @@ class FilterOptions:
 
     def checks(self) -> list[TextFilter]:
         """Return the named filters with their options."""
-        words = {"min_words": self.min_words, "max_words": self.max_words}
-        options: dict[str, dict[str, Any]] = {
-            "length": words,
-            "paper_length": words,
-            "special_tokens": {"special_tokens": tuple(self.special_tokens)},
-            "tokens": {"max_tokens": self.max_tokens, "count_tokens": self.count_tokens},
-        }
-        return [_bind(each, options) if isinstance(each, str) else each for each in self.names]
+        options = filter_options(
+            min_words=self.min_words,
+            max_words=self.max_words,
+            special_tokens=self.special_tokens,
+            max_tokens=self.max_tokens,
+            count_tokens=self.count_tokens,
+        )
+        return [
+            bind_filter(each, options) if isinstance(each, str) else each for each in self.names
+        ]
 
 
 class ProposalFilter:
@@ -186,32 +142,3 @@ class ProposalFilter:
         for text in state["admitted"]:
             # One by one, as they came: in a batch an encoder gives other last digits.
             self.admit(text)
-
-
-def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin]:
-    """Return the filters that an option names, those of the user before they are made.
-
-    `names` is "default", "paper" or a list with commas. Raises `ValueError` for an unknown name,
-    or a dotted path without a filter in one of the packages `plugins`.
-    """
-    # Both are whole lists; a list with commas may add to neither by its name.
-    presets = {"default": default_filters, "paper": paper_filters}
-    found: list[str | Plugin] = []
-    for text in presets.get(names) or split_list(names):
-        name, _ = split(text, _ROLE)
-        found.append(text if name in _FILTERS else find(text, _ROLE, plugins))
-    return found
-
-
-def _bind(text: str, options: Mapping[str, dict[str, Any]]) -> TextFilter:
-    """Return the filter that `text` names; options in its brackets win over those of the run."""
-    name, own = split(text, _ROLE)
-    if name not in _FILTERS:
-        return find(text, _ROLE).make()
-    values = {**options.get(name, {}), **(own or {})}
-    # A wrong option ends the run here, before weights load, and not at the first proposal.
-    try:
-        inspect.signature(_FILTERS[name]).bind("", **values)
-    except TypeError as error:
-        raise _ROLE.refuse(text, f"cannot be made: {one_line(error)}.") from error
-    return partial(_FILTERS[name], **values)

@@ -6,11 +6,13 @@ coin tosses.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from serl_trl.answers.equality import known_labels
 from serl_trl.labels.band import reachable_votes
 
 PAPER_LOW, PAPER_HIGH = 0.2, 0.8
@@ -81,10 +83,11 @@ def find_band(low: float | None, high: float | None, *, votes: int, labels: int 
     return Ends(start, max(PAPER_HIGH, (1 + start) / 2), derived=True)
 
 
-def band_of(values: Any, labels: int | None) -> Ends:
-    """Return the ends of the band that the mapping `values` of options means."""
+def ends_of(values: Mapping[str, Any]) -> Ends:
+    """Return the ends of the band that the options of a run mean."""
+    known = known_labels(str(values.get("answer_kind")))
     low, high = values.get("difficulty_low"), values.get("difficulty_high")
-    return find_band(low, high, votes=values["num_generations"], labels=labels)
+    return find_band(low, high, votes=values["num_generations"], labels=len(known or ()))
 
 
 def _poisson(count: int, mean: float) -> float:

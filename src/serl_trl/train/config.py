@@ -10,11 +10,10 @@ from typing import Any
 from accelerate import PartialState
 from trl import GRPOConfig
 
-from serl_trl.answers.equality import known_labels
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.secrets import redacted
-from serl_trl.labels.chance import band_of
+from serl_trl.labels.chance import ends_of
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS, SelfPlayOptions
@@ -46,7 +45,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         if self.report_to is None:
             self.report_to = "none"  # transformers would look for a tracker called None
         super().__post_init__()
-        ends = band_of(vars(self), known_labels(self.answer_kind))
+        ends = ends_of(vars(self))
         # A resumed run keeps the ends that it had where its user gave none; see `resume.py`.
         self.band_is_derived = ends.derived
         self.difficulty_low, self.difficulty_high = ends.low, ends.high

@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serl_trl.answers.equality import known_labels
 from serl_trl.common.options import Bounds
 from serl_trl.common.plugin import is_path, package_problems
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.labels.band import reachable_votes
-from serl_trl.labels.chance import band_of
+from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
 from serl_trl.propose.sources.registry import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
@@ -101,7 +100,7 @@ def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
     # Of another type or out of range it is named already, and the ends by chance depend on it.
     if not isinstance(votes, int) or votes < 1:
         return
-    ends = band_of(values, known_labels(str(values.get("answer_kind"))))
+    ends = ends_of(values)
     low, high = ends.low, ends.high
     # Equal ends would keep a single ratio, which hardly any group has.
     if low >= high:

@@ -213,8 +213,8 @@ class SelfPlayOptions:
     use_band: bool = option(True, "Keep only groups inside the difficulty band.")
     difficulty_low: float | None = option(
         None,
-        "Lower end of the kept majority ratios, included. Not set: 0.2, or, where answer_kind knows "
-        "the number of answers and neither end is set, the 95th percentile of chance.",
+        "Lower end of the kept majority ratios, included. Not set: 0.2, or the 95th percentile of "
+        "chance where answer_kind knows the number of answers and neither end is set.",
         (0, 1),
         "the paper uses 0.2",
     )

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from serl_trl.cli.inputs import Inputs, load_inputs
+from serl_trl.cli.judged import Judged, judge_data
 from serl_trl.cli.parser import Arguments, SeRLParser
 from serl_trl.common.console import OK, label_of, say, write_json
 from serl_trl.common.processes import num_processes
@@ -23,21 +24,27 @@ def run(argv: Sequence[str], out: Console) -> int:
     """Check, and print what the config means."""
     args = SeRLParser(prog="serl check").parse(argv, here=False)
     inputs = load_inputs(args, looking=True)
-    report = describe_run(args, inputs)
+    judged = judge_data(args, inputs.seed_set.instructions if inputs.seed_set else ())
+    report = describe_run(args, inputs, judged)
     options = {*vars(args.run), *vars(args.config), *vars(args.model)}
-    for name, value in report.items():
+    shown = dict(report)
+    if "noise_in_band" in report:
+        shown["noise_in_band"] = f"{report['noise_in_band']:.1%} of groups of random votes"
+    for name, value in shown.items():
         lines = (value or ["none"]) if isinstance(value, list) else [str(value)]
         for label, line in zip_longest([label_of(name, options)], lines, fillvalue=""):
             say(out, f"{label:<28}  {visible(line)}")
     found = f"nothing wrong was found, {count_of(len(inputs.skipped), 'thing')} not looked at"
     out.print(found if inputs.skipped else "nothing wrong was found", style="green")
+    if judged.to_change:
+        out.print("but it may learn little, see `to change`", style="yellow")
     if args.machine:
         out.print("but this machine cannot run it, see `missing here`", style="yellow")
     write_json(args.run.json, report)
     return OK
 
 
-def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
+def describe_run(args: Arguments, inputs: Inputs, judged: Judged) -> dict[str, Any]:
     """Return what a checked config means: sizes, lengths, what is not applied, what was skipped.
 
     What stands for an option has the option's name.
@@ -56,6 +63,9 @@ def describe_run(args: Arguments, inputs: Inputs) -> dict[str, Any]:
         "num_selfplay_iterations": config.num_selfplay_iterations,
         "max_steps": config.max_steps,
         "kept_majority_ratios": _kept_ratios(args),
+        **({} if judged.noise is None else {"noise_in_band": judged.noise}),
+        "seeds_refused": list(judged.refused),
+        "to_change": list(judged.to_change),
         **_lengths(args, inputs),
         "not_applied": [f"{each}: only vLLM knows it" for each in config.not_applied],
         "missing_here": list(args.machine),

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from serl_trl.answers.equality import known_labels
 from serl_trl.cli.command_options import PlanOptions
 from serl_trl.cli.parser import SeRLParser
 from serl_trl.cli.run_problems import SANDBOX, batch_problems, is_local_path, model_location
@@ -18,6 +19,7 @@ from serl_trl.common.plugin import shown
 from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
+from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 
@@ -51,6 +53,7 @@ def run(argv: Sequence[str], out: Console) -> int:
         "gpu": gpu_name,
         **_memory(values, find_shape(values), layout, gpu),
         **_work(values, layout),
+        "noise_in_band": _noise_in_band(values),
         "skipped": [*_skipped(values), *_skipped_of_launch(launch)],
     }
     _show(report, out)
@@ -160,6 +163,16 @@ def _memory(
     }
 
 
+def _noise_in_band(values: Mapping[str, Any]) -> float | None:
+    """Return the share of groups of random votes in the band; `None` where that is not known."""
+    known = known_labels(values["answer_kind"])
+    if not known or not (values["use_selfplay"] and values["use_band"]):
+        return None
+    ends = ends_of(values)
+    votes = values["num_generations"]
+    return noise_in_band(votes=votes, labels=len(known), low=ends.low, high=ends.high)
+
+
 def _verdict(peak: float, gpu: float | None) -> str:
     """Return whether `peak` bytes fit a GPU: yes, tight, no, or unknown without a GPU.
 
@@ -245,6 +258,8 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
     )
     line("max_steps", f"{report['num_steps']:,}")
     _show_time(report, out)
+    if report["noise_in_band"] is not None:
+        line("noise in band", f"{report['noise_in_band']:.1%} of groups of random votes")
     for name in ("notes", "skipped"):
         for text in report[name]:
             line(name, visible(text))

@@ -1,0 +1,124 @@
+"""What `serl check` makes of the data: seeds against the filters, the band against chance."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from serl_trl.answers.equality import known_labels
+from serl_trl.cli.parser import Arguments
+from serl_trl.common.text import visible
+from serl_trl.filters.named import filter_options, find_filters
+from serl_trl.filters.seeds import JudgedSeeds, judge_seeds
+from serl_trl.labels.chance import find_band, noise_in_band
+from serl_trl.propose.sources.registry import writes_new
+from serl_trl.report.words import REASONS
+
+if TYPE_CHECKING:
+    from serl_trl.train.config import SeRLConfig
+
+# Below these a run finds what it needs all the same: a few odd seeds are usual, and the default
+# band of 16 votes lets up to 17 % of pure noise pass.
+MAX_REFUSED, MAX_NOISE = 0.1, 0.2
+
+# What a filter refuses by a number, and not by what a text says.
+_LENGTHS = ("length", "paper_length")
+# The letters of choices: "(A)", or "A." and "A)" where a word may begin.
+_LETTER = re.compile(r"\(([A-H])\)|(?<!\S)([A-H])[.)](?=\s)")
+_NUM_CHARS = 60
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Lines about refused seeds, the share of noise in the band, and what to change.
+
+    `noise` is `None` where the number of answers is not known, or no band is used.
+    """
+
+    refused: tuple[str, ...] = ()
+    noise: float | None = None
+    to_change: tuple[str, ...] = ()
+
+
+def judge_data(args: Arguments, seeds: Sequence[str]) -> Judged:
+    """Judge the seeds and the band of a checked config; no code of a plug-in is called."""
+    config = args.config
+    refused: tuple[str, ...] = ()
+    to_change: list[str] = []
+    if seeds and config.use_selfplay and writes_new(config.sources):
+        refused, to_change = _refused(config, seeds)
+    noise = None
+    if config.use_selfplay and config.use_band:
+        noise, found = _noise(config, seeds)
+        to_change += found
+    return Judged(refused, noise, tuple(to_change))
+
+
+def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    named = find_filters(config.proposal_filters, config.plugins or ())
+    # Too many tokens are an error of a seed, and were looked at; no filter of the user is called.
+    names = [each for each in named if isinstance(each, str) and each != "tokens"]
+    options = filter_options(min_words=config.min_words, max_words=config.max_words)
+    judged = judge_seeds(seeds, names, options)
+    if not judged.num_refused:
+        return (), []
+    lines = [f"{judged.num_refused} of {judged.num_judged} that were looked at", *_lines(judged)]
+    often = [each.filter for each in judged.refusals if each.num > MAX_REFUSED * judged.num_judged]
+    if not often:
+        return tuple(lines), []
+    by_length = [name for name in often if name.partition("(")[0] in _LENGTHS]
+    change = ["min_words or max_words"] if by_length else []
+    if worded := set(often) - set(by_length):
+        rest = ",".join(str(getattr(each, "text", each)) for each in named if each not in worded)
+        change.append(f"proposal_filters: {rest}")
+    why = f"proposals like {judged.num_refused} of {judged.num_judged} seeds would be refused"
+    return tuple(lines), [f"{' and '.join(change)}; {why}"]
+
+
+def _lines(judged: JudgedSeeds) -> list[str]:
+    lines = []
+    for each in judged.refusals:
+        shown = " and ".join(repr(_short(text)) for text in each.examples)
+        meaning = REASONS.get(each.reason, each.reason)
+        lines.append(f"{each.filter} refuses {each.num} ({meaning}), such as {shown}")
+    return lines
+
+
+def _short(text: str) -> str:
+    line = visible(" ".join(text[: 10 * _NUM_CHARS].split()))
+    return line if len(line) <= _NUM_CHARS else f"{line[: _NUM_CHARS - 3]}..."
+
+
+def _noise(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[float | None, list[str]]:
+    votes, kind = config.num_generations, config.answer_kind
+    known = known_labels(kind)
+    labels = len(known) if known else num_choices(seeds) if _is_choice(kind) else None
+    if not labels:
+        return None, []
+    band: dict[str, Any] = {"low": config.difficulty_low, "high": config.difficulty_high}
+    noise = noise_in_band(votes=votes, labels=labels, **band)
+    if noise <= MAX_NOISE:
+        return noise, []
+    better = find_band(None, None, votes=votes, labels=labels)
+    why = f"{noise:.0%} of groups of {votes} random votes over {labels} answers pass the band"
+    if known is None:
+        return noise, [f"num_choices={labels} in answer_kind, as the seeds have; {why}"]
+    if (better.low, better.high) == (band["low"], band["high"]):
+        return noise, [f"num_generations, to have more votes; {why}"]
+    return noise, [f"difficulty_low: {better.low:g} and difficulty_high: {better.high:g}; {why}"]
+
+
+def _is_choice(kind: str) -> bool:
+    return kind.partition("(")[0] == "choice"
+
+
+def num_choices(seeds: Sequence[str]) -> int | None:
+    """Return how many lettered choices most seeds offer; `None` where most have no such list."""
+    counts: Counter[int] = Counter()
+    for text in seeds:
+        letters = {found[1] or found[2] for found in _LETTER.finditer(text)}
+        run = next(n for n in range(9) if n == 8 or "ABCDEFGH"[n] not in letters)
+        counts[run] += 1
+    most, num = counts.most_common(1)[0] if counts else (0, 0)
+    return most if most > 1 and num > len(seeds) / 2 else None
