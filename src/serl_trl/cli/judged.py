@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serl_trl.answers.equality import known_labels
 from serl_trl.cli.parser import Arguments
@@ -96,15 +96,15 @@ def _noise(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[float | None, li
     labels = len(known) if known else num_choices(seeds) if _is_choice(kind) else None
     if not labels:
         return None, []
-    band: dict[str, Any] = {"low": config.difficulty_low, "high": config.difficulty_high}
-    noise = noise_in_band(votes=votes, labels=labels, **band)
+    band = config.band
+    noise = noise_in_band(votes=votes, labels=labels, low=band.low, high=band.high)
     if noise <= MAX_NOISE:
         return noise, []
     better = find_band(None, None, votes=votes, labels=labels)
     why = f"{noise:.0%} of groups of {votes} random votes over {labels} answers pass the band"
     if known is None:
         return noise, [f"num_choices={labels} in answer_kind, as the seeds have; {why}"]
-    if (better.low, better.high) == (band["low"], band["high"]):
+    if (better.low, better.high) == (band.low, band.high):
         return noise, [f"num_generations, to have more votes; {why}"]
     return noise, [f"difficulty_low: {better.low:g} and difficulty_high: {better.high:g}; {why}"]
 

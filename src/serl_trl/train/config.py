@@ -13,7 +13,7 @@ from trl import GRPOConfig
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.secrets import redacted
-from serl_trl.labels.chance import ends_of
+from serl_trl.labels.chance import Ends, ends_of
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS, SelfPlayOptions
@@ -80,6 +80,11 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         """The part of the run's folder that `push_to_hub` skips."""
         assert self.output_dir is not None, "TRL sets a default"
         return Path(self.output_dir) / PRIVATE_FOLDER
+
+    @property
+    def band(self) -> Ends:
+        """The ends of the difficulty band."""
+        return ends_of(vars(self))
 
     @property
     def prompts_per_batch(self) -> int:

@@ -97,8 +97,9 @@ def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _band(values: Mapping[str, Any]) -> Iterator[Problem]:
     votes = values.get("num_generations")
+    bounds = BOUNDS["num_generations"]
     # Of another type or out of range it is named already, and the ends by chance depend on it.
-    if not isinstance(votes, int) or votes < 1:
+    if not isinstance(votes, int) or not bounds.low <= votes <= bounds.high:
         return
     ends = ends_of(values)
     low, high = ends.low, ends.high

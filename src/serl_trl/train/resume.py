@@ -96,9 +96,9 @@ def _earlier_ends(trainer: Host, folder: Path) -> tuple[float, float] | None:
     An earlier version, or another number of votes, may have had other ends by default.
     """
     config = checkpoint.read_manifest(folder).config
-    ends = config.get("difficulty_low"), config.get("difficulty_high")
-    known = all(isinstance(end, int | float) for end in ends)
-    return ends if trainer.args.band_is_derived and known else None
+    low, high = config.get("difficulty_low"), config.get("difficulty_high")
+    known = isinstance(low, int | float) and isinstance(high, int | float)
+    return (low, high) if trainer.args.band_is_derived and known else None
 
 
 def _choose(trainer: Host, wanted: str | bool | None) -> Start:
@@ -106,7 +106,8 @@ def _choose(trainer: Host, wanted: str | bool | None) -> Start:
     choice = checkpoint.choose(run, wanted)
     # Before anything is moved: what is refused stays as it is.
     ends = _earlier_ends(trainer, choice.folder) if choice.folder else None
-    if ends:
+    if ends and ends != (trainer.args.difficulty_low, trainer.args.difficulty_high):
+        logger.warning("The run keeps its difficulty band, %g to %g.", *ends)
         _set_band(trainer, *ends)
     changes = _find_changes(trainer, choice.folder) if choice.folder else []
     for path, why in choice.damaged.items():

@@ -87,7 +87,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
     labeller = chosen.labeller
     if args.use_band:
-        labeller = Band(labeller, args.difficulty_low, args.difficulty_high)
+        labeller = Band(labeller, args.band.low, args.band.high)
     labelling = Labelling(
         labeller,
         kind=chosen.kind,

@@ -114,6 +114,6 @@ def _kept_ratios(args: Arguments) -> str:
     config = args.config
     if not config.use_selfplay or not config.use_band:
         return "all"
-    votes, low, high = config.num_generations, config.difficulty_low, config.difficulty_high
-    inside = reachable_votes(votes, low=low, high=high)
+    votes = config.num_generations
+    inside = reachable_votes(votes, low=config.band.low, high=config.band.high)
     return f"{inside[0]}/{votes} to {inside[-1]}/{votes}" if inside else "none"
