@@ -272,15 +272,14 @@ def test_train_does_not_start_without_the_hub(capsys):
 
 def test_bad_seeds_are_named_by_file_and_line(capsys):
     rows = [{"question": f"What is {n} + 1?"} for n in range(9)]
-    seeds = jsonl("seeds.jsonl", [*rows, rows[3], {"question": ""}])
+    seeds = jsonl("seeds.jsonl", [*rows, {"question": ""}])
 
     assert main(["check", "--config", config(seed_set=seeds)]) == 2
 
     assert capsys.readouterr().err == (
         "serl check: 1 problem\n"
-        "- seeds.jsonl has 2 bad rows, allowed are max_bad_rows=0:\n"
-        "    seeds.jsonl:10: repeats seeds.jsonl:4.\n"
-        "    seeds.jsonl:11: 'question' is empty.\n"
+        "- seeds.jsonl has 1 bad row, allowed are max_bad_rows=0:\n"
+        "    seeds.jsonl:10: 'question' is empty.\n"
     )
 
 
@@ -309,7 +308,8 @@ def test_inputs_are_checked_against_the_tokenizer_and_each_other():
     )
 
     expected = [
-        "probes.jsonl has no column 'answer' for the answers; it has question.",
+        "probes.jsonl has no column 'answer' for the answers; it has question. Name it by "
+        "probe_answer_column.",
         "reward_funcs=nowhere.reward would run code of nowhere, which is not a plug-in.",
         "reward_funcs=json.dumps would run json of Python's standard library;",
         "reward_funcs=sys.path would run sys of Python's standard library;",

@@ -109,6 +109,23 @@ def test_the_number_of_choices_is_read_off_the_seeds():
     assert num_choices([]) is None
 
 
+def test_paths_are_tried_beside_the_config_too_and_both_folders_are_named(capsys, tmp_path):
+    assert check(CHOICES, answer_kind="choice(num_choices=4)")[0] == 0
+    moved = tmp_path / "domain"
+    moved.mkdir()
+    Path("run.yaml").rename(moved / "run.yaml")
+    assert main(["check", "--config", "domain/run.yaml"]) == 0
+    Path("seeds.jsonl").rename(moved / "seeds.jsonl")
+    assert main(["check", "--config", "domain/run.yaml"]) == 0
+    (moved / "seeds.jsonl").unlink()
+    capsys.readouterr()
+
+    assert main(["check", "--config", "domain/run.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert f"does not exist (looked in {tmp_path})" in said
+    assert f"; {moved} was looked in too)" in said
+
+
 def test_a_config_knows_its_band_and_whether_the_user_gave_it():
     cpu = {"use_cpu": True, "bf16": False}
 

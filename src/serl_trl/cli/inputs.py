@@ -324,6 +324,7 @@ def _load_seeds(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
         config=run.seed_config,
         column=run.instruction_column,
         answer_column=run.answer_column,
+        options=("instruction_column", "answer_column"),
         max_bad_rows=run.max_bad_rows,
     )
     return seed_set if kind is None else read_golds(seed_set, kind)
@@ -339,6 +340,7 @@ def _load_probe(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
         config=run.probe_config,
         column=run.probe_column,
         answer_column=run.probe_answer_column,
+        options=("probe_column", "probe_answer_column"),
         require_answers=True,
         allow_duplicates=True,
         max_bad_rows=run.max_bad_rows,

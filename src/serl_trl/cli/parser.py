@@ -15,6 +15,7 @@ from trl import ModelConfig, TrlParser
 
 from serl_trl.cli import run_problems
 from serl_trl.cli.config_file import ConfigFile, read_config_file
+from serl_trl.cli.paths import PATHS, found_beside, is_here, is_nowhere
 from serl_trl.cli.trust import only_by_flag
 from serl_trl.cli.usage import HELP_ALL, run_sections
 from serl_trl.common import option_values
@@ -214,6 +215,11 @@ class SeRLParser(TrlParser):
                 given.spoilt.add(name)  # the file's problems name it already, with its line
             read = partial(option_values.convert, value, option.hint, name=name)
             given.take(name, read, place, shown=f" ({place})")
+            folder = Path(file.path).parent
+            if name in PATHS and name in given.values and not is_here(folder):
+                if is_nowhere(given.values[name], folder):
+                    given.origins[name] = f"{place}; {folder.absolute()} was looked in too"
+                given.values[name] = found_beside(given.values[name], folder)
 
     def _check(self, given: "_Given", check: Callable[..., list[Problem]]) -> Iterator[Problem]:
         values = self._with_defaults(given.values)

@@ -66,11 +66,14 @@ class Reading:
 
     Without `column` the first of `INSTRUCTION_COLUMNS` or `CHAT_COLUMNS` that exists is taken,
     without `answer_column` the column "answer" if there is one. At most `max_bad_rows` rows that
-    cannot be used are passed over, and named in the warnings.
+    cannot be used are passed over, and named in the warnings. Rows that repeat an earlier text are
+    dropped and counted there, unless duplicates are allowed. `options` are what
+    sets the two columns, for messages; empty where nothing does.
     """
 
     column: str | None = None
     answer_column: str | None = None
+    options: tuple[str, str] = ("", "")
     require_answers: bool = False
     allow_duplicates: bool = False
     max_bad_rows: int = 0
@@ -94,21 +97,23 @@ def load_seed_set(
 def read_table(table: Table, reading: Reading) -> SeedSet:
     """Read instructions from the rows of `table`, as `load_seed_set` does from a file."""
     required = reading.require_answers
-    text_column = _find_column(table, reading.column)
-    gold_column = _find_answer_column(table, reading.answer_column, required=required)
+    text_column = _find_column(table, reading)
+    gold_column = _find_answer_column(table, reading)
     wanted = [name for name in (text_column, gold_column) if name is not None]
     places: dict[str, str] = {}
     entries: list[_Entry] = []
     bad: list[str] = []
+    repeated: list[str] = []
     for row in table.read(wanted):
         try:
             text = _instruction(row, text_column)
             answer = _answer(row, gold_column, required=required)
-            # A seed that stands twice would be shown and trained on twice as often as others.
-            if places.setdefault(text, row.place) != row.place and not reading.allow_duplicates:
-                raise _BadRowError(f"repeats {places[text]}")
         except _BadRowError as problem:
             bad.append(f"{row.place}: {problem}.")
+            continue
+        # A seed that stands twice would be shown and trained on twice as often as others.
+        if places.setdefault(text, row.place) != row.place and not reading.allow_duplicates:
+            repeated.append(f"{row.place} repeats {places[text]}.")
         else:
             entries.append(_Entry(text, answer, row.place))
     if len(bad) > reading.max_bad_rows:
@@ -118,7 +123,11 @@ def read_table(table: Table, reading: Reading) -> SeedSet:
         )
     if not entries:
         raise SeedSetError(f"{table.source} holds no instruction; give at least one row.")
-    return _seed_set(entries, table.source, [f"passed over {line}" for line in bad])
+    warnings = [f"passed over {line}" for line in bad]
+    if repeated:
+        dropped = f"dropped {count_of(len(repeated), 'row')} of {table.source} as repetitions"
+        warnings.append(f"{dropped}:\n{examples(repeated)}")
+    return _seed_set(entries, table.source, warnings)
 
 
 def make_seed_set(rows: Iterable[Mapping[str, Any]], *, source: str) -> SeedSet:
@@ -254,32 +263,45 @@ def _normalise(value: Any, column: str) -> str:
     return text
 
 
-def _find_column(table: Table, named: str | None) -> str:
+def _find_column(table: Table, reading: Reading) -> str:
+    named, option = reading.column, reading.options[0]
     candidates = INSTRUCTION_COLUMNS if named is None else (named,)
     for name in candidates + (CHAT_COLUMNS if named is None else ()):
         if name in table.columns:
             return name
     if named is not None:
-        raise SeedSetError(
-            f"{table.source} has no column {named!r}; it has {list_names(table.columns)}."
-            + near_matches(named, table.columns)
-        )
+        raise SeedSetError(_no_column(table, option, named))
     raise SeedSetError(
         f"{table.source} has no column {', '.join(candidates[:-1])} or {candidates[-1]}; it has "
-        f"{list_names(table.columns)}. Name the one that holds the instructions."
+        f"{list_names(table.columns)}. Name the one that holds the instructions{_by(option)}."
     )
 
 
-def _find_answer_column(table: Table, named: str | None, *, required: bool) -> str | None:
+def _find_answer_column(table: Table, reading: Reading) -> str | None:
+    named, option = reading.answer_column, reading.options[1]
     name = named or ANSWER_COLUMN
     if name in table.columns:
         return name
-    if named is None and not required:
+    if named is not None:
+        raise SeedSetError(_no_column(table, option, named))
+    if not reading.require_answers:
         return None
+    way_out = f" Name it{_by(option)}." if option else ""
     raise SeedSetError(
         f"{table.source} has no column {name!r} for the answers; it has "
-        f"{list_names(table.columns)}.{near_matches(name, table.columns)}"
+        f"{list_names(table.columns)}.{near_matches(name, table.columns)}{way_out}"
     )
+
+
+def _by(option: str) -> str:
+    return option and f" by {option}"
+
+
+def _no_column(table: Table, option: str, named: str) -> str:
+    found = list_names(table.columns)
+    given = f"{option}={named}: " if option else ""
+    hint = near_matches(named, table.columns)
+    return f"{given}{table.source} has no column {named!r}; it has {found}.{hint}"
 
 
 _ORACLE = Role(
