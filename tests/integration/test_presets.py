@@ -180,7 +180,7 @@ def test_a_preset_trains_two_steps_on_a_tiny_model_of_its_class(name, tiny_model
     small = {
         "model_name_or_path": tiny_copy(shape, tiny_model, tmp_path / "model"),
         "output_dir": str(tmp_path / "run"),
-        "seed_set": values["seed_set"] if Path(values["seed_set"]).exists() else str(seeds),
+        "seed_set": str(beside if (beside := CONFIGS / values["seed_set"]).exists() else seeds),
         "seed_split": "train",
         "probe_set": None,
         "probe_steps": 0,
