@@ -140,7 +140,7 @@ notebooks: install
 	$(BIN)/python -m pytest tests/integration/test_notebooks.py
 
 bench: install
-	$(BIN)/python benchmarks/sandbox.py --results benchmarks/RESULTS.md \
+	$(BIN)/python -m benchmarks.sandbox --results benchmarks/RESULTS.md \
 	    --json benchmarks/results/sandbox.json --figure benchmarks/results/sandbox.png
 
 soak-kill: install

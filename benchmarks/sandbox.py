@@ -4,44 +4,37 @@ Every arm trains on the same number of rollouts from the same model. Each run go
 demo`, the door a user takes, and is kept in `--work_dir`: a study that was cut off goes on where it
 stopped, a run with its newest checkpoint.
 
-    python benchmarks/sandbox.py --json benchmarks/results/sandbox.json \\
+    python -m benchmarks.sandbox --json benchmarks/results/sandbox.json \\
         --figure benchmarks/results/sandbox.png --results benchmarks/RESULTS.md
-    python benchmarks/sandbox.py --quick
+    python -m benchmarks.sandbox --quick
 """
 
 import argparse
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from benchmarks.study import (
+    Arm,
+    add_options,
+    as_table,
+    as_text,
+    chosen,
+    complete,
+    interval,
+    made_on,
+    over_seeds,
+    run_all,
+    write,
+)
 from serl_trl.common.files import read_lines
 from serl_trl.sandbox import num_phrasings, seed_set
 
-ROOT = Path(__file__).parents[1]
 FIGURES = ("pass@1", "maj@16", "pass@16", "greedy")
-# The two-sided 95 % quantile of Student's t, by degrees of freedom: an interval over few seeds.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 PROBE_STEPS = 10
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train: the flags that make it, and what it is."""
-
-    name: str
-    what: str
-    flags: tuple[str, ...] = ()
-
 
 ARMS = (
     Arm("serl", "the default: self-written prompts, vote, band, novelty"),
@@ -68,89 +61,32 @@ QUICK = ("serl", "gold_generated", "random")
 def main() -> None:
     """Run what is missing, then write table, figures and numbers."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--max_steps", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    add_options(parser, ARMS, seeds="1,2,3", max_steps=40, jobs=2, work_dir="study")
     parser.add_argument("--quick", action="store_true", help="three arms, one seed, 20 steps")
-    parser.add_argument("--work_dir", type=Path, default=ROOT / "runs" / "study")
-    parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--figure", type=Path, default=None, help="write this picture")
-    parser.add_argument("--results", type=Path, default=None, help="Markdown file to append to")
     options = parser.parse_args()
     if options.quick:
         options.arms, options.seeds, options.max_steps = ",".join(QUICK), "1", 20
         options.work_dir = options.work_dir.with_name("study-quick")
-    unknown = set(options.arms.split(",")) - {arm.name for arm in ARMS}
-    if unknown:
-        parser.error(
-            f"--arms={','.join(sorted(unknown))}: not among {', '.join(a.name for a in ARMS)}"
-        )
-    arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    runs = run_all(arms, seeds, options)
-    summary = summarise(runs, arms, seeds, options.max_steps)
-    table = as_markdown(summary)
-    sys.stdout.write(table)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(summary, indent=1) + "\n")
-    if options.figure:
-        draw(summary, options.figure)
-    if options.results:
-        with options.results.open("a") as file:
-            file.write(table)
-
-
-def run_all(
-    arms: Sequence[Arm], seeds: Sequence[int], options: argparse.Namespace
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the figures of every run of every arm, by arm and in the order of `seeds`."""
+    arms, seeds = chosen(parser, options, ARMS)
     options.work_dir.mkdir(parents=True, exist_ok=True)
     sixteen = options.work_dir / "seeds_16.jsonl"
     sixteen.write_text("".join(json.dumps({"problem": s}) + "\n" for s in seed_set()[:16]))
-    with ThreadPoolExecutor(options.jobs) as pool:
-        # Seeds outermost: a study that is cut off has whole comparisons.
-        waiting = {
-            (arm.name, seed): pool.submit(run, arm, seed, options, sixteen)
-            for seed in seeds
-            for arm in arms
-        }
-        return {arm.name: [waiting[arm.name, seed].result() for seed in seeds] for arm in arms}
+    runs = run_all(arms, seeds, partial(run, options), jobs=options.jobs)
+    summary = summarise(runs, arms, seeds, options.max_steps)
+    write(summary, as_markdown(summary), options)
+    if options.figure:
+        draw(summary, options.figure)
 
 
-def run(arm: Arm, seed: int, options: argparse.Namespace, sixteen: Path) -> dict[str, Any]:
+def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
     """Return the figures of one run; make it if it is not there yet."""
     folder = options.work_dir / f"{arm.name}-seed{seed}"
-    report, made_by = (folder.with_name(folder.name + end) for end in (".json", ".command"))
-    command = [sys.executable, "-m", "serl_trl.cli", "demo", "--seed", str(seed)]
-    command += ["--max_steps", str(options.max_steps), "--save_steps", str(PROBE_STEPS)]
-    command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
-    command += ["--output_dir", str(folder), "--json", str(report), "--resume", "auto"]
+    command = ["demo", "--seed", str(seed), "--max_steps", str(options.max_steps)]
+    command += ["--save_steps", str(PROBE_STEPS), "--probe_steps", str(PROBE_STEPS)]
+    command += ["--probe_samples", "16", "--output_dir", str(folder), "--resume", "auto"]
+    sixteen = options.work_dir / "seeds_16.jsonl"
     command += [flag.format(sixteen=sixteen) for flag in arm.flags]
-    if made_by.is_file() and made_by.read_text() != shlex.join(command):
-        raise SystemExit(f"{folder} was made by other flags; move it away, or name a --work_dir")
-    made_by.write_text(shlex.join(command))
-    # The command writes its report last, and not in one piece.
-    if not is_whole(report):
-        with folder.with_name(folder.name + ".log").open("a") as log:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            done = subprocess.run(
-                command, check=False, cwd=ROOT, stderr=log, stdout=log, env=environment
-            )
-        if not is_whole(report):
-            raise SystemExit(
-                f"{arm.name}, seed {seed}: exit code {done.returncode}; see {log.name}"
-            )
-    return read_run(json.loads(report.read_text()), folder)
-
-
-def is_whole(report: Path) -> bool:
-    """Whether a run's report is there and was written to its end."""
-    try:
-        return bool(json.loads(report.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
+    return read_run(complete(command, folder), folder)
 
 
 def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -221,21 +157,13 @@ def summarise(
         "arms": table,
         "seeds": list(seeds),
         "max_steps": max_steps,
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        **made_on(),
     }
 
 
 def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return one arm's figures, means over its seeds."""
-
-    def over(
-        read: Callable[[dict[str, Any]], float | None], *, is_rate: bool = False
-    ) -> dict[str, Any] | None:
-        values = [read(result) for result in results]
-        known = [value for value in values if value is not None]
-        return interval(known, is_rate=is_rate) if known else None
-
+    over = partial(over_seeds, results)
     after = {name: over(lambda r, n=name: r["after"][n], is_rate=True) for name in FIGURES}
     rates = ("label_accuracy", "kept_label_accuracy", "no_gold_rate", "kept_no_gold_rate")
     counted = ("rollouts", "accepted", "phrasings", "steps", "seconds")
@@ -295,35 +223,17 @@ def phrasing_points(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def interval(values: list[float], *, is_rate: bool = False) -> dict[str, Any]:
-    """Return the mean of `values` with its 95 % t interval; one value has none (`None`).
-
-    The interval of a rate is cut to [0, 1].
-    """
-    mean = fmean(values)
-    if len(values) == 1:
-        return {"mean": mean, "low": None, "high": None, "values": values}
-    half = T_95.get(len(values) - 1, 1.96) * stdev(values) / len(values) ** 0.5
-    low, high = mean - half, mean + half
-    if is_rate:
-        low, high = max(0.0, low), min(1.0, high)
-    return {"mean": mean, "low": low, "high": high, "values": values}
-
-
 def as_markdown(summary: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     seeds = ", ".join(map(str, summary["seeds"]))
     lines = [f"\n## Sandbox study, {summary['date']}\n"]
     lines += [
-        f"`python benchmarks/sandbox.py`, seeds {seeds}, {summary['max_steps']} steps of 128 "
+        f"`python -m benchmarks.sandbox`, seeds {seeds}, {summary['max_steps']} steps of 128 "
         f"rollouts, {summary['machine']}."
     ]
     lines += ["Mean over seeds with a 95 % t interval; held-out 200, 16 samples at T = 1.\n"]
-    lines += [
-        "| arm | pass@1 | maj@16 | pass@16 | greedy | label accuracy | of the kept "
-        "| kept without gold | phrasings | sampled rollouts | steps | s | what it is |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    head = ["arm", *FIGURES, "label accuracy", "of the kept", "kept without gold", "phrasings"]
+    rows = [[*head, "sampled rollouts", "steps", "s", "what it is"]]
     for name, figures in summary["arms"].items():
         cells = [as_text(figures[figure]) for figure in FIGURES]
         cells.append(as_text(figures["label_accuracy"]))
@@ -333,16 +243,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         for count in ("phrasings", "rollouts", "steps", "seconds"):
             value = figures.get(count)
             cells.append(f"{value['mean']:,.0f}" if value and value["mean"] else "")
-        lines.append(f"| {name} | {' | '.join(cells)} | {figures['what']} |")
-    return "\n".join(lines) + "\n"
-
-
-def as_text(value: dict[str, Any] | None) -> str:
-    """Return "mean [low, high]" with three digits; without an interval the mean, or nothing."""
-    if value is None:
-        return ""
-    shown = f"{value['mean']:.3f}"
-    return shown if value["low"] is None else f"{shown} [{value['low']:.3f}, {value['high']:.3f}]"
+        rows.append([name, *cells, figures["what"]])
+    return "\n".join([*lines, *as_table(rows)]) + "\n"
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
