@@ -46,6 +46,13 @@ def test_the_page_of_train_names_every_option_of_self_play():
     assert "serl train --help_all" in page
 
 
+def test_defaults_are_shown_as_a_user_would_write_them():
+    for command in WITH_RUN_OPTIONS:
+        page = short_help(command)
+        assert "<" not in page and "MISSING" not in page
+    assert re.search(r"--sources +\[few_shot\] ", short_help("train"))
+
+
 def test_no_help_page_loads_a_heavy_library():
     code = (
         "import sys\n"

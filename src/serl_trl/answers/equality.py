@@ -85,7 +85,7 @@ def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str |
 def same_answer(
     left: str, right: str, *, kind: str | AnswerKind = "math", verifier: Verifier | None = None
 ) -> bool:
-    """Whether two answers are equal; symmetric. What is no answer of this kind equals nothing."""
+    """Whether two answers are equal; symmetric. A text that is not an answer equals nothing."""
     return same_answers([(left, right)], kind=kind, verifier=verifier)[0]
 
 

@@ -18,7 +18,7 @@ class Vote:
     `majority_ratio` is the share of the largest class in all G completions, also when there is no
     majority answer. `counts` lists (answer, votes), largest class first, each in its commonest
     spelling. `margin` is the lead of the largest class over the next one, as a share of G. `tied`
-    tells of a tie for first place that nothing broke; `classes` has the class of each answer.
+    says that a tie for first place remains. `classes` has the class of each answer.
     """
 
     answer: str | None
@@ -42,9 +42,9 @@ def majority_vote(
 ) -> Vote:
     """Vote on the answers of one group; `None` is a completion without a vote.
 
-    A majority answer needs at least 2 votes. A tie for first place has none, and all rewards are
-    0.0; with `log_probs` (mean token log-probability of each completion) the tied class with the
-    highest mean wins.
+    A majority answer needs at least 2 votes. A tie for first place has no majority answer, and all
+    rewards are 0.0. With `log_probs` (mean token log-probability of each completion), the tied
+    class with the highest mean wins.
     """
     given = None if log_probs is None else [log_probs]
     return vote_groups([answers], kind=kind, log_probs=given, verifier=verifier)[0]

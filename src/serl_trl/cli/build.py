@@ -90,10 +90,10 @@ def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
 def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
     """Return the trainer that `serl train --config CONFIG` would use, for a notebook or a script.
 
-    `options` are flags of `serl train` and win over the file; "sandbox" as config is the built-in
-    one. With `overwrite=True` an earlier run in the same folder is moved aside.
+    `options` are flags of `serl train` and win over the file. The config "sandbox" is built in.
+    `overwrite=True` moves an earlier run in the same folder aside.
 
-    Raises `SeRLConfigError` with all problems, before the weights are loaded.
+    Raises `SeRLConfigError`, which names all problems, before the weights are loaded.
     """
     path = sandbox.CONFIG_PATH if config == SANDBOX else config
     argv = ["--config", str(path)]

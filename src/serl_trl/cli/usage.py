@@ -6,7 +6,7 @@ options stand whole, before those of TRL and transformers.
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -134,7 +134,12 @@ def _line(item: Field[Any]) -> str:
     choices = item.metadata.get("choices")
     if choices:
         text = f"one of {', '.join(choices)}"
-    if item.default is not None and (choices or not isinstance(item.default, str)):
-        text = f"[{str(item.default).lower()}] {text}"
+    default = item.default
+    if item.default_factory is not MISSING:
+        default = ", ".join(map(str, item.default_factory()))
+    elif isinstance(default, str) and not choices:
+        default = None  # a prompt text; its option's help says what it is
+    if default is not None:
+        text = f"[{str(default).lower()}] {text}"
     room = WIDTH - _NAME_WIDTH - 2
     return f"  {names:<{_NAME_WIDTH}}{textwrap.shorten(text, room, placeholder=' ...')}"

@@ -9,8 +9,8 @@ from typing import Any
 class Verdict:
     """Whether a proposal stays; `reason` is the metric key that counts the drop.
 
-    `detail` is for the ledger only (the nearest text and its score, the matching words, ...); it
-    holds JSON values. A kept text may carry a detail too, never a reason.
+    `detail` holds JSON values for the ledger: the nearest text and its score, the matching words,
+    and so on. A kept text may have a detail, but never a reason.
     """
 
     keep: bool

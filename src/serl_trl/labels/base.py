@@ -27,10 +27,10 @@ completions under the present weights, and completions of further prompts by `To
 class Rollouts:
     """The completions of one prompt, not yet judged.
 
-    `messages` is the very prompt that was completed, and `role` what it asks for: advantages are
-    normalised over the completions of one role. `vote` is the vote on all completions; `right`
-    says for each whether it has the gold answer, which is false throughout where `task.gold` is
-    `None`. That is the gold answer of the data, or else of the run's oracle.
+    `messages` is the exact prompt that was completed. `role` is what it asks for; advantages are
+    normalised over the completions of one role. `vote` is the vote on all completions. `right`
+    says of each completion whether it has the gold answer `task.gold`, which comes from the data
+    or else from the run's oracle; all are false when it is `None`.
     """
 
     task: Task
@@ -45,11 +45,11 @@ class Rollouts:
 class Labelled:
     """What a group is worth.
 
-    `rewards` are in the order of the completions; `None` says that a completion carries no signal,
-    and where no other reward function speaks it is left out of the loss. `verdict` keeps the group
-    or says why not. `agreement` is the share of the winning class in all completions, in [0, 1].
-    `label` is the answer that was rewarded, where there is one. `metrics` are averaged over the
-    groups of a refill and logged under `serl/label/`.
+    `rewards` are in the order of the completions. A completion with `None` has no label reward; if
+    no other function rewards it either, the loss leaves it out. `verdict` keeps the group or gives
+    the reason to refuse it. `agreement` is the share of the winning class in all completions, in
+    [0, 1]. `label` is the rewarded answer, or `None`. `metrics` are averaged over the groups of a
+    refill and logged under `serl/label/`.
     """
 
     rewards: tuple[float | None, ...]
@@ -63,10 +63,10 @@ class Labelled:
 class Tools:
     """What a labeller may use beside the rollouts.
 
-    `kind` finds and compares answers, with `verifier` for pairs that need one. `complete` asks the
-    policy. `decide` does work in one process and returns its result in all: for whatever a clock, a
-    deadline or a service may sway. `rng` is the run's own, alike in all processes; `step` is the
-    optimizer step.
+    `kind` finds and compares answers, with `verifier` for pairs that need it. `complete` asks the
+    policy. `decide` does work in one process and returns the result in all: use it for whatever
+    depends on a clock, a deadline or a service. `rng` is the run's own and the same in all
+    processes. `step` is the optimizer step.
     """
 
     kind: AnswerKind
@@ -78,17 +78,17 @@ class Tools:
 
 
 class Labeller(Protocol):
-    """How groups are judged; subclass it for the parts that a labeller leaves as they are.
+    """Judges groups of completions; subclass it and write `label`.
 
-    Every process of a run calls `label` with the same arguments, and the first one's result holds
-    in all, so a labeller should decide by these and by `tools.rng`.
+    Every process of a run calls `label` with the same arguments, and the first process's result
+    holds in all. So a labeller should decide only by these arguments and by `tools.rng`.
     """
 
     needs: frozenset[str] = frozenset()
-    """What must be computed for it, out of `NEEDS`; nothing else is."""
+    """Which of `NEEDS` must be computed for it; the others are not computed."""
 
     rewards: ClassVar[bool] = True
-    """Whether its rewards train. False leaves the reward to the other reward functions."""
+    """Whether its rewards train the model. False leaves that to the other reward functions."""
 
     meaning: ClassVar[str] = "The config does not say what the label is."
     """What the label is, in a sentence of the report."""
@@ -97,7 +97,7 @@ class Labeller(Protocol):
     """How the model was rewarded, in a clause of the card."""
 
     truth: ClassVar[str] = ""
-    """What is known of the labels' truth without counting, for the report; empty: nothing."""
+    """What is known of the labels' truth without counting, for the report; "" if nothing is."""
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, in order."""

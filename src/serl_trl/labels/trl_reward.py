@@ -21,8 +21,8 @@ class MajorityVoteReward:
     trainer = GRPOTrainer(model, reward_funcs=reward, args=args, train_dataset=dataset)
     ```
 
-    Correct on several processes: the answers of all of them are gathered, and the first one votes
-    for all. Logs `vote/majority_ratio`, `vote/unparsable_ratio` and `vote/tied_ratio`.
+    Works on several processes: all answers are gathered, and the first process votes for all.
+    Logs `vote/majority_ratio`, `vote/unparsable_ratio` and `vote/tied_ratio`.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class MajorityVoteReward:
     ) -> None:
         """Take the group size and the kind of answer; see `serl_trl.answers.get_kind`.
 
-        Without `num_generations`, a run of equal prompts is a group; give it when a prompt may come
-        twice in a row. Without `eos_token_id`, completions that were cut off may vote. Without
-        `verifier`, the reward owns one.
+        Without `num_generations`, equal prompts in a row are a group; give it when a prompt may
+        come twice in a row. Without `eos_token_id`, completions that were cut off may vote.
+        Without `verifier`, the reward makes and owns one.
         """
         if num_generations is not None and num_generations < 2:
             raise ValueError(

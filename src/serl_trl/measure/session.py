@@ -91,9 +91,9 @@ def evaluate_benchmarks(  # noqa: PLR0913 - public, each with a default
     """Measure the trainer's model on each of `benchmarks` and return the results by name.
 
     Prompts, sampling values, seed and backend are those of `trainer.args`. Every problem is
-    completed `num_samples` times and once greedily, `chunk_size` problems at a time; what a chunk
-    draws depends on the settings alone, so that an interrupted evaluation, called again, ends with
-    the same result. `model` says whose results these are; by default its name and training step.
+    completed `num_samples` times and once greedily, `chunk_size` problems at a time. A chunk's
+    samples depend only on the settings, so an interrupted evaluation, called again, ends with the
+    same result. `model` names the measured model; by default its name and training step.
 
     Raises `ValueError` for a number out of range, and when `output_dir` holds results of other
     settings.

@@ -25,7 +25,7 @@ class Shots:
 
 
 class InstructionPool:
-    """The seed set and the accepted proposals, with a memory of how often each was shown."""
+    """The seed set and the accepted proposals, with a count of how often each was shown."""
 
     def __init__(self, seeds: Sequence[str]) -> None:
         self.seeds = tuple(seeds)
@@ -53,10 +53,10 @@ class InstructionPool:
         num_pool_shots: int,
         prefer_least_used: bool = False,
     ) -> Shots:
-        """Draw up to `num_pool_shots` accepted texts and the rest seeds, shuffled, none twice.
+        """Draw `num_shots` texts without repeats, shuffled: up to `num_pool_shots` accepted ones.
 
-        Fewer come back when the pool holds fewer. `prefer_least_used` takes the seeds shown least
-        often so far, in random order among equals; `mark_shown` is what counts.
+        The others are seeds. Fewer come back when the pool holds fewer. `prefer_least_used` takes
+        the seeds shown least often so far (see `mark_shown`), in random order among equals.
         """
         order = rng.sample(range(len(self.seeds)), len(self.seeds))
         if prefer_least_used:

@@ -24,11 +24,10 @@ from serl_trl.train.options import PRESETS, SelfPlayOptions
 class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutable-override]
     """TRL's `GRPOConfig` plus the options of self-play; each field's help says unit, range, source.
 
-    A field of TRL whose default differs here is listed first. `max_steps` counts the whole run and
-    wins over `instructions_per_iteration * num_selfplay_iterations`, from which it is derived when
-    it is not given.
+    TRL's fields with another default are listed first. `max_steps` counts the whole run. Without
+    it, the run has `num_selfplay_iterations` iterations of `instructions_per_iteration`.
 
-    Raises `ValueError` naming every bad value at once.
+    Raises `ValueError`, which names all bad values.
     """
 
     @own_lines_only()
@@ -67,7 +66,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "SeRLConfig":
-        """Build the config of preset `name`, in which `overrides` win.
+        """Build the config of preset `name`; `overrides` win over the preset.
 
         Raises `ValueError` for a name that is not in `PRESETS`.
         """

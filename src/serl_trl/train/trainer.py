@@ -57,19 +57,19 @@ class SeRLTrainer(GRPOTrainer):
 
     `seed_set` is a path, a list of instructions or rows, a `SeedSet` or a dataset with an
     instruction column (`INSTRUCTION_COLUMNS`, `CHAT_COLUMNS`) and, for gold labels, an `answer`
-    column. `eval_dataset` is a probe set of the same shapes with both columns. `evaluation_sets`
-    maps names to the problems of other sets that a model of this run will be measured on: like the
-    probe set they are kept out of training, see `contamination_ngram`. The label reward of
-    `args.label_reward` comes first; `reward_funcs` are added to it with `args.reward_weights`
-    (whose first entry weighs the label reward). The other arguments are those of `GRPOTrainer`.
+    column. `eval_dataset` is a probe set in one of these forms, with both columns.
+    `evaluation_sets` maps names to the problems of other sets that will measure this model. Like
+    the probe set, they are kept out of training (see `contamination_ngram`). The label reward of
+    `args.label_reward` comes first; `reward_funcs` are added to it. The first entry of
+    `args.reward_weights` weighs the label reward. The other arguments are those of `GRPOTrainer`.
 
-    A model that is given by its name is looked at before it is loaded: each tensor must be there,
-    finite and of its shape. That reads the files once, about a second per GB.
+    A model given by its name is checked before it is loaded: each tensor must exist, be finite and
+    have its shape. This reads the files once, about a second per GB.
 
     Raises `ValueError` before the weights are loaded when an argument has the wrong type, a package
-    is missing, a set cannot be read or the model's files are bad, and when the seed set is too
-    small for a request or lacks what the label reward needs; `CheckpointError` when another process
-    trains in the run's folder, which a trainer keeps to itself for as long as it lives.
+    is missing, a set cannot be read, the model's files are bad, or the seed set is too small for a
+    request or lacks what the label reward needs. Raises `CheckpointError` when another process
+    trains in the run's folder: a trainer holds that folder for as long as it lives.
 
     Source: SeRL, arXiv 2505.20347. Departures are listed in `docs/method.md`.
     """
@@ -335,8 +335,9 @@ class SeRLTrainer(GRPOTrainer):
         """Train to the end of the run, afresh or from a checkpoint.
 
         `resume_from_checkpoint` is a checkpoint's folder, `True` for the newest whole one, or
-        "auto" for that or else a fresh start. What the run wrote after it is moved aside. Raises
-        `CheckpointError` when it is damaged or belongs to another configuration.
+        "auto" for that or else a fresh start. What the run wrote after the checkpoint is moved
+        aside. Raises `CheckpointError` when the checkpoint is damaged or belongs to another
+        configuration.
         """
         refuse_float16(self.model, self.args)
         found = self.saving.start(resume_from_checkpoint)
@@ -349,7 +350,7 @@ class SeRLTrainer(GRPOTrainer):
 
     @own_lines_only()
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model, unless a weight is not finite: that raises `NonFiniteError`."""
+        """Save the model; raises `NonFiniteError` when a weight is not finite."""
         save = super().save_model
 
         def write() -> None:
@@ -398,7 +399,7 @@ class SeRLTrainer(GRPOTrainer):
         dataset_name: str | None = None,
         tags: str | list[str] | None = None,
     ) -> None:
-        """Write the card and its figures beside the model; while the run trains there is none."""
+        """Write the card and its figures beside the model; during training, do nothing."""
         if self.is_world_process_zero() and not self.is_in_train:
             # Sharing reads run folders and stands above training; only this way up leads there.
             from serl_trl.share.hub import write_card
@@ -412,9 +413,9 @@ class SeRLTrainer(GRPOTrainer):
     ) -> str | None:
         """Save the model and upload it with its card; return the address.
 
-        Only the files of `release.ALLOWED` go, to a private repository unless `private` (or
-        `args.hub_private_repo`) is false. `None` when it did not arrive: that is logged with the
-        command to push later, and nothing is raised. The other processes return `None`.
+        Only the files that `share/published.txt` names are sent, to a private repository unless
+        `private` (or `args.hub_private_repo`) is false. Returns `None` when the push failed; the
+        log then says why and names the command to push later. The other processes return `None`.
         """
         from serl_trl.share.hub import push_model
 
@@ -436,19 +437,18 @@ class SeRLTrainer(GRPOTrainer):
     ) -> list[JudgedProposal]:
         """Write `num` proposals with the present weights, each with its fate.
 
-        Changes nothing in the run: pool, counters, ledger and randomness are left as they were, so
-        that a second call with the same weights writes the same. Stops after `max_refill_rounds`
-        rounds, with fewer, when the policy writes too little. `tell` takes one plain line before
-        and after each round.
+        Pool, counters, ledger and randomness of the run stay as they were, so a second call with
+        the same weights writes the same proposals. Returns fewer when `max_refill_rounds` rounds
+        do not suffice. `tell` gets one plain line before and after each round.
         """
         return looking.look_at_proposals(self, num, tell or (lambda line: None))
 
     def measure(self, problems: Sequence[dict[str, str]], **drawing: Any) -> Measurement:
         """Grade completions of each problem against its gold answer.
 
-        `problems` hold "instruction" and "answer"; `drawing` are the fields of `Drawing`, of which
-        `num_samples` is 16. The random state of the run is left as it was, so that measuring more
-        or less often changes no training.
+        Each of `problems` holds "instruction" and "answer". `drawing` are fields of `Drawing`;
+        `num_samples` is 16 by default. The random state of the run stays as it was, so measuring
+        does not change the training.
         """
         attempts = self.attempt(problems, **drawing)
         graded = grade_attempts(attempts, kind=self._kind, verifier=self.verifier)
@@ -456,10 +456,10 @@ class SeRLTrainer(GRPOTrainer):
 
     @own_lines_only()
     def attempt(self, problems: Sequence[dict[str, str]], **drawing: Any) -> list[Attempts]:
-        """Complete each problem as `drawing` says (see `measure`), graded by nobody yet.
+        """Complete each problem as `drawing` says (see `measure`), without grading.
 
-        The completions depend on `problems`, the weights, the batch sizes and the seed alone; the
-        random state of the run is left as it was.
+        The completions depend only on `problems`, the weights, the batch sizes and the seed. The
+        random state of the run stays as it was.
         """
         return looking.attempt(self, problems, looking.Drawing(**drawing))
 

@@ -13,10 +13,12 @@ def boxed(completion: str) -> str | None:
 
 @dataclass(frozen=True)
 class OwnKind:
-    """Answers found, normalised and compared by functions of the user.
+    """An answer kind made of your own functions.
 
-    `same` need not be symmetric or transitive: it is asked in both directions, and grouping closes
-    it. Without it, answers are equal when `normalise` makes them the same.
+    `find` returns the answer in a completion, or `None` (no vote). `normalise` returns one spelling
+    for equal answers, or `None` when the text is not an answer. `same` compares two answers of
+    different spelling; it need not be symmetric or transitive, because it is called in both
+    directions and grouping follows chains of equal answers. Without `same`, only equal spellings are equal.
     """
 
     name: str

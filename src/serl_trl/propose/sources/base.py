@@ -14,8 +14,8 @@ from serl_trl.propose.pool import InstructionPool
 class Task:
     """Something to roll out.
 
-    `origin` names where it comes from: "seed:3", "proposal:17". `gold` is the label it came with,
-    from the data or inherited. `parents` are the origins of what it was made from.
+    `origin` says where it comes from: "seed:3", "proposal:17". `gold` is its label, from the data
+    or inherited. `parents` are the origins of what it was made from.
     """
 
     instruction: str
@@ -38,23 +38,23 @@ class GroupResult:
 
 
 class TaskSource(Protocol):
-    """Where tasks come from; subclass it for the parts that a source leaves as they are.
+    """Returns tasks to roll out; subclass it and write `propose`.
 
-    Every process of a run calls the same methods in the same order with the same arguments, so a
-    source must decide by these and by `rng` alone, never by clock or chance of its own.
+    Every process of a run calls the same methods in the same order with the same arguments. So a
+    source must decide only by these arguments and by `rng`, never by a clock or its own chance.
     """
 
     writes: ClassVar[bool] = True
-    """Whether the tasks are new texts. Those pass the filters, join the pool and get their origin
-    from self-play. Tasks of another source are rolled out as they are, and carry an origin."""
+    """Whether the tasks are new texts. New texts pass the filters, join the pool and get their
+    origin from self-play. Other tasks are rolled out as they are and carry their own origin."""
 
     unread: Sequence[str] = ()
-    """What the model wrote in the last call to `propose` and no task was read in."""
+    """What the model wrote in the last call to `propose` and held no task."""
 
     def propose(
         self, num: int, *, pool: InstructionPool, complete: Complete, rng: random.Random
     ) -> list[Task]:
-        """Return about `num` tasks; what exceeds it waits for a later round, and fewer are fine.
+        """Return about `num` tasks; fewer are fine, and more wait for a later round.
 
         `complete` asks the policy with the proposer's sampling values.
         """
