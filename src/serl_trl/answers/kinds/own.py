@@ -18,7 +18,8 @@ class OwnKind:
     `find` returns the answer in a completion, or `None` (no vote). `normalise` returns one spelling
     for equal answers, or `None` when the text is not an answer. `same` compares two answers of
     different spelling; it need not be symmetric or transitive, because it is called in both
-    directions and grouping follows chains of equal answers. Without `same`, only equal spellings are equal.
+    directions and grouping follows chains of equal answers. Without `same`, only answers of one
+    spelling are equal.
     """
 
     name: str
