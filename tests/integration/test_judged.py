@@ -53,10 +53,21 @@ def test_seeds_that_the_filters_refuse_are_counted_with_the_option_to_change(cap
         "length,special_tokens,question,one_question,figure,program,answer_leak,model_talk,tokens"
     )
     assert found["to_change"] == [
-        f"proposal_filters: {kept}; proposals like 20 of 20 seeds would be refused"
+        "language (its code, such as de); proposals like 20 of 20 seeds would be refused"
     ]
     assert capsys.readouterr().out.endswith("but it may learn little, see `to change`\n")
     assert check(GERMAN, proposal_filters=kept)[1]["seeds_refused"] == []
+    _, listed = check(GERMAN, proposal_filters=f"{kept},language")
+    assert listed["to_change"] == [
+        f"proposal_filters: {kept}; proposals like 20 of 20 seeds would be refused"
+    ]
+
+
+def test_the_language_of_the_seeds_sets_english_filters_aside():
+    _, found = check(GERMAN, language="de")
+
+    assert found["seeds_refused"] == found["to_change"] == []
+    assert "filter figure: it reads English" in found["not_applied"]
 
 
 def test_a_filter_of_numbers_is_changed_by_its_numbers():
@@ -124,6 +135,15 @@ def test_paths_are_tried_beside_the_config_too_and_both_folders_are_named(capsys
     said = capsys.readouterr().err
     assert f"does not exist (looked in {tmp_path})" in said
     assert f"; {moved} was looked in too)" in said
+
+
+def test_a_config_has_its_texts_in_its_language(capsys):
+    cpu = {"use_cpu": True, "bf16": False}
+
+    german = SeRLConfig("run", language="de", domain="Chemie", **cpu)
+    assert german.style.fill(german.proposer_request) == "Aufgaben aus dem Bereich Chemie:"
+    assert check(GERMAN, language="Deutsch")[0] == 2
+    assert "language=Deutsch is not the code of a language; write en, de" in capsys.readouterr().err
 
 
 def test_a_config_knows_its_band_and_whether_the_user_gave_it():

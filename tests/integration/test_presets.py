@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 NAMES = [
     "chemistry_free_1gpu_24gb",
+    "german_1gpu_24gb",
     "llama3.2_3b_8gpu_paper",
     "medicine_choice_1gpu_24gb",
     "qwen2.5_0.5b_1gpu_24gb",
@@ -130,7 +131,7 @@ def test_a_preset_is_checked_offline(name, tmp_path, capsys):
     assert "this machine cannot run it" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["chemistry_free", "medicine_choice"])
+@pytest.mark.parametrize("name", ["chemistry_free", "german", "medicine_choice"])
 def test_example_seeds_are_enough_for_a_request_and_all_different(name):
     rows = [json.loads(line) for line in (CONFIGS / "seeds" / f"{name}.jsonl").open()]
     texts = [row["question"] for row in rows]

@@ -56,7 +56,8 @@ def judge_data(args: Arguments, seeds: Sequence[str]) -> Judged:
 
 
 def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    named = find_filters(config.proposal_filters, config.plugins or ())
+    plugins, language = config.plugins or (), config.language
+    named = find_filters(config.proposal_filters, plugins, language=language)
     # Too many tokens are an error of a seed, and were looked at; no filter of the user is called.
     names = [each for each in named if isinstance(each, str) and each != "tokens"]
     options = filter_options(min_words=config.min_words, max_words=config.max_words)
@@ -69,7 +70,9 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
         return tuple(lines), []
     by_length = [name for name in often if name.partition("(")[0] in _LENGTHS]
     change = ["min_words or max_words"] if by_length else []
-    if worded := set(often) - set(by_length):
+    if "language" in often and config.proposal_filters == "default":
+        change.append("language (its code, such as de)")
+    elif worded := set(often) - set(by_length):
         rest = ",".join(str(getattr(each, "text", each)) for each in named if each not in worded)
         change.append(f"proposal_filters: {rest}")
     why = f"proposals like {judged.num_refused} of {judged.num_judged} seeds would be refused"

@@ -12,6 +12,7 @@ from serl_trl.common.plugin import Plugin, Role, find, split, split_list
 from serl_trl.common.text import one_line
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.english import leaks, pictures, quality
+from serl_trl.propose.languages import ENGLISH, is_english
 
 TextFilter = Callable[[str], Verdict]
 
@@ -40,6 +41,9 @@ FILTERS: dict[str, Callable[..., Verdict]] = {
 # The paper's rules, and the token limit, without which a proposal may not fit the model.
 paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", "tokens")
 default_filters = tuple(name for name in FILTERS if not name.startswith("paper_"))
+
+# What they look for is said in English; the others read no language, or many.
+english_filters = ("one_question", "figure", "program", "model_talk", "language")
 
 _ROLE = Role(
     option="proposal_filters",
@@ -73,14 +77,19 @@ def filter_options(
     }
 
 
-def find_filters(names: str, plugins: Collection[str] = ()) -> list[str | Plugin]:
+def find_filters(
+    names: str, plugins: Collection[str] = (), *, language: str = ENGLISH
+) -> list[str | Plugin]:
     """Return the filters that an option names, those of the user before they are made.
 
-    `names` is "default", "paper" or a list with commas. Raises `ValueError` for an unknown name,
-    or a dotted path without a filter in one of the packages `plugins`.
+    `names` is "default", "paper" or a list with commas. In another `language` than English the
+    `english_filters` of "default" step aside; a list stays as it is. Raises `ValueError` for an
+    unknown name, or a dotted path without a filter in one of the packages `plugins`.
     """
     # Both are whole lists; a list with commas may add to neither by its name.
     presets = {"default": default_filters, "paper": paper_filters}
+    if names == "default" and not is_english(language):
+        return [name for name in default_filters if name not in english_filters]
     found: list[str | Plugin] = []
     for text in presets.get(names) or split_list(names):
         name, _ = split(text, _ROLE)

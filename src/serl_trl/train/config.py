@@ -14,6 +14,7 @@ from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.secrets import redacted
 from serl_trl.labels.chance import Ends, ends_of
+from serl_trl.propose.languages import is_english, localised
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS, SelfPlayOptions
@@ -48,6 +49,8 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         # A resumed run keeps the ends that it had where its user gave none; see `resume.py`.
         self.band_is_derived = ends.derived
         self.difficulty_low, self.difficulty_high = ends.low, ends.high
+        for name, text in localised(vars(self), self.language).items():
+            setattr(self, name, text)
         if self.probe_samples is None:
             self.probe_samples = self.num_generations
         if self.max_steps <= 0:
@@ -111,6 +114,16 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         given = {} if self.use_vllm else {name: getattr(self, name) for name in names}
         shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in given.items() if v}
         return [f"{name}={text}" for name, text in shown.items()]
+
+    @property
+    def filters_aside(self) -> tuple[str, ...]:
+        """The filters of the default that step aside because they read English."""
+        if self.proposal_filters != "default" or is_english(self.language):
+            return ()
+        # Imported late: what they look for takes a third of a second to compile.
+        from serl_trl.filters.named import english_filters
+
+        return english_filters
 
     @property
     def style(self) -> PromptStyle:

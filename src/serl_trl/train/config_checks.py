@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serl_trl.common.options import Bounds
-from serl_trl.common.plugin import is_path, package_problems
+from serl_trl.common.plugin import is_path, package_problems, shown
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
+from serl_trl.propose.languages import CODE
 from serl_trl.propose.sources.registry import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
@@ -93,6 +94,10 @@ def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
             rule = f"holds the control character {found.group()!r}"
             way_out = "between double quotes of YAML a backslash is written twice, between single "
             yield Problem(name, rule=rule, way_out=f"{way_out}quotes once")
+    language = values.get("language")
+    if isinstance(language, str) and not CODE.fullmatch(language):
+        rule = "is not the code of a language"
+        yield Problem("language", shown(language), rule, "write en, de, fr, pt-BR or another code")
 
 
 def _band(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -313,6 +313,12 @@ class SelfPlayOptions:
         "chat: the tokenizer's template. completion: the plain text, for base models.",
         choices=("chat", "completion"),
     )
+    language: str = option(
+        "en",
+        "Language of the instructions, as a code such as en, de or pt-BR. For another than English "
+        "the filters of the default that read English step aside, and prompt texts that are not "
+        "given are in that language where this package has them (de, es, fr).",
+    )
     domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
     proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
     proposer_request: str = option(_STYLE.proposer_request, "Line before the numbered list.")

@@ -56,7 +56,7 @@ class Chosen:
     def read(cls, args: SeRLConfig) -> "Chosen":
         """Find all that `args` name. Raises `ValueError` for what does not exist."""
         plugins = args.plugins or ()
-        filters = find_filters(args.proposal_filters, plugins)
+        filters = find_filters(args.proposal_filters, plugins, language=args.language)
         return cls(
             kind=get_kind(args.answer_kind, plugins=plugins),
             labeller=find_labeller(args.label_reward, plugins).make(vars(args)),
@@ -239,6 +239,16 @@ def note_contaminated_seeds(trainer: Host) -> None:
             len(verdicts),
             ", ".join(map(str, rows[:10])),
             ", ..." if len(rows) > 10 else "",
+        )
+
+
+def note_language(trainer: Host) -> None:
+    """Say which filters step aside for the run's language."""
+    aside = trainer.args.filters_aside
+    if aside and trainer.is_world_process_zero():
+        named = ", ".join(aside)
+        logger.warning(
+            "language=%s: %s step aside, they read English.", trainer.args.language, named
         )
 
 

@@ -170,6 +170,7 @@ class SeRLTrainer(GRPOTrainer):
         self.evaluation_sets = setup.all_evaluation_sets(evaluation_sets, self.probe_set)
         self.selfplay = setup.make_selfplay(self, chosen)
         setup.note_contaminated_seeds(self)
+        setup.note_language(self)
         if args.use_selfplay:
             replace_progress_bars(self, self.watcher)
         watching = (Boundaries(self), self.stopping, Probe(self))

@@ -67,7 +67,10 @@ def describe_run(args: Arguments, inputs: Inputs, judged: Judged) -> dict[str, A
         "seeds_refused": list(judged.refused),
         "to_change": list(judged.to_change),
         **_lengths(args, inputs),
-        "not_applied": [f"{each}: only vLLM knows it" for each in config.not_applied],
+        "not_applied": [
+            *(f"{each}: only vLLM knows it" for each in config.not_applied),
+            *(f"filter {name}: it reads English" for name in config.filters_aside),
+        ],
         "missing_here": list(args.machine),
         "skipped": list(inputs.skipped),
         "warnings": [

@@ -1,0 +1,40 @@
+"""The prompt texts in the language of the seeds, where the user gives none."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serl_trl.propose.prompts import PromptStyle
+
+ENGLISH = "en"
+CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
+"""How a language is written: its code of ISO 639, and what BCP 47 allows behind it."""
+
+_TEXTS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
+    Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8")
+)
+# Where there is no translation the model is told; the shots show it what is meant.
+_ORDER = " Write each problem in the language of the problems shown ({language})."
+
+
+def is_english(language: str) -> bool:
+    """Return whether a code such as en or en-GB means English."""
+    return language.partition("-")[0] == ENGLISH
+
+
+def localised(texts: Mapping[str, Any], language: str) -> dict[str, str]:
+    """Return those of the texts of `PromptStyle` that `language` replaces: the English defaults.
+
+    A text of the user stays. A language that is not in `texts.yaml` keeps the English texts, and
+    the proposer is told in which language to write.
+    """
+    default = PromptStyle()
+    if is_english(language):
+        return {}
+    order = _ORDER.replace("{language}", language)
+    told = {"proposer_system": default.proposer_system + order}
+    known = _TEXTS.get(language.partition("-")[0], told)
+    return {name: text for name, text in known.items() if texts[name] == getattr(default, name)}
