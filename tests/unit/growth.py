@@ -57,6 +57,7 @@ ARGUMENTS: dict[str, Any] = {
     "count_tokens": len,
     "special_tokens": ("<|end|>", " "),
     "form": "NFKC",
+    "most": 60,
 }
 
 

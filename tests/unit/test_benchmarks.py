@@ -156,8 +156,8 @@ def test_a_benchmark_whose_bad_rows_were_passed_over_is_not_whole(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "answer", "reason"),
     [
-        (["1", "2"], "C", "the gold 'C' is the letter of none of the options"),
-        (["1", "2"], 2, "the gold 2 is none of 2 options"),
+        (["1", "2"], "C", "the gold 'C' names none of the options"),
+        (["1", "2"], 2, "the gold 2 names none of the 2 options"),
         (["1"], "A", "has 1 option"),
         ("1 or 2", "A", "the options are str, not a list"),
         (["1", "2"], None, "is empty in answer"),

@@ -101,5 +101,5 @@ def test_grading_and_voting_read_golds_as_they_are():
 
 
 def test_what_is_no_gold_is_said():
-    with pytest.raises(ValueError, match="object is no answer"):
+    with pytest.raises(ValueError, match="object is not an answer"):
         gold_text(object())

@@ -17,7 +17,7 @@ class AnswerKind(Protocol):
         ...
 
     def canonical(self, answer: str) -> str | None:
-        """Return one spelling for all answers known to be equal; `None` when it is no answer."""
+        """Return one spelling for answers known to be equal; `None` when it is not an answer."""
         ...
 
     def equal(self, left: str, right: str) -> bool | None:

@@ -106,7 +106,7 @@ def group_answers(
     kind: str | AnswerKind = "math",
     verifier: Verifier | None = None,
 ) -> list[int | None]:
-    """Give each answer the index of its class; `None`, and what is no answer, has no class.
+    """Give each answer the index of its class; `None`, and what is not an answer, has no class.
 
     Class 0 is the largest; classes of one size come in the order of their canonical forms. So the
     classes depend on which answers there are, never on their order.
@@ -155,7 +155,7 @@ def spelled_alike(
 class _Partition:
     """The canonical forms of one group, which of them are equal, and which are not yet decided.
 
-    Equality of answers is no equivalence: 5 fits 5 minutes and 5 hours, and math-verify errs. So
+    Equality of answers is not transitive: 5 fits 5 minutes and 5 hours, and math-verify errs. So
     pairs are kept apart by how sure they are, and classes are joined from the surest down.
     """
 

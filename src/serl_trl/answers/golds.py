@@ -26,14 +26,14 @@ def gold_text(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, Real):
         if not math.isfinite(value):
-            raise ValueError(f"{value} is no answer")
+            raise ValueError(f"{value} is not an answer")
         return str(value)
     # Numbers and arrays of numpy, as tables hand them over.
     listed = getattr(value, "tolist", None)
     plain: Any = listed() if listed else value
     if isinstance(plain, list | tuple | Mapping):
         return json.dumps(plain, ensure_ascii=False, default=str)
-    raise ValueError(f"{type(value).__name__} is no answer")
+    raise ValueError(f"{type(value).__name__} is not an answer")
 
 
 def read_gold(gold: object, kind: str | AnswerKind) -> str | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from serl_trl.answers.math.vocabulary import NEUTRAL, STEPS
 
+# Boxes further apart are two answers.
 MAX_CHARS = 120
-"""Boxes further apart are two answers."""
 
 # More words than this are a sentence, and each box has its own.
 _MAX_WORDS = 5

@@ -9,14 +9,14 @@ from serl_trl import sandbox
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, init_kwargs, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
-from serl_trl.cli.run_problems import LATEST, LATEST_OR_FRESH, SANDBOX
+from serl_trl.cli.run_problems import LATEST, SANDBOX
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import one_line
 from serl_trl.runs.output_folder import may_be_renamed
-from serl_trl.train.checkpoint import CheckpointError, hold, is_finished
+from serl_trl.train.checkpoint import NEWEST_OR_NONE, CheckpointError, hold, is_finished
 from serl_trl.train.model_files import ModelFileError, refuse_bad_model
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @own_lines_only()
 def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
-    """Build the trainer, which loads the weights; an adapter goes on as it is, with its own rank.
+    """Build the trainer, which loads the weights; a given adapter is trained further as it is.
 
     It is laid over the base that its configuration names, and merged into nothing.
     """
@@ -139,7 +139,7 @@ def is_over(args: Arguments, *, pushed: bool = False) -> bool:
 
     With `pushed`, its model must also have arrived on the Hub.
     """
-    newest = args.config.resume_from_checkpoint in (LATEST, LATEST_OR_FRESH)
+    newest = args.config.resume_from_checkpoint in (LATEST, NEWEST_OR_NONE)
     # A run that was pushed was finished before.
     ends = [planned_end(args, pushed=arrived) for arrived in {pushed, True}]
     return newest and any(is_finished(output_folder(args), end) for end in ends)

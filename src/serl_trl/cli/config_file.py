@@ -23,13 +23,13 @@ MAX_BYTES = MAX_CHARS
 # A variable of the list is a number, a switch or a label, which are short.
 _MAX_VALUE = 1000
 
+# Environment variables that a config may set.
 HARMLESS = frozenset(
     word
     for line in Path(__file__).with_name("environment.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
     for word in line.split()
 )
-"""Environment variables that a config may set."""
 
 
 @dataclass(frozen=True)

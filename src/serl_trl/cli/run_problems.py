@@ -16,7 +16,7 @@ from serl_trl.common.text import list_names, near_matches, visible
 from serl_trl.data.tables import file_problem, is_hub_id
 from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
-from serl_trl.train.checkpoint import NEWEST, choose
+from serl_trl.train.checkpoint import NEWEST, NEWEST_OR_NONE, choose
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.needs import (
     evaluation_problems,
@@ -25,12 +25,11 @@ from serl_trl.train.needs import (
     reward_problems,
 )
 
+# Value of `model_name_or_path`, `seed_set` and `probe_set` that means the built-in one.
 SANDBOX = "sandbox"
-"""Value of `model_name_or_path`, `seed_set` and `probe_set` that means the built-in one."""
 
+# What `resume` is read as where the newest checkpoint must exist; "auto" is `NEWEST_OR_NONE`.
 LATEST = "true"
-LATEST_OR_FRESH = "auto"
-"""Values of `resume_from_checkpoint` beside a path: the newest, which must exist or need not."""
 
 # A branch or tag can be moved to other code after it was looked at; a commit cannot.
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -247,7 +246,7 @@ def _trackers(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _resume(values: Mapping[str, Any]) -> Iterator[Problem]:
     wanted = values.get("resume_from_checkpoint")
-    if not wanted or wanted == LATEST_OR_FRESH:
+    if not wanted or wanted == NEWEST_OR_NONE:
         return
     if values.get("overwrite"):
         rule = "and overwrite=True exclude each other: one resumes the run, the other puts it "

@@ -43,6 +43,7 @@ HELP = ("-h", "--help", *HELP_ALL)
 WIDTH = 100
 _NAME_WIDTH = 30
 _RUN = "Files and folders"
+# Options of TRL and transformers that nearly every run sets.
 _TRL = (
     "model_name_or_path",
     "output_dir",
@@ -58,7 +59,6 @@ _TRL = (
     "push_to_hub",
     "seed",
 )
-"""Options of TRL and transformers that nearly every run sets."""
 
 # What a command reads of a run's options, where that is not all: titles, or names.
 _TITLES: Mapping[str, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -12,6 +12,9 @@ from serl_trl.common.files import finite
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.secrets import redacted
 from serl_trl.common.text import count_of, visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # The last two are what a shell gives for SIGINT and SIGTERM (128 + the number of the signal).
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
@@ -32,6 +35,20 @@ class Parser(argparse.ArgumentParser):
 def say(out: Console, text: str) -> None:
     """Print one line as it is: no markup, no colours for numbers, no line breaks."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_bar(console: Console, *, show: bool) -> "Progress":
+    """Return a bar with a count and the time that is left; what comes after it takes its place."""
+    # Loaded here: most commands draw no bar.
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    return progress.Progress(*columns, console=console, transient=True, disable=not show)
 
 
 def label_of(name: str, options: Collection[str]) -> str:

@@ -2,10 +2,9 @@
 
 import re
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 
-from serl_trl.common.text import visible
+from serl_trl.common.text import harmless
 
 # A model may write one line of 100,000 characters; these keep a page readable.
 WIDTH = 100
@@ -14,14 +13,8 @@ MAX_CELL = 120
 
 
 def plain(text: str, *, max_chars: int = MAX_CHARS) -> str:
-    """Return `text` without what is not seen: controls, direction marks, invisible characters.
-
-    Cut at `max_chars`, saying so; line feeds stay.
-    """
-    shown = visible(text.replace("\r\n", "\n").replace("\t", " "))
-    # Format signs (Cf) hide or turn text round, and private ones (Co) look different for each
-    # reader.
-    shown = "".join(c for c in shown if c == "\n" or unicodedata.category(c) not in ("Cf", "Co"))
+    """Return `text` harmless, and cut at `max_chars`, saying so; line feeds stay."""
+    shown = harmless(text)
     if len(shown) <= max_chars:
         return shown
     return f"{shown[:max_chars]} [... {len(shown) - max_chars:,} more characters]"

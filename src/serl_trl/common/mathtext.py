@@ -2,10 +2,8 @@
 
 import hashlib
 import re
-from pathlib import Path
 
-import yaml
-
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.common.text import compose
 
 # A number keeps its decimals and thousands groups; a command keeps its case (\Delta is not \delta);
@@ -23,7 +21,7 @@ _SUPERSCRIPTS = str.maketrans(
     {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"⁻": "^-", "ⁿ": "^n"}
 )
 
-_LISTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_LISTS = own_table(__file__)
 _SAME = {
     other: first
     for first, *others in map(str.split, _LISTS["spellings"].splitlines())

@@ -11,7 +11,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from serl_trl.common.text import visible
+from serl_trl.common.text import shortened, visible
 
 # What TRL's own parser takes for a truth value.
 _TRUTH = {"yes": True, "true": True, "t": True, "y": True, "1": True}
@@ -193,4 +193,4 @@ def _shown(value: Any) -> str:
     # In the words of YAML, which the user wrote, not in Python's.
     kind = {str: "text", dict: "mapping", list: "list"}.get(type(value), type(value).__name__)
     text = visible(repr(value) if isinstance(value, str) else str(value))
-    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+    return f"{kind} {shortened(text, 60)}"

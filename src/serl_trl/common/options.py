@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# For `usual`, where the default is the number of SeRL, arXiv 2505.20347.
 PAPER = "the paper uses {default:g}"
-"""For `usual`, where the default is the number of SeRL, arXiv 2505.20347."""
 
 
 @dataclass(frozen=True)

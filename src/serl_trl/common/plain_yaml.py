@@ -7,6 +7,7 @@ for aliases of aliases. All of it is seen in the events and nodes, which are che
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,6 +23,12 @@ _TEXT, _FLOAT = "tag:yaml.org,2002:str", "tag:yaml.org,2002:float"
 _EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 # Python needs quadratic time for the digits of a number, and more for colons (base 60).
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def own_table(module: str, name: str = "") -> Any:
+    """Return the YAML beside `module`, a Python file of this package: of its name, or `name`."""
+    place = Path(module).with_name(name) if name else Path(module).with_suffix(".yaml")
+    return yaml.safe_load(place.read_text(encoding="utf-8"))
 
 
 class RefusedYAMLError(ValueError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from serl_trl.common.problem import Problem
-from serl_trl.common.text import list_names, near_matches, one_line, visible
+from serl_trl.common.text import list_names, near_matches, one_line, shortened, visible
 
 # Entry point group of packages that are plug-ins wherever they are installed.
 GROUP = "serl_trl.plugins"
@@ -177,7 +177,7 @@ def installed_plugins() -> frozenset[str]:
 
 def shown(text: str) -> str:
     """Return a text that was given, short enough for a message."""
-    return visible(text if len(text) <= 80 else text[:77] + "...")
+    return visible(shortened(text, 80))
 
 
 def _is_standard(path: str) -> bool:

@@ -24,7 +24,7 @@ def quick_imports() -> Generator[None]:
     """Load libraries a fifth quicker, for commands that end soon after.
 
     Python looks for garbage whenever there are a quarter more objects, and two thousand modules are
-    millions of objects, of which none is garbage. And transformers reads the text of all its
+    millions of objects, none of them garbage. And transformers reads the text of all its
     models' files for their names, and once more when the first of them is asked for.
     """
     was_on = gc.isenabled()

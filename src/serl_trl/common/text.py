@@ -16,6 +16,12 @@ _MAX_MARKS = 30  # combining marks in a row, as in Unicode's stream-safe format
 # terminal or a report they show something else than what the model reads.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+# Controls, direction marks, surrogates, private and unassigned characters; joiners join letters.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SHOWN = {"\n", "\u200c", "\u200d"}
+# Letters take two accents in real languages; towers of them cover the lines above.
+_MAX_STACKED = 2
+
 
 def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
     """Return `text` in Unicode `form`, with at most 30 combining marks in a row.
@@ -36,6 +42,20 @@ def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
 def visible(text: str) -> str:
     """Return `text` with control characters replaced, safe to show in a terminal."""
     return CONTROL.sub("\ufffd", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def harmless(text: str) -> str:
+    """Return a stranger's `text` for a page: hidden characters become U+FFFD, line feeds stay.
+
+    Of accents stacked on one letter two stay.
+    """
+    kept, num_marks = [], 0
+    for sign in text.replace("\r\n", "\n").replace("\t", " "):
+        num_marks = num_marks + 1 if unicodedata.combining(sign) else 0
+        if num_marks <= _MAX_STACKED:
+            hidden = sign not in _SHOWN and unicodedata.category(sign) in _HIDDEN
+            kept.append("\ufffd" if hidden else sign)
+    return "".join(kept)
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
@@ -70,6 +90,11 @@ def examples(lines: Sequence[str]) -> str:
     shown = [f"  {line}" for line in lines[:NUM_EXAMPLES]]
     rest = len(lines) - len(shown)
     return "\n".join([*shown, f"  and {rest:,} more."] if rest else shown)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return `text`, or its beginning and three dots where it has more than `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def one_line(error: BaseException) -> str:

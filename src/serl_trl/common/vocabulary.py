@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import yaml
 
 from serl_trl.common import words
+from serl_trl.common.plain_yaml import own_table
 
 # Upper case, so that neither a quantifier ({1,20}) nor LaTeX (\begin\{array\}) is taken for one.
 _NAME = re.compile(r"\{([A-Z_]+)\}")
@@ -37,8 +35,7 @@ def load_patterns(module: str) -> dict[str, re.Pattern[str]]:
     `tests/unit/test_growth.py` checks that reading it takes linear time.
     """
     sources = dict(_SHARED)
-    path = Path(module).with_suffix(".yaml")
-    for name, text in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+    for name, text in own_table(module).items():
         lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
         sources[name] = _NAME.sub(lambda found: f"(?:{sources[found[1]]})", "|".join(lines))
     return {

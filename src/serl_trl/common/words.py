@@ -4,11 +4,10 @@ The words lie in words.yaml; here they become patterns.
 """
 
 import re
-from pathlib import Path
 
-import yaml
+from serl_trl.common.plain_yaml import own_table
 
-_LISTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_LISTS = own_table(__file__)
 _WORDS = {name: "|".join(lines) for name, lines in _LISTS.items()}
 _I = re.IGNORECASE
 

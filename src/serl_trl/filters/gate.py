@@ -106,7 +106,7 @@ class ProposalFilter:
         """
         if len(text) > MAX_CHARS:
             return Verdict(False, "length", {"num_chars": len(text)})
-        # Novelty last: it is the dearest, and its detail tells how near a refused text came.
+        # Novelty last: it takes the longest, and its detail tells how near a refused text came.
         for check in (*self._checks, self.overlap):
             verdict = check(text)
             if not verdict.keep:

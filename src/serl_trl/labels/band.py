@@ -10,8 +10,8 @@ from typing import Any
 from serl_trl.common.verdict import Verdict
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
 
+# Rounding: 0.2 * 15 is not 3 in binary, and a ratio at an end of the band belongs to it.
 SLACK = 1e-9
-"""Rounding: 0.2 * 15 is not 3 in binary, and a ratio at an end of the band belongs to it."""
 
 
 def in_band(ratio: float, *, low: float, high: float) -> bool:

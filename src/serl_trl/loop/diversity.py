@@ -17,7 +17,7 @@ def template_ratio(texts: Sequence[str]) -> float:
 
 
 def top_template_ratio(texts: Sequence[str]) -> float:
-    """Return the share of the texts that have the commonest template, in [0, 1]; 0.0 is no text."""
+    """Return the share of the texts that have the commonest template, in [0, 1]; 0.0: no text."""
     counts = Counter(template(text) for text in texts)
     return counts.most_common(1)[0][1] / len(texts) if texts else 0.0
 

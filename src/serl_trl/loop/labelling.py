@@ -20,8 +20,8 @@ from serl_trl.loop.seams import Policy
 from serl_trl.loop.tally import Tally
 from serl_trl.propose.sources.base import Task
 
+# Groups over which the share of the commonest answer, and the label accuracy's estimate, go.
 RECENT_GROUPS = 256
-"""Groups over which the share of the commonest answer, and the label accuracy's estimate, go."""
 
 
 class LabellerError(ValueError):
@@ -107,7 +107,7 @@ class Labelling:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
-        # A run that goes on with another labeller, as `allow_changes` lets it, starts that afresh.
+        # A run that continues with another labeller (`allow_changes`) starts that one afresh.
         if state["labeller"]["kind"] == self._name:
             self.labeller.load_state_dict(state["labeller"]["state"])
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)

@@ -17,8 +17,8 @@ from serl_trl.loop.tally import Tally
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.sources.base import Task, TaskSource
 
+# Proposals of a round that are kept to be shown.
 NUM_SHOWN = 3
-"""Proposals of a round that are kept to be shown."""
 
 
 @dataclass(frozen=True)

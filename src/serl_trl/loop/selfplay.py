@@ -28,8 +28,8 @@ from serl_trl.loop.tally import Tally
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.propose.sources.base import GroupResult
 
+# Accepted instructions over which diversity is measured: as many each time, so steps compare.
 RECENT_TEXTS = 256
-"""Accepted instructions over which diversity is measured: as many each time, so steps compare."""
 
 
 @dataclass(frozen=True)

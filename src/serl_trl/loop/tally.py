@@ -11,6 +11,7 @@ from serl_trl.answers.voting import Vote
 from serl_trl.labels.base import Labelled
 from serl_trl.loop.label_trust import SplitHalf, split_half_error_bound
 
+# The counts of a refill; each is logged under `num_` and its name.
 COUNTS = (
     "proposals",
     "accepted",
@@ -22,10 +23,9 @@ COUNTS = (
     "stale_dropped",
     "refill_rounds",
 )
-"""The counts of a refill; each is logged under `num_` and its name."""
 
+# The timed parts of a refill.
 PARTS = ("propose", "filter", "rollout", "vote")
-"""The timed parts of a refill."""
 
 
 @dataclass

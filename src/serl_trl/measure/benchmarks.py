@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serl_trl import sandbox
 from serl_trl.answers.equality import get_kind
 from serl_trl.answers.golds import read_gold
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.common.text import count_of, examples, list_names, near_matches, one_line, visible
 from serl_trl.data.tables import HubUnreachableError, SeedSetError, file_problem, open_table
 from serl_trl.measure.rows import READERS, BadRowError, Problem
@@ -55,7 +54,7 @@ class Benchmark:
         return READERS[reader](row, *columns)
 
 
-_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_TABLE = own_table(__file__)
 # A key that is not a field of `Benchmark` fails here.
 BENCHMARKS: Mapping[str, Benchmark] = {
     name: Benchmark(name, **entry) for name, entry in _TABLE.items()

@@ -155,11 +155,11 @@ def _choice(question: str, options: Sequence[str], right: str | int) -> Problem:
         raise BadRowError(f"has {count_of(len(options), 'option')}")
     if isinstance(right, int):
         if not 0 <= right < len(options):
-            raise BadRowError(f"the gold {right} is none of {len(options)} options")
+            raise BadRowError(f"the gold {right} names none of the {len(options)} options")
         right = ascii_uppercase[right]
     letter = get_kind("choice").canonical(right)
     if letter is None or letter not in ascii_uppercase[: len(options)]:
-        raise BadRowError(f"the gold {right[:80]!r} is the letter of none of the options")
+        raise BadRowError(f"the gold {right[:80]!r} names none of the options")
     lines = [f"{each}) {text}" for each, text in zip(ascii_uppercase, options, strict=False)]
     return Problem("\n".join([question, "", *lines, "", _OPTION_LINE]), letter)
 

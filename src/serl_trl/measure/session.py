@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from serl_trl.common.console import progress_bar
 from serl_trl.common.files import JsonLines, open_lines
 from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.records import ANY, RecordError, check_shape, optional, parse_json
-from serl_trl.common.text import one_line, visible
+from serl_trl.common.text import one_line, shortened, visible
 from serl_trl.measure.benchmarks import ProblemSet, load_benchmark
 from serl_trl.measure.figures import Attempts, Graded, Measurement, grade_attempts
 from serl_trl.measure.rows import Problem
@@ -140,7 +140,8 @@ class _Run:
         main = self.trainer.is_world_process_zero()
         # One process writes; all of them take part in sampling.
         lines = JsonLines(self._file if main else None)
-        with _progress(show=main and not self.trainer.args.disable_tqdm) as bar:
+        show = main and not self.trainer.args.disable_tqdm
+        with progress_bar(Console(stderr=True), show=show) as bar:
             name = f"{self.problem_set.name}: sampling and grading"
             task = bar.add_task(name, total=len(problems), completed=done)
             for start in range(done, len(problems), size):
@@ -319,8 +320,7 @@ def _digest(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = visible(json.dumps(value))
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(visible(json.dumps(value)), 80)
 
 
 # Files.
@@ -443,15 +443,3 @@ def _items(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(item, dict):
             raise FolderError(f"{path}:{number} is not an object; put the file aside.")
         yield item
-
-
-def _progress(*, show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,  # the table of results takes its place
-        disable=not show,
-    )

@@ -16,8 +16,8 @@ from serl_trl.propose.sources.registry import writes_new
 GIB = 2**30
 SHARDINGS = ("none", "zero2", "zero3", "fsdp2")
 
+# The whole memory of known GPUs, in GiB, as torch reports it.
 GPUS: Mapping[str, float] = PUBLISHED["gpus"]
-"""The whole memory of known GPUs, in GiB, as torch reports it."""
 
 # A larger share of a GPU's memory is tight: the formulae may err by a quarter.
 TIGHT = 0.8

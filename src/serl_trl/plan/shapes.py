@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from serl_trl.common.plain_yaml import own_table
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,7 @@ def _published(model_type: str, *sizes: Any) -> ModelShape:
     return replace(sized, num_parameters=count_parameters(sized))
 
 
-PUBLISHED: Mapping[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
-)
+PUBLISHED: Mapping[str, Any] = own_table(__file__, "published.yaml")
 SHAPES: dict[str, ModelShape] = {
     name: _published(*row) for name, row in PUBLISHED["models"].items()
 }

@@ -5,19 +5,14 @@ Whoever builds a report writes strings; whoever renders one escapes every string
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar
+
+from serl_trl.common.text import harmless
 
 # A degenerate model writes thousands of characters without end; this much shows what it does.
 MAX_CHARS = 600
 MAX_LINES = 12
-# Letters take two accents in real languages; towers of them cover the lines above.
-_MAX_MARKS = 2
-
-# Controls, direction marks, surrogates, private and unassigned characters; joiners join letters.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_SHOWN = {"\n", "\u200c", "\u200d"}
 # What the report itself writes into a cell of numbers: a value, its unit, or a dash for none.
 _NUMBER = re.compile(r"[-+\u2212]?[\d,.]+( ?(%|s|points|steps?|tokens))?|\u2013|")
 
@@ -126,25 +121,15 @@ class Report:
 
 
 def written(text: object, *, max_chars: int = MAX_CHARS) -> Written:
-    """Return `text` harmless and short enough to be read.
-
-    What cannot be seen becomes U+FFFD, and what is left out is said. Of accents stacked on one
-    letter two stay.
-    """
+    """Return `text` harmless and short enough to be read; what is left out is said."""
     whole = str(text)
-    shown, marks = [], 0
     # One character more than is shown, so that cleaning does a bounded piece of work.
-    for char in whole[: max_chars + 1].replace("\r\n", "\n").replace("\t", " "):
-        marks = marks + 1 if unicodedata.combining(char) else 0
-        if marks <= _MAX_MARKS:
-            hidden = char not in _SHOWN and unicodedata.category(char) in _HIDDEN
-            shown.append("\ufffd" if hidden else char)
-    lines = "".join(shown)[:max_chars].strip().split("\n")
+    lines = harmless(whole[: max_chars + 1])[:max_chars].strip().split("\n")
     cut = len(whole) > max_chars or len(lines) > MAX_LINES
     ending = f" \u2026 ({len(whole):,} characters in all)" if cut else ""
     return Written("\n".join(lines[:MAX_LINES]) + ending)
 
 
-def one_line(text: str) -> str:
+def quoted(text: str) -> str:
     """Return `text` harmless and on one line, for a sentence of our own that quotes it."""
     return written(text, max_chars=1000).text.replace("\n", " ")

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from serl_trl.report.blocks import one_line
+from serl_trl.report.blocks import quoted
 
 # More points than a picture has room for only make the page heavy: a run can log 100,000 steps.
 MAX_POINTS = 160
@@ -252,7 +252,7 @@ def _clean(label: str) -> str:
 
 def _svg(figure: Figure, description: str) -> str:
     """Return the picture as one `<svg>` element with a description and the page's colours."""
-    description = one_line(description)
+    description = quoted(description)
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     # It warns of every font that a machine lacks, and the page brings its own.

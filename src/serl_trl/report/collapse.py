@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serl_trl.report.blocks import one_line
+from serl_trl.report.blocks import quoted
 from serl_trl.report.figures import (
     Measured,
     by_chance,
@@ -170,7 +170,7 @@ def _by_measurement(measured: Sequence[Measured]) -> Sign:
     ]
     first = (0.0, "pass@1", measured[0].problems, measured[0].figures["pass@1"])
     _, name, problems, shown = min(fallen or [first], key=lambda found: found[0])
-    figure, fell = one_line(name), bool(fallen)
+    figure, fell = quoted(name), bool(fallen)
     rule = say("sign_of_measurement", figure=figure, problems=problems, fell=fell)
     return Sign(_HELD_OUT, percent(shown.before[0]), percent(shown.after[0]), fell, rule)
 
@@ -189,5 +189,5 @@ def _by_probe(run: Run) -> Sign:
     ]
     name = min(fallen)[1] if fallen else "pass@1"
     (_, old), (_, new) = ends[name]
-    rule = say("sign_of_probe", figure=one_line(name), fell=bool(fallen), drop=drop)
+    rule = say("sign_of_probe", figure=quoted(name), fell=bool(fallen), drop=drop)
     return Sign(_HELD_OUT, percent(old), percent(new), bool(fallen), rule)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table
 from serl_trl.report.charts import Line, area_chart, line_chart
 from serl_trl.report.figures import labels_of
 from serl_trl.report.labels import gold_known
 from serl_trl.report.sentences import percent
-from serl_trl.report.words import read_table
 from serl_trl.runs.reader import Run, number_in
 
 _SPARKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -32,7 +32,7 @@ class Curve:
     percent: bool = False
 
 
-CURVES = [Curve(**row) for row in read_table("curves.yaml")]
+CURVES = [Curve(**row) for row in own_table(__file__)]
 
 
 def curves_section(runs: Sequence[Run]) -> list[Block]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from serl_trl.labels.registry import known_labeller
 from serl_trl.propose.sources.registry import writes_new
-from serl_trl.report.blocks import one_line
+from serl_trl.report.blocks import quoted
 from serl_trl.report.sentences import say
 from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, number_in
@@ -86,7 +86,7 @@ def what_refused(run: Run) -> str:
     for noun, fate, rows in kinds:
         if all_rows := len(rows):
             reasons = rows.reasons()
-            most = [(REASONS.get(name, one_line(name)), n) for name, n in reasons.most_common(2)]
+            most = [(REASONS.get(name, quoted(name)), n) for name, n in reasons.most_common(2)]
             refused = reasons.total()
             parts.append(
                 say("refused", number=refused, all=all_rows, noun=noun, fate=fate, reasons=most)

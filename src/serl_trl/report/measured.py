@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from serl_trl.common.intervals import wilson
-from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, one_line, written
+from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, quoted, written
 from serl_trl.report.charts import Mark, interval_chart
 from serl_trl.report.figures import Bounded, Measured, measured_of, probe_ends
 from serl_trl.report.improvement import improvement
@@ -24,7 +24,7 @@ def before_and_after(run: Run) -> list[Block]:
     if all(sides):
         # The page may be mailed: of a folder only its name is told.
         names = [PurePath(str(s)).name if is_machine_path(str(s)) else str(s) for s in sides]
-        base, trained = map(one_line, names)
+        base, trained = map(quoted, names)
         text = f"Measured by serl eval --compare: {base} before, {trained} after training."
         blocks.append(Paragraph(text, "note"))
     measured = measured_of(run)
@@ -56,7 +56,7 @@ def _measured_blocks(measured: Measured) -> list[Block]:
             " In the table, unparsable_rate: completions without a final answer; truncated_rate: "
             "cut off; mean_length: tokens."
         )
-    return _with_intervals(one_line(measured.problems), caption, table, marks)
+    return _with_intervals(quoted(measured.problems), caption, table, marks)
 
 
 def _probe_blocks(run: Run) -> list[Block]:
@@ -84,7 +84,7 @@ def _with_intervals(title: str, caption: str, table: Table, marks: Sequence[Mark
     if not marks:
         return [table]
     description = "; ".join(f"{mark.label} {percent(mark.mean)}" for mark in marks) + "."
-    svg = interval_chart(marks, description=one_line(f"{title}: {description}"))
+    svg = interval_chart(marks, description=quoted(f"{title}: {description}"))
     return [Chart(svg, title[0].upper() + title[1:], caption, table, wide=True)]
 
 

@@ -11,7 +11,7 @@ from serl_trl.report.blocks import (
     Paragraph,
     Question,
     Table,
-    one_line,
+    quoted,
     written,
 )
 from serl_trl.report.collapse import collapse, signs_of_collapse
@@ -66,7 +66,7 @@ def _finished(run: Run) -> tuple[str, str]:
 
 def warnings_section(run: Run) -> list[Block]:
     """Return what to know before trusting the run."""
-    blocks: list[Block] = [Paragraph(one_line(text), "warn") for text in warnings_of(run)]
+    blocks: list[Block] = [Paragraph(quoted(text), "warn") for text in warnings_of(run)]
     if not blocks:
         blocks.append(Paragraph("Nothing stands out.", "good"))
     if run.ledger.starved is not None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, one_line, written
+from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, quoted, written
 from serl_trl.report.charts import area_chart, bar_chart, heat_chart
 from serl_trl.report.curves import band_of, sparks
 from serl_trl.report.funnel import funnel
@@ -73,7 +73,7 @@ def _refusal_chart(run: Run) -> Chart:
         rest = [bucket.total() - sum(bucket[name] for name in ["", *names]) for bucket in counted]
         layers.append(("others", [number / width for number in rest]))
     steps = [(i + 0.5) * width for i in range(count)]
-    listed = ", ".join(f"{one_line(name)} {totals[name]:,}" for name in names)
+    listed = ", ".join(f"{quoted(name)} {totals[name]:,}" for name in names)
     courses = tuple((written(name), sparks(values)) for name, values in layers)
     return Chart(
         area_chart(steps, layers, description=f"Refusals by reason: {listed}.", unit="per step"),

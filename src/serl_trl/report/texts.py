@@ -13,7 +13,7 @@ from serl_trl.report.blocks import (
     Paragraph,
     Table,
     Written,
-    one_line,
+    quoted,
     written,
 )
 from serl_trl.report.sentences import percent, say
@@ -100,7 +100,7 @@ def _proposal(run: Run, row: int) -> dict[str, Any]:
 
 def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
     """Return a proposal with its fate; the numbers and texts of its detail stand below it."""
-    step, reason = record.get("step"), one_line(str(record.get("reason") or ""))
+    step, reason = record.get("step"), quoted(str(record.get("reason") or ""))
     notes = [f"Step {step}."] if isinstance(step, int) else []
     related: list[tuple[str, Written]] = []
     if not record.get("keep"):
@@ -109,7 +109,7 @@ def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
     detail = _mapping(record, "detail")
     # A filter of the user's own may note anything, and as much of it as it likes.
     for key, value in list(detail.items())[:8]:
-        name = DETAILS.get(key, one_line(key)[:40].replace("_", " "))
+        name = DETAILS.get(key, quoted(key)[:40].replace("_", " "))
         if isinstance(value, bool | int | float):
             notes.append(f"{name}: {number_in(detail, key) or 0:.3g}.")
         # The nearest text is of interest only where it is the reason.
@@ -150,12 +150,12 @@ def _chosen_groups(run: Run) -> list[int]:
 
 
 def _group_excerpt(run: Run, record: dict[str, Any]) -> Excerpt:
-    reason, gold = one_line(str(record.get("reason") or "")), record.get("gold")
+    reason, gold = quoted(str(record.get("reason") or "")), record.get("gold")
     fate = f"Not used ({reason}): {REASONS.get(reason, reason)}."
     if record.get("keep"):
         fate = "Kept for training."
     ratio = percent(number_in(record, "majority_ratio") or 0.0)
-    notes = [f"Step {one_line(str(record.get('step')))}. {fate} Majority ratio {ratio}."]
+    notes = [f"Step {quoted(str(record.get('step')))}. {fate} Majority ratio {ratio}."]
     right = record.get("label_right")
     if gold is not None and right is not None:
         notes.append("The label is right." if right else "The label is wrong.")
@@ -205,7 +205,7 @@ def lineage_section(run: Run) -> list[Block]:
     # Proposals only come after earlier ones, so this ends; it is cut to what is read.
     for _ in range(MAX_ANCESTORS):
         text = written(_proposal(run, row).get("text", ""))
-        items.append(Excerpt(text, (label, one_line(_written_after(run, row)))))
+        items.append(Excerpt(text, (label, quoted(_written_after(run, row)))))
         own = _own_examples(run, row)
         if not own:
             break

@@ -1,17 +1,8 @@
-"""The fixed words of a report, read once from `words.yaml`; the curves of `curves.yaml`."""
+"""The fixed words of a report, read once from `words.yaml`."""
 
-from importlib.resources import files
-from typing import Any
+from serl_trl.common.plain_yaml import own_table
 
-import yaml
-
-
-def read_table(name: str) -> Any:
-    """Return the content of one of the tables beside this file."""
-    return yaml.safe_load(files("serl_trl.report").joinpath(name).read_text(encoding="utf-8"))
-
-
-_WORDS = read_table("words.yaml")
+_WORDS = own_table(__file__)
 
 REASONS: dict[str, str] = _WORDS["reasons"]
 """Why a proposal or a group was refused; a filter of the user's own has no row."""

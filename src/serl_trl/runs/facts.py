@@ -70,7 +70,7 @@ class RunFacts:
 
 
 def write_facts(folder: Path, facts: RunFacts) -> None:
-    """Write `facts` to `folder`; a run that goes on keeps the id and the start it had."""
+    """Write `facts` to `folder`; a resumed run keeps the id and the start it had."""
     run, name = Folder(folder.parent), f"{folder.name}/{FACTS}"
     try:
         earlier = run.read_json(name, {"run_id": str, "started": str}) if run.has(name) else {}

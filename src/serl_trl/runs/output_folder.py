@@ -7,6 +7,8 @@ from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.records import ANY
 from serl_trl.common.text import list_names, visible
+from serl_trl.measure.session import SUMMARY
+from serl_trl.runs.reader import FACTS
 
 # What a run writes beside `_serl`: weights and their settings, the card, checkpoints.
 _WRITTEN = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.bin")
@@ -44,7 +46,7 @@ def output_problem(folder: Path) -> str:
 def is_run(folder: Path) -> bool:
     """Return whether a run wrote `folder`: it left its facts, or a checkpoint's manifest."""
     inside = Folder(folder)
-    if _holds(inside, f"{PRIVATE_FOLDER}/run.json", {"run_id": str}):
+    if _holds(inside, f"{PRIVATE_FOLDER}/{FACTS}", {"run_id": str}):
         return True
     return any(
         inside.has_folder(path.name) and inside.has(f"{path.name}/serl_manifest.json", shared=True)
@@ -56,7 +58,7 @@ def is_run(folder: Path) -> bool:
 def is_evaluation(folder: Path) -> bool:
     """Return whether `serl eval` wrote `folder`."""
     # The settings tell it from a summary.json of anybody else's.
-    return _holds(Folder(folder), "summary.json", {"benchmarks": {ANY: {"settings": dict}}})
+    return _holds(Folder(folder), SUMMARY, {"benchmarks": {ANY: {"settings": dict}}})
 
 
 def may_be_renamed(folder: Path) -> str:

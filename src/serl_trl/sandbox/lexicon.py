@@ -1,10 +1,8 @@
 """The words that fill the slots of the sandbox's problems, read from `lexicon.yaml`."""
 
-from pathlib import Path
+from serl_trl.common.plain_yaml import own_table
 
-import yaml
-
-_LISTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_LISTS = own_table(__file__)
 
 FAMILIES: dict[str, list[str]] = {name: text.split() for name, text in _LISTS["families"].items()}
 # A solver takes any word in a slot, but not another verb: it may mean another computation.

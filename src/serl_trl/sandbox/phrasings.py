@@ -1,9 +1,8 @@
 """The sandbox's kinds of problem, read from `phrasings.yaml`, which explains their fields."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
+from serl_trl.common.plain_yaml import own_table
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Kind:
 
 
 def _load_kinds() -> tuple[Kind, ...]:
-    rows = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    rows = own_table(__file__)
     return tuple(
         Kind(
             name=row["name"],

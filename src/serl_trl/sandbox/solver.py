@@ -19,8 +19,8 @@ def solve(text: str) -> str | None:
     """Return the exact answer of a problem in any phrasing of the domain, or None.
 
     Any word may stand in a slot, and any number of up to four digits. None when the text follows no
-    phrasing, when one word stands for two people, places or things, or when the result is no count:
-    below zero, or a division that does not come out.
+    phrasing, when one word stands for two people, places or things, or when the result is not a
+    count: below zero, or a division that does not come out.
     """
     worked = [work_out(kind, numbers) for kind, numbers in _readings(text)]
     # A text may follow two phrasings; its answer is known where both lead to the same one.

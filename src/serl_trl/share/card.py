@@ -15,16 +15,17 @@ from typing import Any
 
 from serl_trl.common.folder import Folder
 from serl_trl.common.markdown import code, fenced, table
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.common.secrets import redacted, secret_in
 from serl_trl.common.text import count_of
 from serl_trl.labels.registry import known_labeller
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
 from serl_trl.propose.sources.registry import writes_new
+from serl_trl.report.charts import Line, line_picture
 from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import LedgerIndex, Records, Run
 from serl_trl.share.dataset import COLUMNS, examples_of
-from serl_trl.share.figures import draw_curves
 from serl_trl.share.measured import before_and_after, compared
 
 TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
@@ -39,6 +40,7 @@ _SIZES = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
+_FIGURES = own_table(__file__, "figures.yaml")
 _INSTRUCTION = "If 3 pens cost 6 coins, what do 5 pens cost?"
 
 
@@ -79,6 +81,25 @@ def write_card_text(folder: Path, text: str, secrets: Collection[str]) -> list[s
     kind = secret_in(text, secrets)
     Folder(folder).write("README.md", without_home_paths(redacted(text, secrets)))
     return [f"{kind}, from the card README.md"] if kind else []
+
+
+def draw_curves(run: Run, folder: Path) -> dict[str, str]:
+    """Draw what was logged at two steps or more; return what each file in `folder` shows.
+
+    What lies in `folder` from earlier is replaced.
+    """
+    drawn, inside = {}, Folder(folder.parent)
+    for file, figure in _FIGURES.items():
+        series = {label: run.series(metric) for metric, label in figure["lines"].items()}
+        # One point is no curve.
+        logged = [(label, points) for label, points in series.items() if len(points) > 1]
+        lines = [Line(*each, colour) for colour, each in enumerate(logged)]
+        if lines:
+            inside.write(f"{folder.name}/{file}", line_picture(lines))
+            drawn[file] = figure["shows"]
+        else:
+            inside.remove(f"{folder.name}/{file}")
+    return drawn
 
 
 def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[str, Any]) -> str:

@@ -6,14 +6,12 @@ The ledger is streamed: what is remembered is a few numbers per record, and the 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serl_trl.common.folder import FolderError
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.common.records import ANY, RecordError, Shape, check_shape, optional
 from serl_trl.common.secrets import secret_in
 from serl_trl.common.text import visible
@@ -23,8 +21,8 @@ from serl_trl.runs.reader import LedgerIndex, Run
 ROWS_PER_FILE = 50_000
 ROWS_PER_WRITE = 2_000
 NUM_EXAMPLES = 3
+# ROUGE-L F1 from which a proposal that is nearest to a seed counts as a copy of it.
 NEAR_COPY = 0.9
-"""ROUGE-L F1 from which a proposal that is nearest to a seed counts as a copy of it."""
 
 SPLITS = ("accepted", "refused")
 SAMPLING = (
@@ -65,8 +63,7 @@ class Column:
     harmless: bool = False
 
 
-_TABLE = yaml.safe_load(files("serl_trl.share").joinpath("columns.yaml").read_text("utf-8"))
-COLUMNS = {name: Column(**row) for name, row in _TABLE.items()}
+COLUMNS = {name: Column(**row) for name, row in own_table(__file__, "columns.yaml").items()}
 
 
 def withheld_because(record: Mapping[str, Any], own_texts: Collection[str]) -> str | None:

@@ -18,6 +18,7 @@ from serl_trl.common.folder import Folder, FolderError
 from serl_trl.common.records import ANY
 from serl_trl.common.text import one_line
 from serl_trl.data.tables import is_hub_id
+from serl_trl.measure.session import SUMMARY
 from serl_trl.runs.facts import RunFacts, read_license
 from serl_trl.runs.reader import COMPARISON, Run, read_comparison, read_run
 from serl_trl.share.card import (
@@ -254,7 +255,7 @@ def _comparison_in(evaluation: Path) -> dict[str, Any]:
     source = Folder(evaluation)
     if not source.has(COMPARISON):
         return {}
-    summary = source.read_json("summary.json", {"benchmarks": {ANY: {"settings": dict}}})
+    summary = source.read_json(SUMMARY, {"benchmarks": {ANY: {"settings": dict}}})
     settings = {name: entry["settings"] for name, entry in summary["benchmarks"].items()}
     return read_comparison(evaluation) | {"settings": settings}
 

@@ -20,14 +20,15 @@ from serl_trl.common.records import ANY
 from serl_trl.common.secrets import KNOWN, is_secret, secret_in
 from serl_trl.common.text import one_line
 from serl_trl.measure.comparison import RESULTS_FOLDER
+from serl_trl.measure.session import SUMMARY
 from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
 from serl_trl.train.checkpoint import list_checkpoints, step_of
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
 ALLOWED = files("serl_trl.share").joinpath("published.txt").read_text("utf-8").split()
 """The files of a model that may be published, as patterns."""
+# Parts of an upload that do not come from the run's folder.
 MADE_ANEW = ("README.md", "figures")
-"""Parts of an upload that do not come from the run's folder."""
 
 # Files in which a library notes where it found something.
 _WITH_PATHS = ("config.json", "generation_config.json", "tokenizer_config.json")
@@ -114,9 +115,9 @@ def stage_results(evaluation: Path, run: RunFolder, target: Path) -> None:
 
     source = Folder(evaluation)
     try:
-        measured = source.read_json("summary.json", _MEASURED)["benchmarks"].values()
+        measured = source.read_json(SUMMARY, _MEASURED)["benchmarks"].values()
         names = {entry["settings"]["model"]["name"] for entry in measured}
-        written = source.at("summary.json").stat().st_mtime
+        written = source.at(SUMMARY).stat().st_mtime
     except FolderError:
         raise ReleaseError(
             f"evaluation={evaluation} was not written by serl eval; name its output_dir."

@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+# Added to a standard deviation, as TRL does, so that a batch without variance gives zeros.
 EPS = 1e-4
-"""Added to a standard deviation, as TRL does, so that a batch without variance gives zeros."""
 
 
 def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
     """Subtract from each reward the mean of the other rewards of its group.
 
-    `rewards` has shape (B * G,), a group after another. NaN (no reward function spoke) is no part
-    of any mean and gives 0, and so does a reward that is the only one of its group. Returns the
+    `rewards` has shape (B * G,), a group after another. NaN (no reward function spoke) counts in
+    no mean and gives 0, and so does a reward that is the only one of its group. Returns the
     same shape.
     """
     groups, known = _groups(rewards, group_size)

@@ -79,7 +79,7 @@ class GenerationBatches:
         return None
 
     def _end(self) -> None:
-        """End the run: as planned where `max_rollouts` is reached, else for want of groups."""
+        """End the run: as planned where `max_rollouts` is reached, else because none was found."""
         trainer, step = self._trainer, self._trainer.state.global_step
         if trainer.selfplay.rollouts_spent:
             num_rollouts = trainer.selfplay.books.counters.num_rollouts

@@ -24,7 +24,7 @@ from serl_trl.common.disk import DiskFullError, describe_full_disk
 from serl_trl.common.files import PRIVATE_FOLDER, cut_lines
 from serl_trl.common.folder import Folder, FolderError, sync
 from serl_trl.common.records import ANY, optional
-from serl_trl.common.text import one_line
+from serl_trl.common.text import one_line, shortened
 from serl_trl.runs.output_folder import output_problem
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ MANIFEST = "serl_manifest.json"
 FINISHED = "finished.json"
 LOCK = "lock"
 
+# What `choose` takes beside a folder: the newest, which must exist or need not.
 NEWEST, NEWEST_OR_NONE = True, "auto"
-"""What `choose` takes beside a folder: the newest, which must exist or need not."""
 
+# The points of the save path, in their order; `reached` is called at each of them, and a test puts
+# a crash there.
 POINTS = ("room", "state", "processes", "trainer", "synced", "manifest", "renamed", "rotated")
-"""The points of the save path, in their order; `reached` is called at each of them, and a test puts
-a crash there."""
 
 _FINISHED = f"{PRIVATE_FOLDER}/{FINISHED}"
 _SAVING = f"{PRIVATE_FOLDER}/saving"
@@ -476,5 +476,4 @@ def _free(path: Path) -> Path:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(json.dumps(value), 60)

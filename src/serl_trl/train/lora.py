@@ -11,8 +11,8 @@ from peft.tuners.lora import LoraLayer, ParamWrapper
 
 from serl_trl.train.swaps import replaced
 
+# The adapter that TRL takes as KL reference where there is one, instead of the bare base.
 REFERENCE = "ref"
-"""The adapter that TRL takes as KL reference where there is one, instead of the bare base."""
 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:

@@ -29,6 +29,7 @@ from serl_trl.common.text import one_line, visible
 if TYPE_CHECKING:
     from peft import PeftConfig
 
+# Names of weights, in the order in which loaders look for them.
 MODEL_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -36,10 +37,9 @@ MODEL_FILES = (
     "pytorch_model.bin.index.json",
 )
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-"""Names of weights, in the order in which loaders look for them."""
 
+# Options of `from_pretrained` with which other files than these are loaded.
 ELSEWHERE = ("subfolder", "variant", "gguf_file", "state_dict")
-"""Options of `from_pretrained` with which other files than these are loaded."""
 
 # What the embedding of tokens is called in most models.
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")

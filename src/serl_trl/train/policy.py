@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+# Most rows of one call to `generate` on a CPU. More gain nothing there, and every row of a call
+# waits for its longest: 64 rows alike in length took 18 % less time than 256 in any order.
 CPU_PIECE = 64
-"""Most rows of one call to `generate` on a CPU. More gain nothing there, and every row of a call
-waits for its longest: 64 rows alike in length took 18 % less time than 256 in any order."""
 
 
 class TrainerPolicy:

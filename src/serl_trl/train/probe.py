@@ -6,16 +6,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import is_in_notebook
 
+from serl_trl.common.console import progress_bar
 from serl_trl.common.files import JsonLines
 from serl_trl.common.text import visible
 from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_curve
 from serl_trl.train.host import Host, inside
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from serl_trl.loop.groups import Group
     from serl_trl.loop.proposing import JudgedProposal
 
@@ -86,16 +88,8 @@ class Watcher(TrainerCallback):
         """Open the bar."""
         if not self._show:
             return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            # Elsewhere it would leave an empty line.
-            disable=not self._console.is_terminal,
-        )
+        # Outside a terminal it would leave an empty line.
+        self._progress = progress_bar(self._console, show=self._console.is_terminal)
         self._task = self._progress.add_task(
             "starting", total=state.max_steps, completed=state.global_step
         )

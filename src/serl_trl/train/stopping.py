@@ -17,11 +17,11 @@ from serl_trl.train.host import Host, inside
 from serl_trl.train.state import RefillState
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Signals this close together are one request: a terminal and the launcher both pass Ctrl-C on.
 SAME_REQUEST_S = 2.0
-"""Signals this close together are one request: a terminal and the launcher both pass Ctrl-C on."""
 
+# Words in which gloo says that another process does not answer.
 _LOST = re.compile("timed out|timeout|(closed|reset) by peer|remote worker", re.IGNORECASE)
-"""Words in which gloo says that another process does not answer."""
 
 
 class StopAskedError(Exception):

@@ -6,11 +6,11 @@ from typing import Any
 from serl_trl.common.completion import Messages
 from serl_trl.train.swaps import replaced
 
+# Chat template of prompt_style=completion: the texts of the messages, one under the other.
 COMPLETION_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
     "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 )
-"""Chat template of prompt_style=completion: the texts of the messages, one under the other."""
 
 # Put before a template that knows no system message. Stands on one line, and ends in an output that
 # is empty, because the template behind it may begin with a blank that it wants to keep.

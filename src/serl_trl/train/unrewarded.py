@@ -9,11 +9,11 @@ import torch
 
 from serl_trl.train.host import Host, inside, own_rows
 
+# Kinds of loss that TRL divides by the number of rows, those included that have no token left.
 ROW_MEANS = ("grpo", "sapo", "luspo", "dr_grpo")
-"""Kinds of loss that TRL divides by the number of rows, those included that have no token left."""
 
+# Key of a batch: the share of the generation batch's rows that are trained on, where below 1.
 TRAINED = "trained_share"
-"""Key of a batch: the share of the generation batch's rows that are trained on, where below 1."""
 
 
 def mask_unrewarded(trainer: Host, output: dict[str, Any], rewards: torch.Tensor) -> None:

@@ -35,7 +35,7 @@ class NumberKind(MarkedKind):
             )
 
     def canonical(self, answer: str) -> str | None:
-        """Return the exact value as LaTeX; `None` for what is no real number."""
+        """Return the exact value as LaTeX; `None` for what is not a real number."""
         form = read(answer)
         return form.value.text if _real(answer) is not None and isinstance(form, Scalar) else None
 

@@ -1,11 +1,10 @@
 """The words, signs and LaTeX commands that answers are written in; they lie in vocabulary.yaml."""
 
 from fractions import Fraction
-from pathlib import Path
 
-import yaml
+from serl_trl.common.plain_yaml import own_table
 
-_LISTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_LISTS = own_table(__file__)
 
 
 def _set_of(name: str) -> frozenset[str]:

@@ -60,7 +60,7 @@ class _Request:
     def parse(self, model: str | None = None, *, here: bool = True) -> Arguments:
         """Parse the options; `model` takes the place of the one named there.
 
-        With `here` false no model will be loaded, and what this machine lacks is no problem.
+        With `here` false no model will be loaded, and what this machine lacks is not a problem.
         """
         names = (self.first.benchmarks or "").split(",")
         about_sandbox = SANDBOX in (self.first.model_name_or_path, *names)

@@ -24,7 +24,7 @@ class ProposerRequest:
 
 @dataclass
 class FewShot(TaskSource):
-    """Shows seeds and accepted proposals as a numbered list and reads what the policy goes on with.
+    """Shows seeds and accepted proposals as a numbered list and reads how the policy continues it.
 
     A round makes `num_requests` requests whatever is wanted, with `num_shots` examples each, of
     which up to `num_pool_shots` are accepted proposals. A request longer than `max_request_tokens`
