@@ -188,6 +188,7 @@ class _Partition:
         extra = [pair for pair in self.open if pair in verified]
         leader = _join(self.sizes, self.equal + extra)
         torn = {leader[left] for left, right in self.different if leader[left] == leader[right]}
+        # Equal by chains of which one link is math-verify's: its links go, the known ones stay.
         if torn:
             trusted = [pair for pair in extra if leader[pair[0]] not in torn]
             leader = _join(self.sizes, self.equal + trusted)

@@ -45,6 +45,7 @@ def option(
         found = Bounds(*bounds, usual.format(default=default))
         text = _Help(f"{help_text} {found.words.capitalize()}; {found.usual}.")
         text.bounds = found
+    # A list is copied for each config, so that no two share one.
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata={"help": text, **metadata})
     return field(default=default, metadata={"help": text, **metadata})

@@ -38,6 +38,7 @@ class Rollouts:
     completions: tuple[Completion, ...]
     vote: Vote
     right: tuple[bool, ...]
+    # One role today; sources of other prompts bring their own.
     role: str = SOLVER
 
 

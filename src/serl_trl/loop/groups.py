@@ -55,6 +55,7 @@ class Group:
         # JSON knows no tuples and no classes.
         rollouts, labelled = dict(saved["rollouts"]), dict(saved["labelled"])
         vote = dict(rollouts["vote"])
+        # Pairs, of which JSON has made lists.
         vote["counts"] = tuple((answer, count) for answer, count in vote["counts"])
         rollouts |= {
             "task": task_from_state(rollouts["task"]),

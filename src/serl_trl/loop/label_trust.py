@@ -70,9 +70,11 @@ def check_label(classes: Sequence[int | None], gold_class: int) -> CheckedLabel 
     """
     ranked = Counter(c for c in classes if c is not None).most_common(2)
     votes = [count for _, count in ranked] + [0, 0]
+    # The rules of the vote, without the log-probs that could break a tie.
     if votes[0] < MIN_VOTES or votes[0] == votes[1]:
         return None
     winner = ranked[0][0]
+    # A completion outside the majority is right to get no reward where it is wrong.
     agrees = [(c == winner) == (c == gold_class) for c in classes]
     return CheckedLabel(votes[0] / len(classes), winner == gold_class, fmean(agrees))
 
@@ -262,6 +264,7 @@ def _never_falling(weights: Sequence[tuple[float, float]]) -> list[float]:
     pools: list[tuple[float, float, int]] = []
     for right, wrong in weights:
         pools.append((right, wrong, 1))
+        # Pooling may make the pool before the higher one, so it is looked at again.
         while len(pools) > 1 and _share(pools[-2]) >= _share(pools[-1]):
             (right_a, wrong_a, size_a), (right_b, wrong_b, size_b) = pools[-2:]
             pools[-2:] = [(right_a + right_b, wrong_a + wrong_b, size_a + size_b)]
@@ -292,6 +295,7 @@ def _num_losing_draws(counts: Sequence[int], size: int, *, below: int, free: int
 
     Any number of the `free` ones may be drawn.
     """
+    # Begins with the completions without an answer, of which any number may be drawn.
     ways = [math.comb(free, drawn) for drawn in range(size + 1)]
     for count in counts:
         most = min(count, below - 1)

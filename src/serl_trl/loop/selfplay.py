@@ -95,6 +95,7 @@ class SelfPlay:
         kept, surplus = kept[:needed], kept[needed:]
         self._keep_surplus(surplus, tally)
         num_found = len(kept)
+        # A batch must be full: TRL divides it among processes and passes by its size.
         if kept and num_found < needed:
             kept = [kept[i % num_found] for i in range(needed)]
         tally.counts["repeated_groups"] = len(kept) - num_found
@@ -164,6 +165,7 @@ class SelfPlay:
             completions = self._policy.roll_out(prompts)
         with tally.time("vote"):
             groups = self.labelling.judge(tasks, prompts, completions, step, tally)
+        # Each source hears of its own tasks only.
         for stream in self.proposing.streams:
             pairs = zip(drawn, groups, strict=True)
             if own := [_result(group) for (source, _), group in pairs if source is stream]:

@@ -70,6 +70,7 @@ def check_benchmarks(names: Sequence[str], files: Mapping[str, str]) -> list[str
                 f"benchmarks={visible(name)} is unknown; choose among {list_names(BENCHMARKS)}."
                 + near_matches(name, BENCHMARKS)
             )
+        # A file for a benchmark that is not measured is most likely a slip of the name.
         elif name not in names:
             problems.append(f"benchmark_files={name}=...: {name} is not among the benchmarks.")
         elif name in files:
@@ -147,6 +148,8 @@ def _rows(benchmark: Benchmark, file: str | None) -> tuple[str, list[tuple[str, 
     if file is not None:
         table = open_table(file, split="", config=None)
         rows = list(table.read(list(table.columns)))
+        # Lines that are no rows are a damaged file; `max_bad_rows` is for rows that are no
+        # problems.
         if broken := [f"{row.place}: {row.problem}." for row in rows if row.values is None]:
             raise SeedSetError(f"{benchmark.name}: bad rows:\n{examples(broken)}")
         return table.source, [(row.place, row.values or {}) for row in rows]

@@ -124,6 +124,7 @@ def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
     left, right = base.measurement, trained.measurement
     before, after = left.values(), right.values()
     both = [name for name in after if name in before]
+    # The model is what is compared, so it does not count as a setting that differs.
     settings = [
         {name: value for name, value in each.settings.items() if name != "model"}
         for each in (base, trained)

@@ -141,6 +141,7 @@ class _Run:
         # One process writes; all of them take part in sampling.
         lines = JsonLines(self._file if main else None)
         show = main and not self.trainer.args.disable_tqdm
+        # On stderr, because the results go to standard output.
         with progress_bar(Console(stderr=True), show=show) as bar:
             name = f"{self.problem_set.name}: sampling and grading"
             task = bar.add_task(name, total=len(problems), completed=done)
@@ -200,6 +201,7 @@ class _Run:
 
     def _note(self, *, done: int, figures: dict[str, Any]) -> None:
         """Write where this benchmark stands to the summary, beside the other benchmarks."""
+        # Read anew: other benchmarks of the folder have been noted since.
         summary = read_summary(self.folder)
         total = len(self.problem_set.problems)
         summary["model"] = self.settings["model"]
@@ -238,6 +240,7 @@ def settings_of(
         backend = f"vllm {config.vllm_mode}"
     elif config.use_transformers_continuous_batching:
         backend = "continuous batching"
+    # A template decides what the model reads as much as the messages do.
     template = json.dumps([tokenizer.chat_template, config.chat_template_kwargs], sort_keys=True)
     settings = {
         "model": dict(model),
@@ -301,6 +304,7 @@ def check_folder(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> lis
                     f"{folder / name}.jsonl holds results of other settings (there / now: "
                     f"{changed}); {_WAY_OUT}"
                 )
+            # Results of two models in one folder would be compared as one.
             for other, entry in held.items():
                 there = entry.get("settings", {}).get("model")
                 if other not in settings and there != wanted["model"]:
@@ -349,6 +353,7 @@ def _read_benchmark(
     settings, complete, expected = entry["settings"], entry["complete"], entry.get("num_problems")
     num_samples = settings["num_samples"]
     graded = list(_graded_in(path, num_samples, entry.get("fingerprint")))
+    # Lines that were taken out leave whole items behind, which only the count betrays.
     if complete and len(graded) != expected:
         raise ValueError(
             f"{path} holds {len(graded)} problems, {SUMMARY} says {expected}; {_AGAIN}"

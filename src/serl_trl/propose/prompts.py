@@ -43,6 +43,7 @@ def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
     """
     lines = [style.fill(style.proposer_request)] if style.proposer_request else []
     lines += [f"{number}. {shot}" for number, shot in enumerate(shots, start=1)]
+    # The open number, on which the reading of the answers counts.
     lines.append(f"{len(shots) + 1}.")
     return _system(style.fill(style.proposer_system)) + [
         {"role": "user", "content": "\n".join(lines)}

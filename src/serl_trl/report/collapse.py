@@ -129,6 +129,7 @@ def _one_answer(run: Run) -> Sign:
 
 def _by_curve(run: Run, curve: Curve) -> Sign:
     rule = say("sign_of_curve", what=curve.what, limit=curve.limit, of_first=curve.of_first)
+    # Means over a fifth of the run, since single steps are noise.
     ends = first_and_last(run.series(curve.metric))
     if ends is None:
         return Sign(curve.name, UNKNOWN, UNKNOWN, None, rule)

@@ -58,6 +58,7 @@ def first_and_last(series: Sequence[Point]) -> tuple[float, float] | None:
     values = [value for _, value in series]
     if len(values) < 2:
         return None
+    # A fifth, and of a short run at least one.
     part = max(1, len(values) // 5)
     return sum(values[:part]) / part, sum(values[-part:]) / part
 

@@ -47,6 +47,7 @@ def words_used() -> Table:
 
 
 def _finished(run: Run) -> tuple[str, str]:
+    # -1 where the config does not say, as in TRL.
     planned, step, verdict = number_in(run.config, "max_steps") or -1, run.num_steps, "whole"
     if run.ledger.starved is not None:
         verdict, step = "starved", run.ledger.starved[0]

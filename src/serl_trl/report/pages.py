@@ -56,6 +56,7 @@ def write_reports(
     folder, name = Folder(target), stem
     if target == folders[0] / PRIVATE_FOLDER:
         folder, name = Folder(folders[0]), f"{PRIVATE_FOLDER}/{stem}"
+    # Both are rendered before either is written, so that a failure leaves no half of a report.
     pages = (("html", render_html(report)), ("md", render_markdown(report)))
     return [folder.write(f"{name}.{ending}", text) for ending, text in pages]
 

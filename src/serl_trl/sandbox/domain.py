@@ -56,6 +56,7 @@ def calculate(operator: str, left: int, right: int) -> int | None:
         return left - right if left >= right else None
     if operator == "*":
         return left * right
+    # Division by zero has no count, and neither has one with a remainder.
     return left // right if right and left % right == 0 else None
 
 

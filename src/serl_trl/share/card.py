@@ -68,6 +68,7 @@ def write_model_card(
 
     `measured` is a comparison with another model, as `serl eval --compare` writes it.
     """
+    # Drawn first, because the card names only those that exist.
     figures = draw_curves(subject.run, folder / FIGURES)
     return write_card_text(folder, model_card(subject, figures, measured or {}), secrets)
 

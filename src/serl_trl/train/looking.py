@@ -32,6 +32,7 @@ def look_at_proposals(trainer: Host, num: int, tell: Callable[[str], None]) -> l
         )
     judged: list[JudgedProposal] = []
     args, rounds = trainer.args, trainer.args.max_refill_rounds
+    # Put back at the end: whoever looks may be between two steps.
     training = trainer.model.training
     trainer.model.train()
     seed = args.seed + trainer.accelerator.process_index

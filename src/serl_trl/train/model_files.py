@@ -124,6 +124,7 @@ def check_model(
     if model is None:
         return None
     rows = model.get_input_embeddings().weight.shape[0]
+    # An adapter is compared with its base, so the base comes first.
     if adapter is not None and found is not None:
         check_adapter(found, model, adapter)
     return rows
@@ -138,6 +139,7 @@ def check_headers(config: Any, base: Weights, found: Weights | None) -> int | No
     tensors = _shapes(base)
     if found is not None:
         _shapes(found)
+    # Several are those of several towers, of which the headers do not say which one reads text.
     names = [name for name in tensors if name.endswith(_EMBEDDINGS)]
     if len(names) != 1 or getattr(config, "quantization_config", None) is not None:
         return None
@@ -262,6 +264,7 @@ def check_adapter(weights: Weights, base: Any, adapter: "PeftConfig") -> None:
 
 def tokenizer_problem(tokenizer: Any, num_embeddings: int) -> str:
     """Return why the ids of `tokenizer` do not fit an embedding of so many rows, or nothing."""
+    # Ids may have gaps, so the size of the vocabulary does not tell.
     highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
     if highest[1] < num_embeddings:
         return ""
@@ -292,6 +295,7 @@ def refuse_float16(model: Any, args: Any) -> None:
 def _check_generation_config(weights: Weights) -> None:
     from transformers import GenerationConfig
 
+    # transformers reads it beside the weights, and only when the model is already loaded.
     file = weights.files[0].with_name("generation_config.json")
     if not file.is_file():
         return

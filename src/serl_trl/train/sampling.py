@@ -64,6 +64,7 @@ def _in_transformers(trainer: Any, sampling: Sampling) -> Generator[None]:
     else:
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
     changes = {**drawn, "max_new_tokens": sampling.max_tokens}
+    # A copy, because the object is also the one that rollouts are drawn with.
     config = copy.deepcopy(trainer.generation_config)
     config.update(**changes)
     kwargs = trainer.generation_kwargs | changes

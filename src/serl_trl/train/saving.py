@@ -97,6 +97,7 @@ class Saving:
         An existing checkpoint is left as it is: within a run, a step has one state.
         """
         trainer = self._trainer
+        # Asked once: on a shared disk one process may see the folder before another.
         if trainer.policy.decide(target.exists):
             return
 
@@ -112,6 +113,7 @@ class Saving:
             self._correct_best(folder, target)
             checkpoint.reached("trainer")
 
+        # Before the first checkpoint there is none to go by.
         otherwise = _model_bytes(trainer) + _optimizer_bytes(trainer)
         needed = checkpoint.expected_bytes(self._run, otherwise=otherwise)
         saved = self._write_whole(target, fill, needed=needed)
@@ -213,6 +215,7 @@ class Saving:
     def _correct_best(self, folder: Path, target: Path) -> None:
         """Name the final place of the best checkpoint where TRL noted the one it wrote to."""
         state = self._trainer.state
+        # Resuming reads the name out of trainer_state.json, which was written before.
         if state.best_model_checkpoint == str(folder):
             state.best_model_checkpoint = str(target)
             if self._is_main:

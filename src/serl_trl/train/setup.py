@@ -85,6 +85,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     values = {f.name: getattr(args, f.name) for f in fields(Options)}
     rng = random.Random(args.seed)
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
+    # The band is laid over whatever labeller was chosen.
     labeller = chosen.labeller
     if args.use_band:
         labeller = Band(labeller, args.band.low, args.band.high)
@@ -132,6 +133,7 @@ def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
         "max_tokens": args.max_instruction_tokens,
         "count_tokens": functools.partial(count_tokens, tokenizer),
         "special_tokens": special_tokens_of(tokenizer),
+        # Options write 0 for off, as the other caps do.
         "max_per_template": args.max_per_template or None,
         "embedding": _encoder(trainer),
         "contamination": trainer.evaluation_sets,
@@ -228,6 +230,7 @@ def note_contaminated_seeds(trainer: Host) -> None:
     seeds = trainer.seed_set.instructions
     verdicts = [trainer.selfplay.proposing.filter.overlap(seed) for seed in seeds]
     rows = [row for row, verdict in enumerate(verdicts) if not verdict.keep]
+    # All of them in the ledger, the first ten in the warning.
     for row in rows:
         record = {"type": "seed_overlap", "row": row, **(verdicts[row].detail or {})}
         trainer.ledger.write(record)

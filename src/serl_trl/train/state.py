@@ -89,6 +89,7 @@ def _lists(find: Callable[[Any], dict[str, list[Any]]]) -> Any:
         return {name: list(values) for name, values in find(trainer).items()}
 
     def put(trainer: Any, values: dict[str, list[Any]]) -> None:
+        # Names that the state does not have would otherwise keep what they hold now.
         find(trainer).clear()
         find(trainer).update(values)
 
@@ -97,6 +98,7 @@ def _lists(find: Callable[[Any], dict[str, list[Any]]]) -> Any:
 
 def _take_logs(trainer: Any) -> dict[str, Any]:
     """Return what the next log shows and writes; nothing unless that was asked for."""
+    # TRL fills them in any case, and they hold whole texts.
     logs = inside(trainer)._logs.items() if trainer.log_completions else ()
     nested = {name: values for name, values in logs if isinstance(values, Mapping)}
     flat = {name: list(values) for name, values in logs if name not in nested}

@@ -154,6 +154,8 @@ Form = (
 def collect(items: Sequence[Form]) -> Form:
     """Make a set; a set of one element is that element."""
     unique: list[Form] = []
+    # Sorted first, so that of equal elements the same one stays, in whatever order they were
+    # written.
     for item in sorted(items, key=lambda item: item.text):
         if not any(compare(item, other) for other in unique):
             unique.append(item)
@@ -180,6 +182,7 @@ def with_unit(form: Form, unit: Unit) -> Form:
         # An infinite end of an interval has no unit.
         case Scalar() if form.unit == NO_UNIT and "infty" not in form.text:
             return replace(form, unit=unit)
+        # "(3, 4) cm" gives each coordinate the unit.
         case Row(items) | Collection(items) | Ratio(items):
             return type(form)(tuple(with_unit(item, unit) for item in items))
         case Interval():
@@ -226,6 +229,7 @@ def compare(left: Form, right: Form) -> bool | None:
         # Of words math-verify would read some part, and compare that.
         readable = all(isinstance(form, Formula | Scalar | Matrix) for form in (left, right))
         return None if readable else False
+    # Both ways, because the comparison is symmetric.
     if isinstance(left, Named) and not isinstance(right, Named):
         return _leaves_names_out(left, right)
     if isinstance(right, Named) and not isinstance(left, Named):

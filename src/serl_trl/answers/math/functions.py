@@ -218,6 +218,7 @@ def absolute(value: Value) -> Value:
         return number(abs(value.rational))
     if value.symbols or not value.exact or value.den != ONE:
         return call("abs", value)
+    # A real value equals its conjugate, which tells the two cases below apart.
     conjugate = {m: -c if any(a.rank == UNIT for a, _ in m) else c for m, c in value.num.items()}
     squared, size = (value * Value(conjugate)).rational, value.evaluate(1)
     # |a + bi| is the root of (a + bi)(a - bi).

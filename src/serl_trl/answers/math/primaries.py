@@ -93,6 +93,7 @@ class Primaries(Cursor, ABC):
     def mixed(self, token: Token, *, lone: bool) -> Value:
         """A number; directly before a fraction of integers it is the whole part of both."""
         value = number(numbers.plain(token.text))
+        # As many as a fraction in braces has: \frac{1}{2}.
         texts = self.texts(8)
         # 2 1/2 and 2\frac12 are mixed numbers, 2.5 1/2 and x 1/2 are products.
         if lone or not token.text.isdecimal():
@@ -161,6 +162,7 @@ class Primaries(Cursor, ABC):
         # [[1, 2], [3, 4]] is how programs write a matrix.
         if nested and (rows := _rows(items)) is not None:
             return Matrix(rows)
+        # (a, b) is a pair, which is also how an open interval is written.
         if len(items) == 2 and opened + closed != "()":
             return Interval(items[0], items[1], opened == "[", closed == "]")
         if len(items) > 1 and matching:

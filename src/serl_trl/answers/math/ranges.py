@@ -88,6 +88,7 @@ def intersect(left: Sequence[Span], right: Sequence[Span]) -> tuple[Span, ...]:
     found = []
     for a in left:
         for b in right:
+            # The later beginning and the earlier end, each with its own bracket.
             low, high = max(a, b, key=lambda s: s.start), min(a, b, key=lambda s: s.end)
             found.append(Span(low.low, high.high, low.closed_low, high.closed_high))
     return unite(found)
@@ -95,6 +96,7 @@ def intersect(left: Sequence[Span], right: Sequence[Span]) -> tuple[Span, ...]:
 
 def complement(spans: Sequence[Span]) -> tuple[Span, ...]:
     """Every real number that lies in none of them."""
+    # By De Morgan: outside of all is outside of each.
     rest: tuple[Span, ...] = REALS
     for span in spans:
         below = Span(MINUS_INFINITY, span.low, False, not span.closed_low)

@@ -90,6 +90,7 @@ def _find_layout(values: Mapping[str, Any], launch: Any) -> estimate.Layout:
         return estimate.Layout(values["num_gpus"] or num_processes())
     sharding = "none"
     deepspeed = launch.deepspeed_config
+    # accelerate leaves an empty mapping, or None, for what the file does not have.
     if isinstance(deepspeed, dict) and (stage := deepspeed.get("zero_stage")):
         sharding = "zero3" if stage == 3 else "zero2"
     elif launch.fsdp_config:
@@ -195,6 +196,7 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
     seconds = {
         name: None if speed is None else tokens / speed for name, (tokens, speed) in speeds.items()
     }
+    # One speed alone gives the time of its part, and the other is said to be missing.
     known = [value for value in seconds.values() if value is not None]
     return {
         "rows_sampled_at_once": estimate.rows_at_once(values),
@@ -278,6 +280,7 @@ def _show_fit(report: Mapping[str, Any], out: Console) -> None:
         fits = ", fits" if knob["fits"] else ""
         changes = _knob_text(knob["changes"])
         _line(out, label, f"{number}. {changes}: {knob['peak_gib']:.1f} GiB{fits}")
+    # `None` is a GPU of unknown size, of which nothing can be said.
     if report["fits"] is False and not any(knob["fits"] for knob in report["knobs"]):
         _line(out, "", "that is not enough: take a smaller model or a larger GPU")
 

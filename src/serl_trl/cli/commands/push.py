@@ -22,6 +22,7 @@ def push(command: str, argv: Sequence[str], out: Console, prepare: Callable[...,
     try:
         args = _parser(command).parse_args(list(argv))
         options: dict[str, Any] = {"repo_id": args.repo_id, "private": not args.public}
+        # Only the model's push has the flag.
         if getattr(args, "evaluation", None):
             options["evaluation"] = Path(args.evaluation).expanduser()
         ready = prepare(Path(args.run).expanduser(), **options)

@@ -32,6 +32,7 @@ def run(argv: Sequence[str], out: Console) -> int:
             raise ValueError(f"{len(args.run)} runs are given; a report has one or two.")
         if args.evaluation and len(args.run) > 1:
             raise ValueError("evaluation goes with one run; a comparison of two takes none.")
+        # Every process of a launcher comes here; one of them writes.
         if not is_main_process():
             return OK
         folders = [Path(folder).expanduser() for folder in args.run]

@@ -128,6 +128,7 @@ def _texts_in(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict) and depth:
+        # A record with an instruction of its own is read no deeper: what it holds are its parts.
         own = _own_texts(value)
         yield from own
         inside = [] if own else [value[key] for key in value if not _is_aside(key)]

@@ -32,6 +32,7 @@ def speaks_between(line: str, *, apart: bool, ends: bool) -> bool:
         return apart or WORDS["about problems"].search(line) is not None
     if apart and introduces(line):
         return True
+    # "These problems cover ..." ends a list even without a blank line.
     alone = apart or (ends and WORDS["these"].match(line) is not None)
     return alone and WORDS["remark"].match(line) is not None and MAY_ASK.search(line) is None
 
