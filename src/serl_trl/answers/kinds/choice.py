@@ -44,7 +44,7 @@ class ChoiceKind(MarkedKind):
 
     Its own marker beside `\\boxed{}` is a line `Answer: B`. With `lenient`, the last letter in
     brackets, after "option", or alone on a line counts. Without `several`, what names more than one
-    letter is no answer. With `num_choices`, letters behind that many are no answer either, and the
+    letter is not an answer. With `num_choices`, neither are letters behind that many, and the
     difficulty band knows what chance agrees on.
     """
 

@@ -40,7 +40,7 @@ class LabelKind(MarkedKind):
     def __post_init__(self) -> None:
         if isinstance(self.labels, str) and self.labels not in LABEL_SETS:
             raise ValueError(
-                f"labels={self.labels!r} is no known set; choose one of {sorted(LABEL_SETS)} or "
+                f"labels={self.labels!r} is not a known set; choose one of {sorted(LABEL_SETS)} or "
                 "give a list of labels, or a mapping from label to aliases."
             )
         names = [name for label, aliases in self._sets() for name in {label, *aliases}]
