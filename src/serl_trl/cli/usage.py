@@ -16,6 +16,7 @@ from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "train": "train a model by self-play; the same as train.py under accelerate launch",
+        "init": "write a commented config for your questions, by asking or by flags",
         "check": "run every check of a config without loading weights, and say what it means",
         "plan": "estimate memory, tokens and time, and what to change when it does not fit",
         "propose": "write proposals with the untrained model, each with its fate, to look at first",
