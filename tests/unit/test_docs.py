@@ -21,6 +21,8 @@ FOLDERS = (ROOT, PACKAGE, ROOT / "configs" / "accelerate")
 MADE = r"(_serl|\.eval_results|figures|runs)/.*|serl_\w+\.json|(my_filters|run|x)\.\w+|<.*"
 MADE += r"|(config|metrics|ledger|report|summary|comparison|trainer_state)\.\w+"
 MADE += r"|(adapter|generation)_config\.json|README\.md"
+# What the page of the rooms names beside a file, and the file uses.
+ABOUT = {"num_generations"}
 OTHERS = {"GRPOTrainer", "ModelConfig", "KeyboardInterrupt"}
 
 
@@ -91,6 +93,22 @@ def test_each_step_of_the_method_is_where_its_row_says():
                 assert name in defined_in(file), f"{name} in {file.name}"
                 num_checked += 1
     assert num_checked > 6
+
+
+def test_each_name_of_the_house_is_in_a_file_that_stands_beside_it():
+    num_checked = 0
+    for names in names_in(DOCS / "architecture.md"):
+        files = [PACKAGE / name for name in names if (PACKAGE / name).is_file()]
+        code = "".join(file.read_text(encoding="utf-8") for file in files)
+        for name in names if files else ():
+            if re.fullmatch(r"\w+|[A-Z]\w+\.\w+", name) and not (PACKAGE / name).is_dir():
+                own = name.split(".")[-1]
+                form = rf"^ *(class|def) {own}\b|^{own}\b.*="
+                assert re.search(form, code, re.M) or name in ABOUT, f"{name}: {names}"
+                num_checked += 1
+            elif "/" in name and "." not in name:
+                assert (PACKAGE / name).is_dir(), name
+    assert num_checked > 20
 
 
 def test_links_lead_to_files():
