@@ -129,6 +129,7 @@ def group_many(
     partitions = [_Partition(kind, spelled_alike(answers, kind=kind)[0]) for answers in groups]
     # All groups in one call: its deadline is then shared, and a pair is asked once.
     pairs = sorted({pair for partition in partitions for pair in partition.open})
+    # Most groups are decided without the verifier, and none is started for them.
     if not pairs:
         return [partition.classes(frozenset()) for partition in partitions]
     with Verifier() if verifier is None else nullcontext(verifier) as judge:

@@ -48,6 +48,7 @@ def main() -> None:
     os.dup2(2, 1)
     read_whole(_Latex2Sympy)
     checker = Checker()
+    # After the imports: what libraries do while they load is not the doing of an answer.
     sys.addaudithook(refuse_access)
     signal.signal(signal.SIGPROF, out_of_time)
     for reply in serve(checker, memory_mb):

@@ -52,6 +52,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
             args=config,
             seed_set=seed_set,
             eval_dataset=inputs.probe_set.rows() if inputs.probe_set else None,
+            # The one that the checks have looked at, with its template as they left it.
             processing_class=inputs.tokenizer,
             reward_funcs=list(inputs.reward_funcs) or None,
             # A given adapter is trained itself; TRL would lay a new one over it.

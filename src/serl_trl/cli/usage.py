@@ -109,6 +109,7 @@ def short_help(command: str) -> str:
     names = ", ".join(f"--{name}" for name in (_TRL[:6] if command in _NAMES else _TRL))
     lines += textwrap.wrap(f"Of TRL and transformers, most used: {names}.", WIDTH)
     lines.append("--config FILE is a YAML file with any of the options; flags win over it.")
+    # A page that leaves sections out says where they stand.
     if len(sections) < len(HEADINGS):
         lines.append("The other options of a run: serl train --help")
     lines.append(f"Every option, with its whole text: serl {command} --help_all")

@@ -158,4 +158,5 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _line(part: Any) -> int:
+    # PyYAML counts lines from 0.
     return part.start_mark.line + 1

@@ -78,6 +78,7 @@ def _misfit_of_keys(value: Any, shape: Mapping[str, Shape], place: str) -> str:
             if isinstance(wanted, _Optional):
                 continue
             return f"{_join(place, name)} is missing"
+        # `ANY` is held against the keys that the shape does not name.
         for key in [key for key in value if key not in shape] if name == ANY else [name]:
             if problem := _misfit(value[key], inner, _join(place, key)):
                 return problem

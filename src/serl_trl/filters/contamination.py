@@ -38,6 +38,7 @@ class ContaminationGuard:
 
     def _add(self, problem: str, place: tuple[str, int]) -> None:
         self._rouge.add(problem)
+        # The first of equal problems, whatever sets hold it.
         self._places.setdefault(problem, place)
         whole, tokens = normal_form(problem), plain_tokens(problem)
         self._copies.setdefault(whole, place)

@@ -46,6 +46,7 @@ class MajorityVoteReward:
         self.__name__ = "majority_vote"  # TRL logs the reward under this name
         self.num_generations = num_generations
         self.kind = get_kind(kind)
+        # Owned, so that one worker serves all steps.
         self._verifier = verifier or Verifier()
         self.eos_token_ids = (
             {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())

@@ -6,14 +6,9 @@ from collections.abc import Collection, Sequence
 from serl_trl.common.mathtext import math_tokens, template
 
 
-def num_templates(texts: Sequence[str]) -> int:
-    """Count the templates: texts that differ in their numbers only are one."""
-    return len({template(text) for text in texts})
-
-
 def template_ratio(texts: Sequence[str]) -> float:
     """Return templates per text, in [0, 1]; 1.0: no two texts share one, 0.0: there is no text."""
-    return num_templates(texts) / len(texts) if texts else 0.0
+    return len({template(text) for text in texts}) / len(texts) if texts else 0.0
 
 
 def top_template_ratio(texts: Sequence[str]) -> float:

@@ -164,6 +164,7 @@ class Proposing:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
         self.pool.load_state_dict(state["pool"])
+        # Not saved, because it follows from the pool.
         self._templates = {template(text) for text in self.pool.accepted}
         self.filter.load_state_dict(state["filter"])
         # Not strict: a run may go on with other sources, as `allow_changes` lets it; those begin

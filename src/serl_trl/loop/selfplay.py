@@ -218,6 +218,7 @@ class SelfPlay:
 
     def _with_log_probs(self, groups: Sequence[Group]) -> list[Group]:
         """Give every completion its sampling log-probs, which a batch with stale groups needs."""
+        # By id: a batch that was filled up holds a group more than once.
         missing = {g.id: g for g in groups if any(c.logprobs is None for c in g.completions)}
         if not missing:
             return list(groups)

@@ -229,6 +229,7 @@ def write_hub_results(folder: Path) -> list[Path]:
         mean = entry.get("figures", {}).get("pass@1", {}).get("mean")
         settings = entry.get("settings", {})
         heat = settings.get("temperature")
+        # The shape of a summary lets either be missing.
         if not known or None in (mean, heat) or not entry["complete"] or not entry.get("whole"):
             continue
         result = EvalResultEntry(

@@ -136,6 +136,7 @@ class _Run:
         """Measure what is not there yet, and return all of it in every process."""
         decide, problems = self.trainer.policy.decide, self.problem_set.problems
         size = self.settings["chunk_size"]
+        # One process reads the folder, and all begin at the same problem.
         done = decide(self._begin)
         main = self.trainer.is_world_process_zero()
         # One process writes; all of them take part in sampling.
@@ -221,6 +222,7 @@ class _Run:
 # Settings: what results depend on.
 
 
+# Every option that decides what is drawn; another one that comes to do so belongs here.
 _OPTIONS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs")
 _OPTIONS += ("max_completion_length", "seed", "generation_batch_size")
 

@@ -106,6 +106,7 @@ def _stored_parameters(config: Any, folder: Path | None) -> int | None:
         return None
     # By the form of their names: an index may name any path, and a pipe would be waited for.
     whole = folder / "model.safetensors"
+    # One file goes before shards, as transformers looks for them.
     files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
     total = 0
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from serl_trl.common.text import count_of
 from serl_trl.report.blocks import written
-from serl_trl.runs.reader import Run, number_in
+from serl_trl.runs.reader import Run, interval_in, number_in
 
 Bounded = tuple[float, float, float]
 """A mean, and the low and the high end of its 95 % interval."""
@@ -102,11 +102,10 @@ def _figures_in(figures: Any, keys: tuple[str, str, str]) -> dict[str, Change]:
 
 
 def _bounded(parts: Any, key: str) -> Bounded | None:
-    record = parts.get(key) if isinstance(parts, dict) else None
-    if not isinstance(record, dict):
+    found = interval_in(parts, key)
+    if found is None or found.low is None or found.high is None:
         return None
-    mean, low, high = (number_in(record, name) for name in ("mean", "low", "high"))
-    return None if mean is None or low is None or high is None else (mean, low, high)
+    return found.mean, found.low, found.high
 
 
 def probe_ends(run: Run) -> dict[str, tuple[Point, Point]]:

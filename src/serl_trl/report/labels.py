@@ -31,6 +31,7 @@ def labels_right(run: Run) -> tuple[int, int] | None:
     """
     groups = run.ledger.groups
     known = [groups.rights[row] for row in groups.kept() if groups.rights[row] >= 0]
+    # A group without gold says nothing of the labels, so it is in neither count.
     return (sum(known), len(known)) if known else None
 
 

@@ -12,7 +12,7 @@ from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, steps_in_buckets
 
 _NUM_LAYERS = 5
-_NUM_BINS = 10
+NUM_BINS = 10
 _MAX_REASONS = 40  # a filter of the user's own may give each refusal a reason of its own
 
 
@@ -86,14 +86,17 @@ def _refusal_chart(run: Run) -> Chart:
 def _ratio_chart(run: Run) -> Chart:
     groups, num_steps = run.ledger.groups, max(run.num_steps, 1)
     spans = steps_in_buckets(groups.steps, num_steps, 24)
-    columns = [_histogram([groups.ratios[row] for row in span]) for span in spans]
+    columns = [
+        [n / max(1, len(span)) for n in ratio_bins([groups.ratios[row] for row in span])]
+        for span in spans
+    ]
     # In Markdown three columns stand for the picture.
     third = max(1, len(columns) // 3)
     parts = (columns[:third], columns[third:-third] or columns[:1], columns[-third:])
     rows = []
-    for j in reversed(range(_NUM_BINS)):
+    for j in reversed(range(NUM_BINS)):
         shares = [sum(column[j] for column in part) / len(part) for part in parts]
-        rows.append((f"{j / _NUM_BINS:.1f} to {(j + 1) / _NUM_BINS:.1f}", *map(percent, shares)))
+        rows.append((bin_name(j), *map(percent, shares)))
     band = band_of(run)
     svg = heat_chart(
         columns,
@@ -109,11 +112,16 @@ def _ratio_chart(run: Run) -> Chart:
     )
 
 
-def _histogram(ratios: Sequence[float]) -> list[float]:
-    """Return the share of each bin; the upper end of a bin belongs to it, as it does to the band.
+def ratio_bins(ratios: Sequence[float]) -> list[int]:
+    """Count `ratios` in `NUM_BINS` bins of [0, 1]; the upper end of a bin belongs to it.
 
-    So 0.8 lies in 0.7 to 0.8.
+    So 0.8 lies in 0.7 to 0.8, as it does in the difficulty band.
     """
     # What floating point puts just above an end belongs below it, too.
-    bins = Counter(min(max(int(ratio * _NUM_BINS - 1e-9), 0), _NUM_BINS - 1) for ratio in ratios)
-    return [bins[j] / max(1, len(ratios)) for j in range(_NUM_BINS)]
+    bins = Counter(min(max(int(ratio * NUM_BINS - 1e-9), 0), NUM_BINS - 1) for ratio in ratios)
+    return [bins[j] for j in range(NUM_BINS)]
+
+
+def bin_name(number: int) -> str:
+    """Return the name of a bin, as in `0.7 to 0.8`."""
+    return f"{number / NUM_BINS:.1f} to {(number + 1) / NUM_BINS:.1f}"

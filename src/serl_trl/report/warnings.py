@@ -26,7 +26,8 @@ _RATES = (
 
 def warnings_of(run: Run) -> list[str]:
     """Return the warnings in plain words, the gravest first."""
-    checks = (_ending, _notes, _one_answer, _overlaps, _rates, _repeated, _stopped)
+    notes = operator.attrgetter("notes")
+    checks = (_ending, notes, _one_answer, _overlaps, _rates, _repeated, _stopped)
     return [text for check in checks for text in check(run)]
 
 
@@ -36,10 +37,6 @@ def _ending(run: Run) -> Iterator[str]:
         yield say("starved", step=run.ledger.starved[0])
     elif planned and run.num_steps < planned and run.ledger.spent is None:
         yield say("ended_early", step=run.num_steps, planned=planned)
-
-
-def _notes(run: Run) -> Iterator[str]:
-    yield from run.notes
 
 
 def _one_answer(run: Run) -> Iterator[str]:

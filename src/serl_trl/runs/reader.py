@@ -10,12 +10,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from serl_trl.common.files import PRIVATE_FOLDER, open_lines
 from serl_trl.common.folder import Folder, FolderError
+from serl_trl.common.intervals import Interval
 from serl_trl.common.plain_yaml import load_yaml
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.records import ANY, fits, optional, parse_json
@@ -257,6 +258,7 @@ def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
     comparison = {} if evaluation is None else read_comparison(evaluation)
     # Resuming cuts the files back: what was done twice lies there, once per time.
     cut = inside.entries(f"{PRIVATE_FOLDER}/cut")
+    # Each resumption that had something to move away left such a folder.
     ledger.num_resumed = sum(path.name.startswith("after-step-") for path in cut)
     name = folder.resolve().name
     return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
@@ -272,10 +274,7 @@ def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]
     for name in earlier:
         changes = [new - old for old, new in zip(earlier[name], later[name], strict=True)]
         parts = {"before": earlier[name], "after": later[name], "change": changes}
-        figures[name] = {
-            part: {"mean": found.mean, "low": found.low, "high": found.high}
-            for part, found in ((part, bootstrap(values)) for part, values in parts.items())
-        }
+        figures[name] = {part: asdict(bootstrap(values)) for part, values in parts.items()}
     return {
         "num_problems": len(before.problems),
         "num_samples": before.num_samples,
@@ -314,6 +313,14 @@ def number_in(record: Mapping[str, Any], key: str) -> float | None:
     """Return `record[key]` when it is a finite number, else `None`."""
     value: Any = record.get(key)
     return float(value) if fits(value, float) else None
+
+
+def interval_in(record: Any, key: str) -> Interval | None:
+    """Return the interval `record[key]`; `None` where a stranger's record holds none."""
+    found = record.get(key) if isinstance(record, Mapping) else None
+    if not isinstance(found, Mapping) or (mean := number_in(found, "mean")) is None:
+        return None
+    return Interval(mean, number_in(found, "low"), number_in(found, "high"))
 
 
 def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[range]:

@@ -66,6 +66,7 @@ def _is_coherent(groups: dict[str, str]) -> bool:
     return len(set(words)) == len(words) and not any(word in MEANING_WORDS for _, word in words)
 
 
+# Compiled at the first use, which most commands never make.
 @cache
 def _patterns() -> tuple[tuple[Kind, re.Pattern[str]], ...]:
     return tuple((kind, _compile(phrasing)) for kind in KINDS for phrasing in kind.phrasings)

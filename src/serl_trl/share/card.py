@@ -6,7 +6,6 @@ code before a template sees it; only names that were checked (`is_hub_id`) go in
 
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
@@ -23,6 +22,7 @@ from serl_trl.propose.prompts import PromptStyle, rollout_messages
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.charts import Line, line_picture
 from serl_trl.report.labels import label_estimate, labels_right
+from serl_trl.report.refusals import bin_name, ratio_bins
 from serl_trl.runs.facts import RunFacts, without_home_paths
 from serl_trl.runs.reader import LedgerIndex, Records, Run
 from serl_trl.share.dataset import COLUMNS, examples_of
@@ -31,7 +31,6 @@ from serl_trl.share.measured import before_and_after, compared
 TAGS = ("serl", "trl", "grpo", "self-play", "self-instruct", "reinforcement-learning")
 DATASET_TAGS = ("serl", "synthetic", "self-instruct")
 FIGURES = "figures"
-NUM_BINS = 10
 # The classes of the Hub, each with the number of rows at which the next one begins.
 _SIZES = (
     (1_000, "n<1K"),
@@ -263,15 +262,7 @@ def _funnel(ledger: LedgerIndex) -> str:
 
 def _agreement(groups: Records) -> str:
     """Return the histogram of majority ratios."""
-    # A ratio of 1 belongs to the last bin.
-    bins = Counter(min(int(ratio * NUM_BINS), NUM_BINS - 1) for ratio in groups.ratios)
-    most = max(bins.values(), default=1)
-    rows = [
-        (
-            f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}",
-            f"{bins[i]:,}",
-            "█" * round(20 * bins[i] / most),
-        )
-        for i in range(NUM_BINS)
-    ]
+    bins = ratio_bins(groups.ratios)
+    most = max(*bins, 1)
+    rows = [(bin_name(i), f"{n:,}", "█" * round(20 * n / most)) for i, n in enumerate(bins)]
     return table(("majority ratio", "groups", ""), rows)

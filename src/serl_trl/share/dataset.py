@@ -156,6 +156,7 @@ def write_dataset(folder: Path, rows: Iterator[dict[str, Any]]) -> dict[str, int
     """
     writers = {name: _SplitWriter(folder / "data", name) for name in SPLITS}
     for row in rows:
+        # False counts as 0, and the accepted come first.
         writers[SPLITS[not row["accepted"]]].add(row)
     return {name: writer.close() for name, writer in writers.items()}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from serl_trl.common.markdown import code, table
 from serl_trl.runs.facts import public_name
-from serl_trl.runs.reader import number_in
+from serl_trl.runs.reader import interval_in, number_in
 
 
 def compared(measured: Mapping[str, Any]) -> dict[str, str] | None:
@@ -66,15 +66,9 @@ def before_and_after(evaluation: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _interval(values: Mapping[str, Any], part: str, *, sign: str = "") -> str:
-    found = values.get(part)
-    # Read as a stranger's: any part of it may be missing or of another type.
-    mean, low, high = (
-        number_in(found, key) if isinstance(found, Mapping) else None
-        for key in ("mean", "low", "high")
-    )
-    if mean is None:
+    found = interval_in(values, part)
+    if found is None:
         return "-"
     # Of one problem there is a figure and no interval.
-    if low is None or high is None:
-        return f"{mean:{sign}.3f}"
-    return f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    known = found.low is not None and found.high is not None
+    return f"{found.mean:{sign}.3f}{f' {found.bounds(sign=sign)}' if known else ''}"

@@ -62,11 +62,13 @@ class GenerationBatches:
         # At the first fetch after start or resume the model is still in eval mode, and TRL reads
         # from it how many completions make a group.
         trainer.model.train()
+        # One refill may find nothing by chance; several in a row are worth a diagnosis.
         for _ in range(trainer.args.max_empty_refills):
             if trainer.selfplay.rollouts_spent:
                 break
             with awake(trainer):
                 refill = trainer.selfplay.refill(step)
+            # A run that dies in the step leaves what its refill found.
             trainer.ledger.flush()
             for name, value in refill.metrics.items():
                 inside(trainer)._log_metric(name, value)

@@ -260,6 +260,7 @@ def list_checkpoints(run: Path) -> list[Path]:
     found = [
         path
         for path in folder.entries()
+        # A link counts too, so that it is named as what is wrong with the folder.
         if step_of(path) is not None and (path.is_symlink() or folder.has_folder(path.name))
     ]
     return sorted(found, key=lambda path: step_of(path) or 0)

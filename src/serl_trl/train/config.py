@@ -105,6 +105,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         """Optimizer steps of one iteration, at least 1; never more than `max_steps`."""
         batches = math.ceil(self.instructions_per_iteration / self.prompts_per_batch)
         steps = max(1, batches * self.batches_per_generation // self.gradient_accumulation_steps)
+        # A run that is shorter than an iteration is one iteration.
         return min(steps, self.max_steps) if self.max_steps > 0 else steps
 
     @property

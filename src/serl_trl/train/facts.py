@@ -53,6 +53,7 @@ def gather_facts(trainer: Host) -> RunFacts:
     on_hub = is_hub_id(name) and not Path(name).exists()
     init_kwargs = trainer.args.model_init_kwargs or {}
     assert not isinstance(init_kwargs, str), "the config reads JSON"
+    # A model that was given as an object may name no commit.
     asked = init_kwargs.get("revision")
     seeds = trainer.seed_set
     # ZeRO keeps only a part of each parameter here.

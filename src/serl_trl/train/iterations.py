@@ -58,6 +58,7 @@ def start_iteration(trainer: Host, number: int) -> None:
     inside(trainer).saving.save_model(args.private_folder / "iterations" / str(number - 1))
     trainer.iteration = number
     if args.reset_optimizer:
+        # The moments alone: parameter groups and their rates stay.
         trainer.optimizer.state.clear()
     if args.reset_reference and trainer.ref_model is not None:
         SyncRefModelCallback.sync_target_model(trainer.model, trainer.ref_model, 1.0)

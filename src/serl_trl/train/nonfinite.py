@@ -46,6 +46,7 @@ class NonFiniteGuard:
     def note(self, inputs: dict[str, Any], loss: torch.Tensor) -> None:
         """Remember a micro-batch of the step with its loss."""
         if self._watches:
+            # Held until the step, because only then is it known whether any of them was bad.
             self._seen.append((inputs, loss.detach()))
 
     def check(self, grad_norm: Any) -> None:

@@ -43,6 +43,7 @@ class TrainerPolicy:
             stop=tuple(args.proposer_stop or ()),
         )
         self._context = context_tokens(trainer)
+        # The same prompts may come again at each step, and are told of once.
         self._warned_of_length = False
 
     def propose(

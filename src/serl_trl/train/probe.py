@@ -167,6 +167,7 @@ class NotebookWatcher(Watcher):
             return
         rows = self._table.inner_table
         rows.append(row_values(state, logs))
+        # Row 0 is the heading.
         del rows[1:-MAX_NOTEBOOK_ROWS]
         self._table.update(self._step, force_update=True)
 

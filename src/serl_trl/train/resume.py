@@ -63,6 +63,7 @@ def naming_a_foreign_checkpoint(folder: str | None) -> Generator[None]:
     try:
         yield
     except pickle.UnpicklingError as error:
+        # What torch says after its first line is advice to trust the file.
         reason = str(error).splitlines()[0] if str(error) else "it does not hold tensors"
         raise CheckpointError(
             f"Cannot resume {folder}: a SeRLTrainer did not write one of its files, and that file "

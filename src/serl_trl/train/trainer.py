@@ -118,6 +118,7 @@ class SeRLTrainer(GRPOTrainer):
             model=model,
             reward_funcs=label + extra,
             args=args,
+            # TRL asks for a data set; self-play puts an iterator of its own in its place.
             train_dataset=setup.rows_dataset(self.seed_set.rows(), args),
             eval_dataset=setup.rows_dataset(self.probe_set, args),
             processing_class=processing_class,
@@ -202,6 +203,7 @@ class SeRLTrainer(GRPOTrainer):
     # Handing rollouts on instead of sampling again.
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        # Evaluation, and a run without self-play, hand over rows without one and go TRL's own way.
         rolled_out = "rollout" in inputs[0]
         self._handed_on = [row["rollout"] for row in inputs] if rolled_out else None
         try:
@@ -213,6 +215,7 @@ class SeRLTrainer(GRPOTrainer):
             output["old_per_token_logps"] = output["sampling_per_token_logps"]
         if rolled_out and self.use_vllm:
             check_gap(self, output, [row["fresh"] for row in inputs])
+        # Nothing is learned from the advantages of an evaluation.
         if self.model.training:
             if rolled_out or self.args.advantage != "grpo":
                 mask_unrewarded(self, output, self.advantages.rewards)
@@ -234,6 +237,7 @@ class SeRLTrainer(GRPOTrainer):
                 )
         rollouts = self._handed_on
         logprobs = [rollout.logprobs or [] for rollout in rollouts]
+        # All rows of a batch carry them or none does; see `SelfPlay.refill`.
         known = rollouts[0].logprobs is not None
         return [rollout.token_ids for rollout in rollouts], logprobs if known else None
 

@@ -42,22 +42,18 @@ class Value:
     den: Polynomial = field(default_factory=lambda: ONE)
 
     def __add__(self, other: "Value") -> "Value":
-        """Sum."""
         if self.den == other.den:
             return _quotient(add(self.num, other.num), self.den)
         num = add(multiply(self.num, other.den), multiply(other.num, self.den))
         return _quotient(num, multiply(self.den, other.den))
 
     def __neg__(self) -> "Value":
-        """Negative."""
         return Value(scale(self.num, Fraction(-1)), self.den)
 
     def __sub__(self, other: "Value") -> "Value":
-        """Difference."""
         return self + -other
 
     def __mul__(self, other: "Value") -> "Value":
-        """Product."""
         return _quotient(multiply(self.num, other.num), multiply(self.den, other.den))
 
     def __truediv__(self, other: "Value") -> "Value":
@@ -125,6 +121,7 @@ def same_value(left: Value, right: Value) -> bool | None:
 
 def _far_apart(left: Value, right: Value) -> bool:
     """Whether the values differ by more than any rounding at one of two points."""
+    # Two points, because functions that differ may cross at one.
     for point in (1, 2):
         a, b = left.evaluate(point), right.evaluate(point)
         if a is not None and b is not None and abs(a - b) > 1e-6 * max(1.0, abs(a), abs(b)):

@@ -209,6 +209,7 @@ def among(name: str, values: Sequence[Value]) -> Value:
     if len(numbers) == len(values) and all(n.denominator == 1 for n in numbers):
         whole = [n.numerator for n in numbers]
         return number(math.gcd(*whole) if name == "\\gcd" else math.lcm(*whole))
+    # The order of a list changes neither its greatest nor its divisor.
     return call(name, *sorted(values, key=lambda value: value.text))
 
 

@@ -32,6 +32,7 @@ def equation(sides: list[Value]) -> Form:
         return Scalar(sides[0])
     # A line may be given as 2x + 3y = 6 or as y = 2 - 2x/3.
     if len(symbols) == 1 or symbols == {"x", "y"}:
+        # Of x and y it is y.
         solution = _solve(difference, max(symbols))
         if solution is not None:
             return Scalar(solution)

@@ -74,7 +74,6 @@ def _word(word: str, words: UnitWords) -> Fraction:
 
 
 def _power(at: Cursor, words: UnitWords) -> None:
-    """Read the exponent of a unit."""
     braced = at.skip("{")
     sign = -1 if at.skip("-") else 1
     exponent = at.next().text
