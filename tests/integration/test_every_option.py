@@ -40,6 +40,7 @@ TYPICAL = {
     "include_for_metrics": ["loss", "inputs"],
     "include_num_input_tokens_seen": "all",
     "label_reward": "gold",
+    "language": "de",
     "liger_kernel_config": {"rope": True},
     "lora_target_modules": ["q_proj", "v_proj"],
     "loss_type": "dr_grpo",
