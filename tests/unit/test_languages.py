@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.filters.named import default_filters, english_filters, filter_options, find_filters
-from serl_trl.filters.seeds import MAX_JUDGED, judge_seeds
+from serl_trl.filters.named import (
+    MAX_CHARS,
+    default_filters,
+    english_filters,
+    filter_options,
+    find_filters,
+)
+from serl_trl.filters.seeds import MAX_JUDGED, judge_seeds, spread
 from serl_trl.propose import languages
 from serl_trl.propose.languages import CODE, is_english, localised
 from serl_trl.propose.prompts import PromptStyle
@@ -87,3 +93,11 @@ def test_of_many_seeds_a_part_is_judged_that_is_spread_evenly():
     assert (judged.num_judged, judged.num_refused) == (MAX_JUDGED, 1)
     assert judged.refusals[0].examples == ("no",)
     assert judge_seeds([], ["length"], OPTIONS).num_judged == 0
+
+
+def test_fewer_of_long_seeds_are_judged_so_that_a_check_stays_short():
+    long = ["What is 2 plus 3? " * 200] * 1000
+
+    assert len(spread(long)) == 20
+    assert len(spread(["word " * 10**6])[0]) == MAX_CHARS
+    assert len(spread(["What is 2 plus 3?"] * 1000)) == MAX_JUDGED

@@ -10,7 +10,7 @@ from serl_trl.answers.equality import known_labels
 from serl_trl.cli.parser import Arguments
 from serl_trl.common.text import visible
 from serl_trl.filters.named import filter_options, find_filters
-from serl_trl.filters.seeds import JudgedSeeds, judge_seeds
+from serl_trl.filters.seeds import JudgedSeeds, judge_seeds, spread
 from serl_trl.labels.chance import find_band, noise_in_band
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.words import REASONS
@@ -119,9 +119,10 @@ def _is_choice(kind: str) -> bool:
 def num_choices(seeds: Sequence[str]) -> int | None:
     """Return how many lettered choices most seeds offer; `None` where most have no such list."""
     counts: Counter[int] = Counter()
-    for text in seeds:
+    texts = spread(seeds)
+    for text in texts:
         letters = {found[1] or found[2] for found in _LETTER.finditer(text)}
         run = next(n for n in range(9) if n == 8 or "ABCDEFGH"[n] not in letters)
         counts[run] += 1
     most, num = counts.most_common(1)[0] if counts else (0, 0)
-    return most if most > 1 and num > len(seeds) / 2 else None
+    return most if most > 1 and num > len(texts) / 2 else None

@@ -10,12 +10,14 @@ from typing import Any
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.embeddings import Encoder, load_encoder
-from serl_trl.filters.named import TextFilter, bind_filter, default_filters, filter_options
+from serl_trl.filters.named import (
+    MAX_CHARS,
+    TextFilter,
+    bind_filter,
+    default_filters,
+    filter_options,
+)
 from serl_trl.filters.novelty import NoveltyRule
-
-# A longer text is refused for its length before any filter reads it: the filters are linear, but a
-# model that never stops writes megabytes.
-MAX_CHARS = 20_000
 
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
 

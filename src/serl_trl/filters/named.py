@@ -16,6 +16,10 @@ from serl_trl.propose.languages import ENGLISH, is_english
 
 TextFilter = Callable[[str], Verdict]
 
+# A longer text is refused for its length before any filter reads it: the filters are linear, but a
+# model that never stops writes megabytes.
+MAX_CHARS = 20_000
+
 # The default applies them in this order: cheap ones first, the tokenizer last. A name is that of
 # its function.
 FILTERS: dict[str, Callable[..., Verdict]] = {

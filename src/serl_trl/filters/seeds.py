@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serl_trl.filters.named import bind_filter
+from serl_trl.filters.named import MAX_CHARS, bind_filter
 
-# A text takes about a millisecond, and who checks a config waits for it.
-MAX_JUDGED = 300
+# Who checks a config waits: a thousand signs take about five milliseconds. A few long texts are
+# looked at all the same.
+MAX_JUDGED, _MAX_CHARS_IN_ALL, _MIN_JUDGED = 300, 60_000, 20
 _NUM_EXAMPLES = 2
 
 
@@ -38,15 +39,22 @@ class JudgedSeeds:
     refusals: tuple[Refusals, ...]
 
 
+def spread(seeds: Sequence[str]) -> list[str]:
+    """Return at most `MAX_JUDGED` of the seeds, fewer of long ones, evenly spread over all."""
+    chars = sum(min(len(text), MAX_CHARS) for text in seeds)
+    most = max(_MIN_JUDGED, _MAX_CHARS_IN_ALL * len(seeds) // max(chars, 1))
+    num = min(len(seeds), MAX_JUDGED, most)
+    return [seeds[place * len(seeds) // num][:MAX_CHARS] for place in range(num)]
+
+
 def judge_seeds(
     seeds: Sequence[str], names: Sequence[str], options: Mapping[str, dict[str, Any]]
 ) -> JudgedSeeds:
-    """Show at most `MAX_JUDGED` of the seeds, evenly spread, to the built-in filters `names`.
+    """Show the seeds that `spread` takes to the built-in filters `names`.
 
     `options` are those of `filter_options`.
     """
-    num = min(len(seeds), MAX_JUDGED)
-    texts = [seeds[place * len(seeds) // num] for place in range(num)]
+    texts = spread(seeds)
     refused: set[int] = set()
     found = []
     for name in names:
@@ -58,4 +66,4 @@ def judge_seeds(
             shown = tuple(texts[row] for row in rows[:_NUM_EXAMPLES])
             found.append(Refusals(name, verdicts[rows[0]].reason, len(rows), shown))
     found.sort(key=lambda each: -each.num)
-    return JudgedSeeds(num, len(refused), tuple(found))
+    return JudgedSeeds(len(texts), len(refused), tuple(found))
