@@ -57,6 +57,7 @@ TYPICAL = {
     "reward_weights": [1.0, 0.5],
     "save_strategy": "epoch",
     "scale_rewards": False,
+    "task_template": "{instruction} Good?",
     "trackio_static_space_id": False,
     "vllm_importance_sampling_mode": "token_mask",
     "vllm_mode": "server",

@@ -57,7 +57,8 @@ def judge_data(args: Arguments, seeds: Sequence[str]) -> Judged:
 
 def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     plugins, language = config.plugins or (), config.language
-    named = find_filters(config.proposal_filters, plugins, language=language)
+    of_texts = bool(config.task_template)
+    named = find_filters(config.proposal_filters, plugins, language=language, of_texts=of_texts)
     # Too many tokens are an error of a seed, and were looked at; no filter of the user is called.
     names = [each for each in named if isinstance(each, str) and each != "tokens"]
     options = filter_options(min_words=config.min_words, max_words=config.max_words)

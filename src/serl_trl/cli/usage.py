@@ -72,6 +72,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "max_completion_length",
         "rollout_system",
         "answer_instruction",
+        "task_template",
         "max_bad_rows",
         "overwrite",
         "json",

@@ -49,6 +49,13 @@ default_filters = tuple(name for name in FILTERS if not name.startswith("paper_"
 # What they look for is said in English; the others read no language, or many.
 english_filters = ("one_question", "figure", "program", "model_talk", "language")
 
+# None of these suits texts that ask nothing, about which a `task_template` asks: they demand a
+# question, or judge a text for being a task.
+task_filters = ("question", "one_question", "figure", "program", "paper_words", "paper_program")
+
+PRESETS = {"default": default_filters, "paper": paper_filters}
+"""What stands for a whole list in `proposal_filters`; a list with commas may hold neither name."""
+
 _ROLE = Role(
     option="proposal_filters",
     takes="a function from a text to a Verdict",
@@ -81,21 +88,33 @@ def filter_options(
     }
 
 
+def filters_aside(names: str, *, language: str, of_texts: bool) -> dict[str, str]:
+    """Return the filters of a preset that step aside, each with the reason.
+
+    In another `language` than English these are the `english_filters` of "default", and with
+    `of_texts`, where instructions are texts that ask nothing, the `task_filters`. A list with
+    commas stays as it is: the texts may be questions.
+    """
+    english = english_filters if names == "default" and not is_english(language) else ()
+    aside = dict.fromkeys(task_filters, "it judges questions") if of_texts else {}
+    aside |= dict.fromkeys(english, "it reads English")
+    return {name: aside[name] for name in PRESETS.get(names, ()) if name in aside}
+
+
 def find_filters(
-    names: str, plugins: Collection[str] = (), *, language: str = ENGLISH
+    names: str, plugins: Collection[str] = (), *, language: str = ENGLISH, of_texts: bool = False
 ) -> list[str | Plugin]:
     """Return the filters that an option names, those of the user before they are made.
 
-    `names` is "default", "paper" or a list with commas. In another `language` than English the
-    `english_filters` of "default" step aside; a list stays as it is. Raises `ValueError` for an
-    unknown name, or a dotted path without a filter in one of the packages `plugins`.
+    `names` is "default", "paper" or a list with commas; `filters_aside` are not among them. Raises
+    `ValueError` for an unknown name, or a dotted path without a filter in one of the packages
+    `plugins`.
     """
-    # Both are whole lists; a list with commas may add to neither by its name.
-    presets = {"default": default_filters, "paper": paper_filters}
-    if names == "default" and not is_english(language):
-        return [name for name in default_filters if name not in english_filters]
+    if names in PRESETS:
+        aside = filters_aside(names, language=language, of_texts=of_texts)
+        return [name for name in PRESETS[names] if name not in aside]
     found: list[str | Plugin] = []
-    for text in presets.get(names) or split_list(names):
+    for text in split_list(names):
         name, _ = split(text, _ROLE)
         found.append(text if name in FILTERS else find(text, _ROLE, plugins))
     return found

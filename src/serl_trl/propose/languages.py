@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from serl_trl.propose.prompts import PromptStyle
+from serl_trl.propose.prompts import FOR_TEXTS, PromptStyle
 
 ENGLISH = "en"
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
@@ -29,12 +29,20 @@ def localised(texts: Mapping[str, Any], language: str) -> dict[str, str]:
     """Return those of the texts of `PromptStyle` that `language` replaces: the English defaults.
 
     A text of the user stays. A language that is not in `texts.yaml` keeps the English texts, and
-    the proposer is told in which language to write.
+    the proposer is told in which language to write. So it does with a `task_template`, whose
+    proposer is asked for texts and not for problems.
     """
-    default = PromptStyle()
-    if is_english(language):
+    default, order = PromptStyle(), _ORDER.replace("{language}", language)
+    if texts["task_template"]:
+        order = "" if is_english(language) else order.replace("problem", "text")
+        known: Mapping[str, str] = {
+            "domain": FOR_TEXTS.domain,
+            "proposer_system": FOR_TEXTS.proposer_system + order,
+            "proposer_request": FOR_TEXTS.proposer_request,
+        }
+    elif is_english(language):
         return {}
-    order = _ORDER.replace("{language}", language)
-    told = {"proposer_system": default.proposer_system + order}
-    known = _TEXTS.get(language.partition("-")[0], told)
+    else:
+        told = {"proposer_system": default.proposer_system + order}
+        known = _TEXTS.get(language.partition("-")[0], told)
     return {name: text for name, text in known.items() if texts[name] == getattr(default, name)}

@@ -89,6 +89,9 @@ def inputs_section(run: Run) -> list[Block]:
     if config.get("gold_oracle"):
         oracle = written(config["gold_oracle"], max_chars=200)
         rows.append(("gold answers come from a solver (gold_oracle)", oracle))
+    if config.get("task_template"):
+        template = written(config["task_template"], max_chars=1000)
+        rows.append(("what is asked of each text (task_template)", template))
     rows.append(("what the label is", known_labeller(config.get("label_reward")).meaning))
     rows += [(written(name), option_cell(config[name])) for name in OPTIONS if name in config]
     return [Table(("what", "value"), tuple(rows))]

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from serl_trl.common.processes import is_main_process
 from serl_trl.common.records import ANY, fits, optional, parse_json
 from serl_trl.common.text import count_of
 from serl_trl.measure.figures import Measurement, bootstrap
+from serl_trl.propose.prompts import PromptStyle
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
 # Figures before and after training, as `evaluation_record` lists them.
@@ -45,8 +46,8 @@ _CONFIG_TYPES = {
     for shape, names in (
         (int, ("num_generations", "probe_samples")),
         (bool, ("use_selfplay", "use_band", "reset_pool")),
-        (str, ("label_reward", "proposal_filters", "domain")),
-        (str, ("proposer_system", "proposer_request", "rollout_system", "answer_instruction")),
+        (str, ("label_reward", "proposal_filters")),
+        (str, tuple(item.name for item in fields(PromptStyle))),
         ((str, None), ("hub_model_id", "gold_oracle")),
         ((float, None), ("temperature", "top_p", "difficulty_low", "difficulty_high")),
         ((float, None), ("proposer_temperature", "proposer_top_p")),

@@ -41,6 +41,7 @@ _SIZES = (
 )
 _FIGURES = own_table(__file__, "figures.yaml")
 _INSTRUCTION = "If 3 pens cost 6 coins, what do 5 pens cost?"
+_TEXT = "Here stands a text of the same kind."
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,12 @@ def _common_words(subject: Subject, name: str) -> dict[str, Any]:
     run, facts = subject.run, subject.facts
     examples = examples_of(run.ledger)
     options = [
-        (code(k), code(v if isinstance(v, str) else repr(v))) for k, v in facts.options.items()
+        (code(k), code(v if isinstance(v, str) else repr(v)))
+        for k, v in facts.options.items()
+        # It stands in a block of its own.
+        if k != "task_template"
     ]
+    template = run.config.get("task_template")
     return {
         "heading": code(name.split("/")[-1]),
         "address": address_of(name),
@@ -181,6 +186,7 @@ def _common_words(subject: Subject, name: str) -> dict[str, Any]:
         "checkpoint": subject.checkpoint,
         "facts": {name: _as_code(value) for name, value in asdict(facts).items()},
         "versions": ", ".join(f"{_word(k)} {code(v)}" for k, v in facts.versions.items()),
+        "asked": fenced(template) if template else "",
         "options": table(("option", "value"), sorted(options)) if options else "",
         "num_steps": run.num_steps,
         "seconds": _most(run, "train_runtime"),
@@ -237,7 +243,8 @@ def _messages(run: Run) -> str:
     """Return the messages of a rollout as JSON: one line of ASCII, whatever the config holds."""
     # A text that the config lacks is the default of this version.
     named = {f.name: run.config[f.name] for f in fields(PromptStyle) if f.name in run.config}
-    return json.dumps(rollout_messages(_INSTRUCTION, PromptStyle(**named)))
+    style = PromptStyle(**named)
+    return json.dumps(rollout_messages(_TEXT if style.task_template else _INSTRUCTION, style))
 
 
 def _funnel(ledger: LedgerIndex) -> str:

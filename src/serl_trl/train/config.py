@@ -109,22 +109,27 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         return min(steps, self.max_steps) if self.max_steps > 0 else steps
 
     @property
-    def not_applied(self) -> list[str]:
-        """What is set and has no effect, as name=value: only vLLM knows it, and is not used."""
+    def not_applied(self) -> dict[str, str]:
+        """What is set and has no effect, as name=value or as a name, each with the reason."""
         names = ("proposer_presence_penalty", "proposer_stop")
         given = {} if self.use_vllm else {name: getattr(self, name) for name in names}
         shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in given.items() if v}
-        return [f"{name}={text}" for name, text in shown.items()]
+        found = {f"{name}={text}": "only vLLM knows it" for name, text in shown.items()}
+        unused = self.answer_instruction if self.task_template else ""
+        if unused not in ("", PromptStyle.answer_instruction):
+            found["answer_instruction"] = "task_template is the whole message"
+        return found
 
     @property
-    def filters_aside(self) -> tuple[str, ...]:
-        """The filters of the default that step aside because they read English."""
-        if self.proposal_filters != "default" or is_english(self.language):
-            return ()
+    def filters_aside(self) -> dict[str, str]:
+        """The filters of `proposal_filters` that step aside, each with the reason."""
+        if is_english(self.language) and not self.task_template:
+            return {}
         # Imported late: what they look for takes a third of a second to compile.
-        from serl_trl.filters.named import english_filters
+        from serl_trl.filters.named import filters_aside
 
-        return english_filters
+        of_texts = bool(self.task_template)
+        return filters_aside(self.proposal_filters, language=self.language, of_texts=of_texts)
 
     @property
     def style(self) -> PromptStyle:

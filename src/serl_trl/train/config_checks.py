@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from serl_trl.common.options import Bounds
@@ -13,14 +14,16 @@ from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
 from serl_trl.propose.languages import CODE
+from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
 from serl_trl.propose.sources.registry import find_sources, named_sources
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
 _ONE_COMPLETION = ("num_return_sequences", "return_dict_in_generate", "n", "best_of")
-_PROMPT_TEXTS = ("domain", "proposer_system", "proposer_request", "rollout_system")
 # All controls but tab and line feed, which prompts may hold.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A name in one or more braces, but not LaTeX: "\\boxed{answer}" is the form of an answer.
+_PLACEHOLDER = re.compile(r"(?P<latex>\\[A-Za-z]+|[_^])?(?P<name>\{+\s*[A-Za-z_]\w*\s*\}+)")
 # A tokenizer's marks are no secrets.
 _MARK = re.compile("(bos|eos|pad|unk|sep|cls|mask|image|video|audio)_token")
 
@@ -49,7 +52,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
     ]
     problems += package_problems(values.get("plugins") or ())
     # Combinations come last, so that a value that is bad by itself is named before what it spoils.
-    for check in (_names, _texts, _band, _pairs, _rewards, _generation, _hub):
+    for check in (_names, _texts, _template, _band, _pairs, _rewards, _generation, _hub):
         problems += check(values)
     return problems
 
@@ -88,7 +91,7 @@ def _look_for_sources(named: Any) -> None:
 
 def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield prompt texts with a control character: "\\b" of YAML's double quotes."""
-    for name in (*_PROMPT_TEXTS, "answer_instruction"):
+    for name in (item.name for item in fields(PromptStyle)):
         text = values.get(name)
         if isinstance(text, str) and (found := _CONTROL.search(text)):
             rule = f"holds the control character {found.group()!r}"
@@ -98,6 +101,20 @@ def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(language, str) and not CODE.fullmatch(language):
         rule = "is not the code of a language"
         yield Problem("language", shown(language), rule, "write en, de, fr, pt-BR or another code")
+
+
+def _template(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield why `task_template` cannot hold a text, or what in it would never be filled in."""
+    template = values.get("task_template")
+    if not template or not isinstance(template, str):
+        return
+    found = [match for match in _PLACEHOLDER.finditer(template) if not match["latex"]]
+    if others := [match["name"] for match in found if match["name"] != PLACEHOLDER]:
+        rule = f"holds the placeholder {others[0]}, and only {PLACEHOLDER} is filled in"
+        yield Problem("task_template", rule=rule, way_out="write out what it stands for")
+    elif (times := template.count(PLACEHOLDER)) != 1:
+        rule = f"must hold {PLACEHOLDER} exactly once, and holds it {times} times"
+        yield Problem("task_template", rule=rule, way_out="put it where each text is to stand")
 
 
 def _band(values: Mapping[str, Any]) -> Iterator[Problem]:

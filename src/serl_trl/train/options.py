@@ -153,7 +153,9 @@ class SelfPlayOptions:
 
     # The filters.
     proposal_filters: str = option(
-        "default", "default, paper, or a comma-separated list of filter names and dotted paths."
+        "default",
+        "default, paper, or a comma-separated list of filter names and dotted paths. With "
+        "task_template the first two leave out the filters that judge questions.",
     )
     min_words: int = option(4, "Fewest words of an instruction.", (1, INF), PAPER)
     max_words: int = option(150, "Most words of an instruction.", (1, INF), PAPER)
@@ -327,6 +329,12 @@ class SelfPlayOptions:
     )
     answer_instruction: str = option(
         _STYLE.answer_instruction, "Line after the instruction that fixes the answer's format."
+    )
+    task_template: str = option(
+        _STYLE.task_template,
+        "For seeds that are texts and no questions: what is asked of each, with the form of the "
+        "answer, and `{instruction}` where the text stands. It takes the place of "
+        "answer_instruction; proposals are texts too. Empty: instructions ask for themselves.",
     )
 
     # Saving and resuming.

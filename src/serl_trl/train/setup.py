@@ -56,7 +56,10 @@ class Chosen:
     def read(cls, args: SeRLConfig) -> "Chosen":
         """Find all that `args` name. Raises `ValueError` for what does not exist."""
         plugins = args.plugins or ()
-        filters = find_filters(args.proposal_filters, plugins, language=args.language)
+        of_texts, language = bool(args.task_template), args.language
+        filters = find_filters(
+            args.proposal_filters, plugins, language=language, of_texts=of_texts
+        )
         return cls(
             kind=get_kind(args.answer_kind, plugins=plugins),
             labeller=find_labeller(args.label_reward, plugins).make(vars(args)),
@@ -245,14 +248,12 @@ def note_contaminated_seeds(trainer: Host) -> None:
         )
 
 
-def note_language(trainer: Host) -> None:
-    """Say which filters step aside for the run's language."""
-    aside = trainer.args.filters_aside
-    if aside and trainer.is_world_process_zero():
-        named = ", ".join(aside)
-        logger.warning(
-            "language=%s: %s step aside, they read English.", trainer.args.language, named
-        )
+def note_filters_aside(trainer: Host) -> None:
+    """Say which filters step aside, for the run's language and because instructions are texts."""
+    aside = trainer.args.filters_aside if trainer.is_world_process_zero() else {}
+    for reason in dict.fromkeys(aside.values()):
+        named = ", ".join(name for name, why in aside.items() if why == reason)
+        logger.warning("%s step aside, each because %s.", named, reason)
 
 
 def note_long_votes(trainer: Host) -> None:

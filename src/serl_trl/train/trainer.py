@@ -171,14 +171,14 @@ class SeRLTrainer(GRPOTrainer):
         self.evaluation_sets = setup.all_evaluation_sets(evaluation_sets, self.probe_set)
         self.selfplay = setup.make_selfplay(self, chosen)
         setup.note_contaminated_seeds(self)
-        setup.note_language(self)
+        setup.note_filters_aside(self)
         if args.use_selfplay:
             replace_progress_bars(self, self.watcher)
         watching = (Boundaries(self), self.stopping, Probe(self))
         for callback in (*watching, MetricsFile(self.written["metrics.jsonl"])):
             self.add_callback(callback)
-        for option in args.not_applied if main else ():
-            logger.warning("%s is not applied: only vLLM knows it.", option)
+        for option, reason in args.not_applied.items() if main else ():
+            logger.warning("%s is not applied: %s.", option, reason)
         if main and self.accelerator.num_processes > 1:
             setup.note_long_votes(self)
 

@@ -68,8 +68,8 @@ def describe_run(args: Arguments, inputs: Inputs, judged: Judged) -> dict[str, A
         "to_change": list(judged.to_change),
         **_lengths(args, inputs),
         "not_applied": [
-            *(f"{each}: only vLLM knows it" for each in config.not_applied),
-            *(f"filter {name}: it reads English" for name in config.filters_aside),
+            *(f"{each}: {why}" for each, why in config.not_applied.items()),
+            *(f"filter {name}: {why}" for name, why in config.filters_aside.items()),
         ],
         "missing_here": list(args.machine),
         "skipped": list(inputs.skipped),

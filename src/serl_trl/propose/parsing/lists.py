@@ -6,6 +6,7 @@ What a marker looks like is in `lists.yaml`.
 import re
 from bisect import bisect, bisect_left
 from dataclasses import dataclass
+from functools import partial
 
 from serl_trl.common.vocabulary import load_patterns, with_ends
 from serl_trl.common.words import MAY_ASK
@@ -47,10 +48,14 @@ class Mark:
     """Emphasis that the marker opened and the item closes."""
 
 
-def find_marks(text: str) -> list[Mark]:
-    """Return the markers of the items in `text`, whatever they look like; none without a list."""
+def find_marks(text: str, *, asking: bool = True) -> list[Mark]:
+    """Return the markers of the items in `text`, whatever they look like; none without a list.
+
+    Where items are `asking`, letters and bullets mark some only if something is asked behind each.
+    """
     # The strongest first: letters and bullets more often part one item than count several.
-    for find in (numbered, _latex_items, _prefixed, _lettered, _bullets):
+    weak = (partial(_lettered, asking=asking), partial(_bullets, asking=asking))
+    for find in (numbered, _latex_items, _prefixed, *weak):
         if marks := find(text):
             return marks
     return []
@@ -237,14 +242,14 @@ def _prefixed(text: str) -> list[Mark]:
     return [Mark(*prefix.span(), is_prefix=True) for prefix in found]
 
 
-def _bullets(text: str) -> list[Mark]:
-    """Return the outermost bullets if each of them asks something."""
+def _bullets(text: str, *, asking: bool) -> list[Mark]:
+    """Return the outermost bullets; where items are `asking`, if each of them asks something."""
     found = list(_MARKS["bullet"].finditer(text))
     outer = min((len(bullet["indent"]) for bullet in found), default=0)
-    return _asking([bullet for bullet in found if len(bullet["indent"]) <= outer + 1], text)
+    return _marks([b for b in found if len(b["indent"]) <= outer + 1], text, asking=asking)
 
 
-def _lettered(text: str) -> list[Mark]:
+def _lettered(text: str, *, asking: bool) -> list[Mark]:
     """Return letters, Roman or circled numbers, if they count items and not the parts of one."""
     found = list(_MARKS["lettered"].finditer(text))
     labels = tuple((label["letter"] or label["sign"]).lower() for label in found)
@@ -252,13 +257,13 @@ def _lettered(text: str) -> list[Mark]:
     # Letters behind an instruction are its parts; items have at most a greeting before them.
     if not counts or without_preamble(text[: found[0].start()].split("\n")):
         return []
-    return _asking(found, text)
+    return _marks(found, text, asking=asking)
 
 
-def _asking(found: list[re.Match[str]], text: str) -> list[Mark]:
-    """Return the marks if the text behind each of them may ask something."""
+def _marks(found: list[re.Match[str]], text: str, *, asking: bool) -> list[Mark]:
+    """Return the marks; where items are `asking`, if the text behind each may ask something."""
     asks = (MAY_ASK.search(text, mark.end(), end) for mark, end in with_ends(found, len(text)))
-    return [Mark(*mark.span()) for mark in found] if all(asks) else []
+    return [Mark(*mark.span()) for mark in found] if not asking or all(asks) else []
 
 
 def _environments(text: str) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ _MAX_INDENT = 32  # deep enough for any nesting; patterns that skip an indent st
 _ONLY_MARKERS = re.compile(r"[\d\s.,;:()\[\]#*_|、．]*")
 
 
-def parse_proposals(text: str, *, truncated: bool = False) -> list[str]:
+def parse_proposals(text: str, *, truncated: bool = False, asking: bool = True) -> list[str]:
     """Return the instructions that `text`, the answer to a request, lists, in their order.
 
     The request ends in an open number. The text before the first number is therefore the first
@@ -51,10 +51,13 @@ def parse_proposals(text: str, *, truncated: bool = False) -> list[str]:
     input stay inside their item; a line that begins with "Answer:" or the like, in any of many
     languages, ends it. Runs of white space become one space, the text becomes Unicode NFC, and
     control characters, direction marks and terminal escapes are stripped.
+
+    `asking` false says that items are texts, which ask nothing: what only a question would make an
+    item (of a record, a bullet, a letter, a line) is one without.
     """
     text = without_thoughts(_clean(text))
     # Records first: numbers and dashes inside their strings look like lists.
-    items = _records(text) or _listed(text, truncated=truncated)
+    items = _records(text, asking=asking) or _listed(text, truncated=truncated, asking=asking)
     items = [" ".join(item.split()) for item in items]
     return [
         item for item in items if any(map(str.isalnum, item)) and not _ONLY_MARKERS.fullmatch(item)
@@ -82,25 +85,26 @@ def _shortened(blanks: re.Match[str]) -> str:
     return " " * min(len(indent), _MAX_INDENT) or " "
 
 
-def _records(text: str) -> list[str]:
-    """Return the items of records, unless the records are data in an item, or ask nothing."""
+def _records(text: str, *, asking: bool) -> list[str]:
+    """Return the items of records, unless they are data in an item, or `asking` and ask nothing."""
     start = json_start(text)
     if start is None or numbered(text[:start]):
         return []
     items = [_clean(item) for item in json_items(text[start:])]
-    return items if any(MAY_ASK.search(item) for item in items) else []
+    return items if not asking or any(MAY_ASK.search(item) for item in items) else []
 
 
-def _listed(text: str, *, truncated: bool) -> list[str]:
+def _listed(text: str, *, truncated: bool, asking: bool) -> list[str]:
     """Return the items of a list, or of a text without one."""
     if rest := WORDS["afterwards"].search(text):
         # The token limit cut the answer key off, and every item is whole.
         text, truncated = text[: rest.start()], False
     lines = WORDS["marked part"].sub("", text).split("\n")
     text = "\n".join("" if WORDS["frame"].match(line) else line for line in lines)
-    pieces = _pieces(text)
+    pieces = _pieces(text, asking=asking)
     found = [_instruction(piece) for piece in (pieces[:-1] if truncated else pieces)]
-    return [text for item in found if item is not None for text in _records(item) or [item]]
+    items = [item for item in found if item is not None]
+    return [text for item in items for text in _records(item, asking=asking) or [item]]
 
 
 @dataclass(frozen=True)
@@ -111,25 +115,25 @@ class _Piece:
     mark: Mark | None = None
 
 
-def _pieces(text: str) -> list[_Piece]:
+def _pieces(text: str, *, asking: bool) -> list[_Piece]:
     """Cut `text` at its tags or list markers, whatever they look like."""
     enclosed = enclosed_items(text)
-    marks = find_marks(text)
+    marks = find_marks(text, asking=asking)
     # Tags around single words of a numbered list enclose no items.
     if enclosed and len(enclosed) >= len(marks):
         return [_Piece(_without_marker(item), Mark(0, 0)) for item in enclosed]
     bare = without_tags(text)
     if bare != text:
-        text, marks = bare, find_marks(bare)
+        text, marks = bare, find_marks(bare, asking=asking)
     if not marks:
-        return _unmarked(text)
+        return _unmarked(text, asking=asking)
     ends = [mark.start for mark in marks[1:]] + [len(text)]
     pieces = [
         _Piece(mark.emphasis + text[mark.end : end].lstrip(" "), mark)
         for mark, end in zip(marks, ends, strict=True)
     ]
     opening = text[: marks[0].start]
-    asked = any(ASKS.search(piece.text) for piece in pieces)
+    asked = asking and any(ASKS.search(piece.text) for piece in pieces)
     if opening.strip() and (MAY_ASK.search(opening.strip()) or not asked):
         pieces.insert(0, _Piece(opening))
     return pieces
@@ -140,12 +144,12 @@ def _without_marker(item: str) -> str:
     return item[marks[0].end :] if len(marks) == 1 and not marks[0].start else item
 
 
-def _unmarked(text: str) -> list[_Piece]:
-    """Cut a text without markers: into its lines if each is a whole question, else not at all."""
+def _unmarked(text: str, *, asking: bool) -> list[_Piece]:
+    """Cut a text without markers: into its lines if each is a whole item, else not at all."""
     lines = [line for line in text.split("\n") if line.strip() and not is_chat(line)]
     ends = all(line.rstrip().endswith((".", "?", "$", ")", "!")) for line in lines)
     ends = ends or text.count("?") >= len(lines) - 1
-    if len(lines) > 1 and ends and all(map(MAY_ASK.search, lines)):
+    if len(lines) > 1 and ends and (not asking or all(map(MAY_ASK.search, lines))):
         return [_Piece(line) for line in lines]
     return [_Piece(text)] if text.strip() else []
 

@@ -47,7 +47,9 @@ class FewShot(TaskSource):
         completions = complete([request.messages for request in requests])
         tasks, unread = [], []
         for request, completion in zip(requests, completions, strict=True):
-            texts = parse_proposals(completion.text, truncated=completion.truncated)
+            texts = parse_proposals(
+                completion.text, truncated=completion.truncated, asking=not self.style.task_template
+            )
             tasks += [Task(text, parents=request.shots.origins) for text in texts]
             unread += [] if texts else [completion.text]
         self.unread = tuple(unread)
