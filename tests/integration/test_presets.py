@@ -29,6 +29,7 @@ NAMES = [
     "qwen2.5_3b_qlora_16gb",
     "qwen2.5_7b_8gpu_paper",
     "qwen3_4b_lora_1gpu_80gb",
+    "sentiment_1gpu_24gb",
 ]
 
 
@@ -68,7 +69,7 @@ def hinted_flags(name: str) -> list[str]:
 
 
 def test_all_presets_are_covered_here():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*NAMES, "sandbox_cpu"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*NAMES, "sandbox_cpu", "sentiment_cpu"}
 
 
 # What they say.
