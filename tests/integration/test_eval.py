@@ -434,3 +434,17 @@ def test_what_is_only_read_from_the_command_line_is_refused_in_a_file(tmp_path, 
     assert main(argv) == 2
 
     assert "give it as --compare." in capsys.readouterr().err
+
+
+def test_a_set_of_ones_own_is_graded_by_the_answer_kind(capsys):
+    file = rows("own.jsonl", [{"text": f"Is {n} even?", "answer": "no"} for n in (1, 3)])
+    flags = ["eval", "sandbox", *FEW[2:], "--benchmarks", "own", "--benchmark_files", f"own={file}"]
+    kinds = {"label": 0, "number": 2, "someone.Kind": 2}
+    assert {kind: main([*flags, "--answer_kind", kind]) for kind in kinds} == kinds
+    said = problems(capsys)
+    assert "own.jsonl:1: the gold 'no' is not an answer of kind number" in said
+    assert "answer_kind=someone.Kind would run code" in said
+    summary = json.loads((FOLDER / "summary.json").read_text())["benchmarks"]["own"]
+    assert (summary["settings"]["kind"], summary["complete"]) == ("label", True)
+    assert main([*flags[:-1], f"../own={file}", "--benchmarks", "../own"]) == 2
+    assert "benchmarks=../own is unknown" in problems(capsys)

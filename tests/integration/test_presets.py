@@ -69,7 +69,11 @@ def hinted_flags(name: str) -> list[str]:
 
 
 def test_all_presets_are_covered_here():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*NAMES, "sandbox_cpu", "sentiment_cpu"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {
+        *NAMES,
+        "sandbox_cpu",
+        "sentiment_cpu",
+    }
 
 
 # What they say.

@@ -64,14 +64,13 @@ def test_a_run_of_texts_trains_evaluates_and_resumes_with_its_template(config, c
     assert all(prompt.count(QUESTION) == 1 for prompt in prompts)
     assert "no_question" not in {line.get("reason") for line in ledger}
 
-    Path("gsm8k.jsonl").write_text(Path("probe.jsonl").read_text())
-    flags = ["--benchmarks", "gsm8k", "--benchmark_files", "gsm8k=gsm8k.jsonl"]
+    flags = ["--benchmarks", "apples", "--benchmark_files", "apples=probe.jsonl"]
     assert run("eval", config, *flags, "--num_samples", "2", "--output_dir", "measured") == 0
-    summary = json.loads(Path("measured/summary.json").read_text())["benchmarks"]["gsm8k"]
+    summary = json.loads(Path("measured/summary.json").read_text())["benchmarks"]["apples"]
     assert summary["settings"]["messages"][-1]["content"] == TEMPLATE.replace(
         "{instruction}", "..."
     )
-    assert {line["instruction"] for line in read_lines("measured/gsm8k.jsonl")} <= ANSWERS.keys()
+    assert {line["instruction"] for line in read_lines("measured/apples.jsonl")} <= ANSWERS.keys()
 
     capsys.readouterr()
     other = {**config, "task_template": TEMPLATE.replace("many", "few")}

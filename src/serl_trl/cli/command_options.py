@@ -83,7 +83,9 @@ class EvalOptions:
         None, "Names with commas between them; docs/evaluation.md lists them."
     )
     benchmark_files: list[str] | None = option(
-        None, "name=FILE: read a benchmark from a file in place of the Hub."
+        None,
+        "name=FILE: read a benchmark from a file in place of the Hub. Any other name is that of a "
+        "set of your own, which a built-in answer_kind grades.",
     )
     num_samples: int = option(16, "Completions per problem, beside a greedy one; at least 1.")
     k: list[int] | None = option(None, "Further k of pass@k and maj@k, in [1, num_samples].")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -65,9 +66,11 @@ def check_benchmarks(names: Sequence[str], files: Mapping[str, str]) -> list[str
     """Return one text per unknown benchmark and per file that cannot be read; loads nothing."""
     problems = []
     for name in dict.fromkeys([*names, *files]):
-        if name not in BENCHMARKS:
+        # The name becomes that of a file.
+        if name not in BENCHMARKS and not (name in files and re.fullmatch(r"\w[\w.-]{0,60}", name)):
             problems.append(
-                f"benchmarks={visible(name)} is unknown; choose among {list_names(BENCHMARKS)}."
+                f"benchmarks={visible(name)} is unknown; choose among {list_names(BENCHMARKS)}, or "
+                f"give the file of your own set by benchmark_files."
                 + near_matches(name, BENCHMARKS)
             )
         # A file for a benchmark that is not measured is most likely a slip of the name.
@@ -83,16 +86,23 @@ def check_benchmarks(names: Sequence[str], files: Mapping[str, str]) -> list[str
 
 
 def load_benchmark(
-    name: str, *, file: str | None = None, max_problems: int | None = None, max_bad_rows: int = 0
+    name: str,
+    *,
+    file: str | None = None,
+    own_kind: str = "math",
+    max_problems: int | None = None,
+    max_bad_rows: int = 0,
 ) -> ProblemSet:
     """Read a benchmark from the Hub, or from `file` in its place; the first `max_problems` of it.
 
     A file has the columns of the Hub dataset, or an instruction column (`INSTRUCTION_COLUMNS`),
-    `answer`, and for a choice benchmark `options`; the gold answer may be in `\\boxed{}`.
+    `answer`, and for a choice benchmark `options`; the gold answer may be in `\\boxed{}`. With any
+    other name it is a set of the user's, whose answers are of `own_kind`.
 
     Raises `SeedSetError` naming every bad row (more than `max_bad_rows`), or why nothing was read.
     """
-    benchmark = BENCHMARKS[name]
+    own = Benchmark(name, name, "the user's", ("plain", "text", "answer"), kind=own_kind)
+    benchmark = BENCHMARKS.get(name, own)
     source, rows = _rows(benchmark, file)
     problems, bad = _read_rows(benchmark, rows)
     if len(bad) > max_bad_rows:

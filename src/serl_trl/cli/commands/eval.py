@@ -30,7 +30,6 @@ from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.folder import Folder
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import count_of, examples, list_names, visible
-from serl_trl.data.tables import SeedSetError
 from serl_trl.measure import comparison, session
 from serl_trl.measure.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
 from serl_trl.measure.figures import Measurement
@@ -225,8 +224,10 @@ def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
         known = not check_benchmarks([name], {name: file} if file else {})
         if known and (file or not problems):
             try:
-                sets.append(load_benchmark(name, file=file, **most))
-            except SeedSetError as error:
+                own = args.config.answer_kind
+                sets.append(load_benchmark(name, file=file, own_kind=own, **most))
+            # A bad file, or an answer_kind that does not exist or whose code would have to run.
+            except ValueError as error:
                 problems.append(str(error))
     return sets, problems
 
