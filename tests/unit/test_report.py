@@ -439,6 +439,21 @@ def test_each_sign_of_collapse_shows_when_its_figure_does(tmp_path):
     assert all("Shows " in sign.rule for sign in signs)
 
 
+@pytest.mark.parametrize(("kind", "shows"), [("math", True), ("label(labels='sentiment')", False)])
+def test_of_two_labels_one_may_win_half_of_the_groups(tmp_path, kind, shows):
+    folder = make_run(tmp_path / "run", steps=20, answer="pos", config={"answer_kind": kind})
+    ledger = folder / "_serl" / "ledger.jsonl"
+    records = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for record in records:
+        if record["type"] == "group" and record["id"] % 3 == 0:
+            record["majority_answer"] = "neg"
+    ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    run = read_run(folder)
+    assert signs_of_collapse(run)[0].shows is shows
+    assert any("commonest answer is the same" in text for text in warnings_of(run)) is shows
+
+
 def test_labels_that_train_are_judged_apart_from_all(tmp_path):
     rising = {"serl/majority_ratio": lambda step: 0.5 + step / 50}
     folder = make_run(tmp_path / "run", values=rising, rights=lambda step: True)

@@ -18,7 +18,7 @@ from serl_trl.report.figures import (
     probe_ends,
 )
 from serl_trl.report.sentences import percent, say
-from serl_trl.report.warnings import HIGH_COMMONEST, MIN_COMMONEST_GROUPS
+from serl_trl.report.warnings import MIN_COMMONEST_GROUPS, high_commonest
 from serl_trl.runs.reader import Run, number_in
 
 # A fall smaller than this is not worth a warning even where chance does not explain it.
@@ -118,12 +118,13 @@ def _one_answer(run: Run) -> Sign:
     before, found = run.series("serl/commonest_answer_ratio"), commonest_answer(run)
     # Of a few groups one answer may win by chance, so the sign is unknown then.
     known = found and found[2] >= MIN_COMMONEST_GROUPS
+    limit = high_commonest(run)
     return Sign(
         "One answer wins everywhere",
         percent(before[0][1]) if before else UNKNOWN,
         percent(found[1]) if found else UNKNOWN,
-        found[1] >= HIGH_COMMONEST if found and known else None,
-        say("sign_of_one_answer", limit=HIGH_COMMONEST, groups=MIN_COMMONEST_GROUPS),
+        found[1] >= limit if found and known else None,
+        say("sign_of_one_answer", limit=limit, groups=MIN_COMMONEST_GROUPS),
     )
 
 

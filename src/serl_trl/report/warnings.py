@@ -14,6 +14,8 @@ from serl_trl.runs.reader import Run, number_in
 # Problems that differ rarely have one answer in common; in a healthy run of the sandbox the
 # commonest one wins 5 to 15 %. Of a few groups more may still be chance.
 HIGH_COMMONEST = 0.25
+# Out of two labels or four choices one wins a half or a quarter without any fault.
+HIGH_COMMONEST_LABEL = 0.8
 MIN_COMMONEST_GROUPS = 32
 # Rates that are told when they end above or below a limit.
 _RATES = (
@@ -39,9 +41,15 @@ def _ending(run: Run) -> Iterator[str]:
         yield say("ended_early", step=run.num_steps, planned=planned)
 
 
+def high_commonest(run: Run) -> float:
+    """Return the share of groups from which on one answer wins too often, by the answer kind."""
+    kind = str(run.config.get("answer_kind")).partition("(")[0]
+    return HIGH_COMMONEST_LABEL if kind in ("choice", "label") else HIGH_COMMONEST
+
+
 def _one_answer(run: Run) -> Iterator[str]:
     found = commonest_answer(run)
-    if found and found[1] >= HIGH_COMMONEST and found[2] >= MIN_COMMONEST_GROUPS:
+    if found and found[1] >= high_commonest(run) and found[2] >= MIN_COMMONEST_GROUPS:
         yield say("one_answer", share=found[1], groups=found[2])
 
 
