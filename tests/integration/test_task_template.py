@@ -15,16 +15,17 @@ from tests.integration.tiny import SAVING
 # The built-in model's arithmetic, with the question taken out of the problem.
 TEMPLATE = "{instruction} How many apples are there? Answer in \\boxed{}."
 QUESTION = "How many apples are there?"
-ANSWERS = {f"Tom has {n} apples and buys {n + 3} more.": 2 * n + 3 for n in range(2, 14)}
+SEEDS = {f"Tom has {n} apples and buys {n + 3} more.": 2 * n + 3 for n in range(2, 10)}
+PROBE = {f"A basket holds {n} of these, and Ann puts in one.": n + 1 for n in range(2, 6)}
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> dict:
     """The options of a short run of texts, whose files lie in the current folder."""
     monkeypatch.chdir(tmp_path)
-    rows = [{"text": text, "answer": answer} for text, answer in ANSWERS.items()]
-    for name, some in (("seeds", rows[:8]), ("probe", rows[8:])):
-        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    for name, some in (("seeds", SEEDS), ("probe", PROBE)):
+        rows = [json.dumps({"text": text, "answer": answer}) for text, answer in some.items()]
+        Path(f"{name}.jsonl").write_text("\n".join(rows))
     return {
         **SAVING,
         "model_name_or_path": "sandbox",
@@ -51,13 +52,13 @@ def run(command: str, config: dict, *flags: str) -> int:
 
 def test_a_run_of_texts_trains_evaluates_and_resumes_with_its_template(config, capsys):
     assert run("train", config) == 0
-    ledger = read_lines("run/_serl/ledger.jsonl")
+    ledger = read_lines(Path("run/_serl/ledger.jsonl"))
     texts = [line.get("text") or line.get("instruction") or "" for line in ledger]
     origins = {line["origin"].partition(":")[0] for line in ledger if line["type"] == "group"}
     assert origins == {"proposal", "seed"}
     assert not any("Answer in" in text for text in texts)
     seeds = [line for line in ledger if str(line.get("origin")).startswith("seed:")]
-    assert {line["instruction"] for line in seeds} <= ANSWERS.keys()
+    assert {line["instruction"] for line in seeds} <= SEEDS.keys()
     files = sorted(Path("run/completions").glob("*.parquet"))
     prompts = [str(prompt) for file in files for prompt in pd.read_parquet(file)["prompt"]]
     assert prompts
@@ -70,7 +71,9 @@ def test_a_run_of_texts_trains_evaluates_and_resumes_with_its_template(config, c
     assert summary["settings"]["messages"][-1]["content"] == TEMPLATE.replace(
         "{instruction}", "..."
     )
-    assert {line["instruction"] for line in read_lines("measured/apples.jsonl")} <= ANSWERS.keys()
+    assert {
+        line["instruction"] for line in read_lines(Path("measured/apples.jsonl"))
+    } == PROBE.keys()
 
     capsys.readouterr()
     other = {**config, "task_template": TEMPLATE.replace("many", "few")}
