@@ -1,6 +1,7 @@
 """Seeds that are texts: the question around them, what is refused of it, and what steps aside."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.data.seeds import load_seed_set
-from serl_trl.filters.gate import (
-    ProposalFilter,
-    default_filters,
-    find_filters,
-    paper_filters,
-    task_filters,
-)
+from serl_trl.filters.gate import ProposalFilter
+from serl_trl.filters.named import default_filters, find_filters, paper_filters, task_filters
+from serl_trl.propose.languages import localised
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.propose.prompts import FOR_TEXTS, PromptStyle, proposer_messages, rollout_messages
 from serl_trl.report.pages import write_reports
@@ -91,12 +88,20 @@ def test_other_braces_of_a_template_are_its_own(template):
 
 
 def test_filters_that_judge_questions_step_aside_in_presets_alone():
-    assert task_filters <= {*default_filters, *paper_filters}
+    assert set(task_filters) <= {*default_filters, *paper_filters}
     for name, filters in (("default", default_filters), ("paper", paper_filters)):
         kept = [each for each in filters if each not in task_filters]
         assert find_filters(name, of_texts=True) == kept
         assert find_filters(name) == list(filters)
     assert find_filters("length,question", of_texts=True) == ["length", "question"]
+    both = find_filters("default", of_texts=True, language="de")
+    assert both == ["length", "special_tokens", "answer_leak", "tokens"]
+
+
+def test_the_proposer_is_told_the_language_of_texts():
+    texts = asdict(PromptStyle(task_template=TEMPLATE, proposer_request="Mehr davon:"))
+    assert localised(texts, "en").keys() == {"domain", "proposer_system"}
+    assert localised(texts, "de")["proposer_system"].endswith("language of the texts shown (de).")
 
 
 def test_the_filters_for_texts_keep_texts_and_still_refuse_what_is_none():

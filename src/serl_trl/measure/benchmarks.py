@@ -102,7 +102,7 @@ def load_benchmark(
     Raises `SeedSetError` naming every bad row (more than `max_bad_rows`), or why nothing was read.
     """
     own = Benchmark(name, name, "the user's", ("plain", "text", "answer"), kind=own_kind)
-    benchmark = BENCHMARKS.get(name, own)
+    benchmark = BENCHMARKS[name] if file is None else BENCHMARKS.get(name, own)
     source, rows = _rows(benchmark, file)
     problems, bad = _read_rows(benchmark, rows)
     if len(bad) > max_bad_rows:
@@ -113,20 +113,24 @@ def load_benchmark(
     if not problems:
         raise SeedSetError(f"{name}: {source} holds no problem; give at least one row.")
     taken = tuple(problems[:max_problems])
-    # Of what was asked, not of the file: the same problems from elsewhere may be compared.
-    digest = hashlib.sha256(benchmark.kind.encode())
-    for problem in taken:
-        digest.update(json.dumps(asdict(problem)).encode("ascii") + b"\n")
     return ProblemSet(
         name=name,
         kind=benchmark.kind,
         problems=taken,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(benchmark.kind, taken),
         source=source,
         # Only then may its figures stand for the benchmark on the Hub.
         whole=file is None and not bad and len(taken) == len(problems),
         warnings=tuple(f"{name}: passed over {line}" for line in bad),
     )
+
+
+def _fingerprint(kind: str, problems: Sequence[Problem]) -> str:
+    # Of what was asked, not of the file: the same problems from elsewhere may be compared.
+    digest = hashlib.sha256(kind.encode())
+    for problem in problems:
+        digest.update(json.dumps(asdict(problem)).encode("ascii") + b"\n")
+    return digest.hexdigest()
 
 
 def _read_rows(

@@ -57,9 +57,7 @@ class Chosen:
         """Find all that `args` name. Raises `ValueError` for what does not exist."""
         plugins = args.plugins or ()
         of_texts, language = bool(args.task_template), args.language
-        filters = find_filters(
-            args.proposal_filters, plugins, language=language, of_texts=of_texts
-        )
+        filters = find_filters(args.proposal_filters, plugins, language=language, of_texts=of_texts)
         return cls(
             kind=get_kind(args.answer_kind, plugins=plugins),
             labeller=find_labeller(args.label_reward, plugins).make(vars(args)),
