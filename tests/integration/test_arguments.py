@@ -440,6 +440,17 @@ def test_a_model_that_is_no_folder_and_no_hub_id_is_named():
     assert "is neither a folder" in problems_of(model_name_or_path="a/b/c")[0]
 
 
+@pytest.mark.parametrize("name", ["models/x.Q4_1.gguf", "models/rounded"])
+def test_a_gguf_file_is_told_how_to_become_a_model(name):
+    Path("models/rounded").mkdir(parents=True)
+    Path("models/rounded/x.gguf").touch()
+
+    (problem,) = problems_of(model_name_or_path=name)
+
+    assert problem.startswith(f"model_name_or_path={name} ")
+    assert "saves nothing that was loaded so; convert it first" in problem
+
+
 @pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen2.5-0.5B-Instruct"])
 def test_hub_ids_are_not_looked_up_by_the_parser(name):
     assert parse(model_name_or_path=name).model.model_name_or_path == name

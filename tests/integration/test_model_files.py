@@ -247,6 +247,12 @@ def test_float16_is_refused_for_training_all_weights_only(model, tmp_path, capsy
         trainer.train()
 
 
+def test_weights_that_could_not_be_saved_are_refused_before_training(model, capsys):
+    assert main(["check", *flags(model, "--model_init_kwargs", '{"gguf_file": "x.gguf"}')]) == 2
+    error = capsys.readouterr().err
+    assert "model_init_kwargs: gguf_file=x.gguf is made for inference" in error
+
+
 def test_pickles_are_never_executed_by_request(model, capsys):
     assert main(["check", *flags(model, "--model_init_kwargs", '{"weights_only": false}')]) == 2
     assert "weights_only=False is refused" in capsys.readouterr().err

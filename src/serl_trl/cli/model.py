@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.cli.parser import Arguments
-from serl_trl.cli.run_problems import is_local_path, model_location
+from serl_trl.cli.run_problems import GGUF_RULE, GGUF_WAY_OUT, is_local_path, model_location
 from serl_trl.common.errors import SeRLConfigError
+from serl_trl.common.problem import Problem
 from serl_trl.common.text import one_line, visible
 from serl_trl.plan.shapes import SHAPES
 from serl_trl.train.model_files import (
@@ -192,6 +193,10 @@ def loading_problems(source: ModelSource, args: Arguments, *, to_train: bool) ->
 
     given = init_kwargs(args)
     problems = []
+    if file := given.get("gguf_file"):
+        # It would be found out when the trained model is to be saved.
+        problem = Problem("model_init_kwargs: gguf_file", file, GGUF_RULE, GGUF_WAY_OUT)
+        problems.append(str(problem))
     if given.get("weights_only") is False:
         problems.append(
             "model_init_kwargs: weights_only=False is refused: a pickled file could run anything; "

@@ -31,6 +31,9 @@ SANDBOX = "sandbox"
 # What `resume` is read as where the newest checkpoint must exist; "auto" is `NEWEST_OR_NONE`.
 LATEST = "true"
 
+GGUF_RULE = "is made for inference: transformers can read it, but saves nothing that was loaded so"
+GGUF_WAY_OUT = 'convert it first, see "My model is a GGUF file" in docs/faq.md'
+
 # A branch or tag can be moved to other code after it was looked at; a commit cannot.
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -100,16 +103,11 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(option, rule="is missing", way_out="give a folder, a Hub id, or `sandbox`")
     elif problem := _no_path("model_name_or_path", model):
         yield problem
+    elif model.endswith(".gguf"):
+        # Before the question whether it is a folder: "models/x.gguf" is written like a Hub id.
+        yield Problem(option, model, GGUF_RULE, GGUF_WAY_OUT)
     elif model != SANDBOX and is_local_path(model):
-        folder = Path(model).expanduser()
-        if not folder.is_dir():
-            beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-            hint = near_matches(folder.name, [path.name for path in beside]).strip()
-            rule = f"is neither a folder (in {Path.cwd()}) nor a Hub id (owner/name)"
-            yield Problem(option, model, rule, hint)
-        # An adapter has no config of a model, and its base is asked for later.
-        elif not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            yield Problem(option, model, "holds no config.json, so it is not a model")
+        yield from _model_folder(option, model)
     revision = str(values.get("model_revision"))
     if values.get("trust_remote_code") and not _COMMIT.fullmatch(revision):
         yield Problem(
@@ -119,6 +117,21 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
             f"pin it: model_revision={visible(revision)} must be a commit of 40 hexadecimal digits",
             others=("model_revision",),
         )
+
+
+def _model_folder(option: str, model: str) -> Iterator[Problem]:
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+        hint = near_matches(folder.name, [path.name for path in beside]).strip()
+        rule = f"is neither a folder (in {Path.cwd()}) nor a Hub id (owner/name)"
+        yield Problem(option, model, rule, hint)
+    # An adapter has no config of a model, and its base is asked for later.
+    elif not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        if any(folder.glob("*.gguf")):
+            yield Problem(option, model, f"holds only a GGUF file, which {GGUF_RULE}", GGUF_WAY_OUT)
+        else:
+            yield Problem(option, model, "holds no config.json, so it is not a model")
 
 
 def _sets(values: Mapping[str, Any]) -> Iterator[Problem]:
