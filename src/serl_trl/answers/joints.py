@@ -57,7 +57,7 @@ def read_joint(between: str) -> Joint | None:
 
 def name_before(text: str) -> str:
     """The name that `text` gives to what follows it, as in "so x = "; empty without one."""
-    # Bounded: the pattern ends where the text does, and would be tried at each place before.
+    # Bounded, because a pattern that is tied to the end of a text is tried at each place before it.
     found = _NAME.search(_LAYOUT.sub(lambda match: match[1] or " ", text[-MAX_CHARS:]))
     return found[1] if found else ""
 

@@ -81,7 +81,7 @@ def _count(
         (_spelling([answers[p] or "" for p in members[index]]), len(members[index]))
         for index in ranked
     )
-    # Zeros stand for a first and a second class that are not there.
+    # Zeros stand for a missing first or second class.
     votes = [len(members[index]) for index in ranked] + [0, 0]
     tied = len(first) > 1
     won = votes[0] >= MIN_VOTES and not tied

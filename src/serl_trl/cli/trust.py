@@ -35,7 +35,7 @@ def only_by_flag(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
         way_out = "If you trust it, say --trust_remote_code true"
         yield Problem("trust_remote_code", True, rule, way_out)
     kwargs = named.get("model_init_kwargs")
-    # What is no mapping was named as a problem of its type already.
+    # A value of another type was named as a problem already.
     kwargs = kwargs if isinstance(kwargs, dict) else {}
     for name in kwargs:
         if not _only_numbers(name, kwargs[name]):

@@ -74,7 +74,7 @@ class Plugin:
         """
         if self.options is None:
             return self.found
-        # What it does not name is not handed to it: a plug-in need not take **kwargs.
+        # Only what it names is handed to it: a plug-in need not take **kwargs.
         known = inspect.signature(self.found).parameters
         taken = {name: value for name, value in (offered or {}).items() if name in known}
         try:

@@ -32,7 +32,7 @@ SECRETS: Mapping[str, re.Pattern[str]] = {
 
 def is_secret(name: str) -> bool:
     """Return whether a setting of that name holds a secret: one of its words is TOKEN, KEY, ..."""
-    # By whole words: no MONKEY holds a secret.
+    # Whole words count: KEY is one, MONKEY is not.
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^A-Z0-9]+", name.upper()))
 
 

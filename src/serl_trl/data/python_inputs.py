@@ -61,7 +61,7 @@ def _table(given: Any, name: str) -> Table:
         splits = [key for key, held in given.items() if hasattr(held, "column_names")]
         way_out = f"a split of it: {list_names(splits)}" if splits else "a list of its rows"
         raise SeedSetError(f"{name} is a {type(given).__name__}, not a list; give {way_out}.")
-    # Told by what it can do: asking for its class would import datasets or pandas, for seconds.
+    # Recognised by its methods, because asking for its class would import datasets or pandas.
     if hasattr(given, "select_columns") and hasattr(given, "__len__"):
         return dataset_table(given, name)
     if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a data frame

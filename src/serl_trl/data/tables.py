@@ -194,7 +194,7 @@ def _csv_table(path: Path, source: str) -> Table:
                 rows.append(Row(place, problem="is empty"))
     except csv.Error as error:
         raise SeedSetError(f"{source}:{reader.line_num}: is not CSV: {error}.") from None
-    # Of two columns of one name the later would take the place of the other unseen.
+    # The later of two columns of one name would silently replace the other.
     if repeated := {name for name in header if header.count(name) > 1}:
         raise SeedSetError(f"{source}:1: the header names {list_names(repeated)} more than once.")
     return Table(source, tuple(header), lambda _: rows)

@@ -83,7 +83,7 @@ class CosineIndex:
         if not self._texts:
             return None
         cosines = self._vectors[: len(self._texts)] @ self._vector(text)
-        # The first of equal ones.
+        # The first of several equally near texts.
         row = int(cosines.argmax())
         return float(cosines[row]), self._texts[row]
 

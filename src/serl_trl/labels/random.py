@@ -25,7 +25,7 @@ class Coin(Labeller):
                 # on.
                 tuple(float(tools.rng.random() < 0.5) for _ in group.completions),
                 KEEP,
-                # The vote's own, so that the band keeps what it keeps of a vote: only the rewards
+                # The vote's agreement: the band then keeps the same groups, and only the rewards
                 # differ.
                 group.vote.majority_ratio,
             )

@@ -33,7 +33,7 @@ def find_labeller(text: str, plugins: Collection[str] = ()) -> Plugin:
     does not compute.
     """
     plugin = find(text, _ROLE, plugins)
-    # Read off the class, which nothing has made yet.
+    # Read off the class: no labeller has been made yet.
     missing = sorted(frozenset(getattr(plugin.found, "needs", ())) - PROVIDED)
     if missing:
         known = "is not computed by this version" if missing[0] in NEEDS else "is unknown"

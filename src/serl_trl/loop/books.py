@@ -67,7 +67,7 @@ class Books:
             example = self.examples.get(reason, "")
             shown = f", for example: {example!r}" if example else ""
             lines.append(f"  {count:6d} x {reason}{shown}")
-        # Nothing was refused, so nothing was there to refuse.
+        # Nothing was refused because nothing was proposed.
         if not self.refusals:
             lines.append("  The proposer wrote nothing that could be read as a numbered list.")
         return "\n".join(lines)

@@ -27,7 +27,7 @@ def distinct_ratio(texts: Sequence[str], *, n: int) -> float:
     total = 0
     for text in texts:
         tokens = math_tokens(text)
-        # Within a text: what two texts in a row would make is no phrase of either.
+        # N-grams stay within a text: two texts side by side are not one phrase.
         grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
         seen.update(grams)
         total += len(grams)

@@ -204,7 +204,7 @@ class Labelling:
         tally.halves.append(split_half(counts, num_unparsable=vote.num_unparsable))
         if vote.answer is not None:
             self._recent_majorities.append(vote.answer)
-            # Only labels that train are asked for: their accuracy is what is estimated.
+            # The estimate is about labels that train, so only their ratios are kept.
             if verdict.keep:
                 self._label_ratios.append(vote.majority_ratio)
         if not verdict.keep:

@@ -162,8 +162,8 @@ def _rows(benchmark: Benchmark, file: str | None) -> tuple[str, list[tuple[str, 
     if file is not None:
         table = open_table(file, split="", config=None)
         rows = list(table.read(list(table.columns)))
-        # Lines that are no rows are a damaged file; `max_bad_rows` is for rows that are no
-        # problems.
+        # A line that cannot be read means a damaged file; `max_bad_rows` is about rows that cannot
+        # be used.
         if broken := [f"{row.place}: {row.problem}." for row in rows if row.values is None]:
             raise SeedSetError(f"{benchmark.name}: bad rows:\n{examples(broken)}")
         return table.source, [(row.place, row.values or {}) for row in rows]

@@ -222,7 +222,7 @@ class _Run:
 # Settings: what results depend on.
 
 
-# Every option that decides what is drawn; another one that comes to do so belongs here.
+# Every option that decides what is drawn; a new one belongs here.
 _OPTIONS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs")
 _OPTIONS += ("max_completion_length", "seed", "generation_batch_size")
 
@@ -355,7 +355,7 @@ def _read_benchmark(
     settings, complete, expected = entry["settings"], entry["complete"], entry.get("num_problems")
     num_samples = settings["num_samples"]
     graded = list(_graded_in(path, num_samples, entry.get("fingerprint")))
-    # Lines that were taken out leave whole items behind, which only the count betrays.
+    # A file that lost lines still holds whole items; only their count tells.
     if complete and len(graded) != expected:
         raise ValueError(
             f"{path} holds {len(graded)} problems, {SUMMARY} says {expected}; {_AGAIN}"

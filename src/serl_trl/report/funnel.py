@@ -35,7 +35,6 @@ def funnel(run: Run) -> list[Stage]:
         stages[:1] = [
             Stage("proposals written", len(proposals)),
             Stage("accepted", len(proposals.kept()), "the others were refused by a filter"),
-            # Of a run without proposals it is the first stage, of any other the third.
             Stage("rolled out", len(groups), "the others wait, or were left behind"),
         ]
     trained = num_trained(run)

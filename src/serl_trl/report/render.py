@@ -43,7 +43,7 @@ def _render(template: str, finalize: Any, report: Report, **more: str) -> str:
 @cache
 def _environment(finalize: Callable[[Any], Any] | None) -> Environment:
     """Return the templates; what `finalize` makes of a value is written in its place."""
-    # StrictUndefined: a name that a template misspells is an error, and no empty place on the page.
+    # StrictUndefined: a name that a template misspells is an error, not an empty place on the page.
     found = Environment(
         loader=PackageLoader("serl_trl", "report"),
         autoescape=True,

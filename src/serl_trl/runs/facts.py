@@ -101,7 +101,7 @@ def is_machine_path(text: str) -> bool:
     """Return whether a text is a path that means something on one machine only."""
     # A relative path looks like a Hub id (owner/name), so that only an existing one is a path.
     absolute = bool(re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/]|\\\\|file:)", text))
-    # A longer text is no path on Linux, which raises when it is asked for.
+    # Linux raises for a longer path.
     return absolute or ("/" in text and len(text) < 4096 and os.path.lexists(text))
 
 

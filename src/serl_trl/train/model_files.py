@@ -139,7 +139,7 @@ def check_headers(config: Any, base: Weights, found: Weights | None) -> int | No
     tensors = _shapes(base)
     if found is not None:
         _shapes(found)
-    # Several are those of several towers, of which the headers do not say which one reads text.
+    # A model with several towers has several, and the headers do not say which one reads text.
     names = [name for name in tensors if name.endswith(_EMBEDDINGS)]
     if len(names) != 1 or getattr(config, "quantization_config", None) is not None:
         return None

@@ -86,7 +86,6 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     values = {f.name: getattr(args, f.name) for f in fields(Options)}
     rng = random.Random(args.seed)
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
-    # The band is laid over whatever labeller was chosen.
     labeller = chosen.labeller
     if args.use_band:
         labeller = Band(labeller, args.band.low, args.band.high)

@@ -376,7 +376,7 @@ class SeRLTrainer(GRPOTrainer):
         self.saving.save(folder, lambda: write(model, trial))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        # The last thing that transformers restores before the loop begins.
+        # Called after the weights are loaded, and before the loop begins.
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return

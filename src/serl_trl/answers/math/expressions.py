@@ -60,8 +60,7 @@ class Expressions(Factors):
                 return Scalar(value_of(left) * number(factor), unit)
             elif self.starts_factor(token):
                 before_it = self.tokens[self.position - 1].type
-                # "3 4" and "x2" mean nothing for sure: two answers, a missing sign, a lost
-                # subscript.
+                # "3 4" and "x2" are ambiguous: two answers, a missing sign, a lost subscript.
                 if token.type == "number" and before_it in ("number", "symbol"):
                     raise Unsettled("a number behind a number or a name")
                 left = _product(value_of(left), self.factor())

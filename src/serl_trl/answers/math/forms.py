@@ -226,7 +226,7 @@ def compare(left: Form, right: Form) -> bool | None:
     if isinstance(left, Words) or isinstance(right, Words):
         return False
     if isinstance(left, Formula) or isinstance(right, Formula):
-        # Of words math-verify would read some part, and compare that.
+        # math-verify would read some part of the words, and compare that.
         readable = all(isinstance(form, Formula | Scalar | Matrix) for form in (left, right))
         return None if readable else False
     # Both ways, because the comparison is symmetric.

@@ -74,7 +74,7 @@ def _congruent(match: re.Match[str]) -> Form:
 
 
 def _chance(match: re.Match[str]) -> Form | None:
-    # No honest chance is so long, and none is out of 0.
+    # A chance out of 0 has no value, and a longer text is not a chance.
     if len(match[0]) >= 40 or not int(match[2]):
         return None
     return Scalar(number(int(match[1])) / number(int(match[2])))

@@ -220,7 +220,7 @@ def _load_sets(args: Arguments) -> tuple[list[ProblemSet], list[str]]:
     sets: list[ProblemSet] = []
     for name in names:
         file = files.get(name)
-        # One that was named as a problem is not read as well.
+        # A benchmark with a problem is not read.
         known = not check_benchmarks([name], {name: file} if file else {})
         if known and (file or not problems):
             try:

@@ -96,7 +96,7 @@ def _find_layout(values: Mapping[str, Any], launch: Any) -> estimate.Layout:
     elif launch.fsdp_config:
         sharding = "fsdp2"
     num_gpus = values["num_gpus"] or launch.num_processes
-    # The file's value is as its YAML has it, of any type.
+    # The YAML may hold a value of any type.
     if not isinstance(num_gpus, int) or num_gpus < 1:
         rule = f"has num_processes={shown(str(num_gpus))}, which must be a number from 1"
         raise SeRLConfigError([Problem("accelerate_config", values["accelerate_config"], rule)])
