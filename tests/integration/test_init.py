@@ -82,11 +82,29 @@ def test_flags_say_everything_without_a_terminal():
     assert checked()["to_change"] == []
 
 
-def test_filters_that_would_refuse_the_seeds_are_left_out():
+def test_filters_that_would_refuse_the_seeds_are_left_out(capsys):
     assert init("--seed_set", seeds(REVIEWS), "--labels", "good", "bad", *SANDBOX) == 0
 
     assert "question" not in written()["proposal_filters"].split(",")
+    assert "most rows ask nothing: where they are texts, --question says" in capsys.readouterr().out
     assert checked()["to_change"] == []
+
+
+def test_rows_that_ask_nothing_are_asked_one_question(capsys):
+    argv = ("--seed_set", seeds(REVIEWS), "--labels", "good", "bad", *SANDBOX)
+
+    assert init(*argv, "--question", "Is this film good or bad?", "--domain", "reviews") == 0
+
+    found = written()
+    assert found["task_template"] == (
+        "{instruction}\nIs this film good or bad?\nReason step by step and write the final answer "
+        "inside \\boxed{}: good / bad."
+    )
+    assert found["proposer_request"] == "A list of {domain}:"
+    assert "answer_instruction" not in found
+    assert checked()["to_change"] == []
+    assert init(*argv, "--question", "Is {it} good?", "--output", "other.yaml") == 2
+    assert "question must hold no brace" in capsys.readouterr().err
 
 
 def test_lengths_of_the_seeds_are_allowed():

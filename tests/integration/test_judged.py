@@ -78,6 +78,14 @@ def test_a_filter_of_numbers_is_changed_by_its_numbers():
     ]
 
 
+def test_texts_that_ask_nothing_are_told_of_the_template():
+    _, found = check([f"A film of {n} hours that nobody in the room forgets" for n in range(9)])
+
+    assert found["to_change"][0].startswith(
+        "task_template (for texts that ask nothing) or proposal_filters: length,special_tokens,"
+    )
+
+
 def test_seeds_are_not_judged_where_nothing_is_proposed():
     _, found = check(GERMAN, sources=["given"])
 

@@ -75,7 +75,8 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
         change.append("language (its code, such as de)")
     elif worded := set(often) - set(by_length):
         rest = ",".join(str(getattr(each, "text", each)) for each in named if each not in worded)
-        change.append(f"proposal_filters: {rest}")
+        texts = "task_template (for texts that ask nothing) or " if "question" in worded else ""
+        change.append(f"{texts}proposal_filters: {rest}")
     why = f"proposals like {judged.num_refused} of {judged.num_judged} seeds would be refused"
     return tuple(lines), [f"{' and '.join(change)}; {why}"]
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from serl_trl.data.seeds import SeedSet
 from serl_trl.filters.named import filter_options, find_filters
 from serl_trl.filters.seeds import judge_seeds
 from serl_trl.propose.languages import localised
-from serl_trl.propose.prompts import PromptStyle
+from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
 from serl_trl.train.options import SelfPlayOptions
 
 _HERE = files("serl_trl.cli")
@@ -37,7 +37,10 @@ _DEFAULTS = SelfPlayOptions()
 
 @dataclass(frozen=True)
 class Answered:
-    """What the user said, or what was guessed; `column` is `None` where the reader finds it."""
+    """What the user said, or what was guessed.
+
+    `column` is `None` where the reader finds it, `question` where each row asks its own.
+    """
 
     seed_set: str
     column: str | None
@@ -46,6 +49,7 @@ class Answered:
     domain: str
     machine: str
     model: str | None = None
+    question: str | None = None
 
 
 def guess_kind(seeds: SeedSet) -> str:
@@ -75,9 +79,15 @@ def seems_english(seeds: Sequence[str]) -> bool:
     return 2 * judged.num_refused <= judged.num_judged
 
 
-def default_domain(language: str) -> str:
-    """Return what the proposer teaches where nobody says so."""
-    return _texts(language)["domain"]
+def ask_nothing(seeds: Sequence[str]) -> bool:
+    """Return whether most rows are texts without a question or an order."""
+    judged = judge_seeds(seeds, ["question"], {})
+    return 2 * judged.num_refused > judged.num_judged
+
+
+def default_domain(language: str, question: str | None) -> str:
+    """Return what the proposer teaches, or writes, where nobody says so."""
+    return _texts(language, question)["domain"]
 
 
 def config_text(answered: Answered, seeds: SeedSet, path: Path) -> str:
@@ -85,7 +95,11 @@ def config_text(answered: Answered, seeds: SeedSet, path: Path) -> str:
     settings = dict(MACHINES[answered.machine])
     if answered.model:
         settings["model_name_or_path"] = answered.model
-    texts = _texts(answered.language)
+    texts = _texts(answered.language, answered.question)
+    form = _instruction(texts["answer_instruction"], answered.answer_kind)
+    asked = {"answer_instruction": form}
+    if answered.question:
+        asked = {"task_template": f"{PLACEHOLDER}\n{answered.question}\n{form}"}
     values = {
         "name": re.sub(r"[^\w./-]", "_", str(path)),
         "machine": answered.machine,
@@ -99,8 +113,8 @@ def config_text(answered: Answered, seeds: SeedSet, path: Path) -> str:
         "answer_kind": answered.answer_kind,
         **{name: texts[name] for name in ("proposer_system", "proposer_request")},
         "domain": answered.domain,
-        "answer_instruction": _instruction(texts["answer_instruction"], answered.answer_kind),
-        "changes": _changes(seeds.instructions, answered.language),
+        "asked": asked,
+        "changes": _changes(seeds.instructions, answered),
     }
     # Values become JSON, which is YAML too: no text of the user can end its line.
     engine = Environment(trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
@@ -108,9 +122,12 @@ def config_text(answered: Answered, seeds: SeedSet, path: Path) -> str:
     return engine.from_string(_HERE.joinpath("starter.jinja").read_text("utf-8")).render(values)
 
 
-def _texts(language: str) -> dict[str, str]:
-    english = {name: getattr(PromptStyle, name) for name in PromptStyle.__dataclass_fields__}
-    return {**english, **localised(english, language)}
+def _texts(language: str, question: str | None) -> dict[str, str]:
+    """Return the texts of prompts; the form of the answer is in the language, whatever is asked."""
+    texts = asdict(PromptStyle())
+    texts |= {"answer_instruction": {**texts, **localised(texts, language)}["answer_instruction"]}
+    asked = {**texts, "task_template": question or ""}
+    return {**texts, **localised(asked, language)}
 
 
 def _instruction(text: str, kind: str) -> str:
@@ -128,11 +145,12 @@ def _beside(source: str, folder: Path) -> str:
     return str(here.absolute()) if inside.startswith("..") else inside
 
 
-def _changes(seeds: Sequence[str], language: str) -> list[tuple[str, Any, str]]:
+def _changes(seeds: Sequence[str], answered: Answered) -> list[tuple[str, Any, str]]:
     """Return the options that the seeds need: name, value, and why."""
     found: list[tuple[str, Any, str]] = []
     least, most = _DEFAULTS.min_words, _DEFAULTS.max_words
-    names = [str(name) for name in find_filters("default", language=language)]
+    chosen = {"language": answered.language, "of_texts": bool(answered.question)}
+    names = [str(name) for name in find_filters("default", **chosen)]
     looked = [name for name in names if name != "tokens"]
     judged = judge_seeds(seeds, looked, filter_options(min_words=least, max_words=most))
     often = [each.filter for each in judged.refusals if each.num > MAX_REFUSED * judged.num_judged]

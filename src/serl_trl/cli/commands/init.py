@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from serl_trl.cli.starter import (
     KINDS,
     MACHINES,
     Answered,
+    ask_nothing,
     config_text,
     default_domain,
     guess_kind,
@@ -59,6 +61,11 @@ def run(argv: Sequence[str], out: Console) -> int:
     say(out, f"written to {path}: {count_of(len(seeds), 'question')}, {answered.answer_kind}")
     if len(seeds) < _FEW:
         say(out, f"fewer than {_FEW} questions are few: proposals will soon repeat each other")
+    if not answered.question and ask_nothing(seeds.instructions):
+        say(
+            out,
+            "most rows ask nothing: where they are texts, --question says what is asked of each",
+        )
     say(out, f"next: serl check --config {path}")
     return OK
 
@@ -76,6 +83,7 @@ def _parser() -> Parser:
     add("--language", metavar="CODE", help="language of the questions: en, de, fr, ...")
     add("--answer_kind", metavar="KIND", help=f"{list_names(KINDS)}, or any of docs/answers.md")
     add("--labels", metavar="LABEL", nargs="+", help="with answer_kind label: all of them")
+    add("--question", metavar="TEXT", help="for rows that ask nothing: what is asked of each")
     add("--domain", metavar="TEXT", help="what the questions are about")
     add("--machine", choices=tuple(MACHINES), help="what it will run on; sizes are of one GPU")
     add("--model_name_or_path", metavar="MODEL", help="another model than the machine's")
@@ -105,9 +113,11 @@ class _Asking:
         if self._on_terminal:
             known = list(choices) if choices else None
             prompt: dict[str, Any] = {} if default is None else {"default": default}
-            while not (said := Prompt.ask(question, console=self._out, choices=known, **prompt)):
-                pass
-            return said
+            while True:
+                said = Prompt.ask(question, console=self._out, choices=known, **prompt)
+                # Where nothing is a default, nothing is an answer.
+                if said or default == "":
+                    return said
         if default is None:
             some = f", one of {list_names(choices)}" if choices else ""
             raise ValueError(f"{name} cannot be guessed; give --{name}{some}.")
@@ -128,14 +138,28 @@ def _answers(flags: argparse.Namespace, source: str, ask: _Asking) -> tuple[Seed
     kind = _kind(flags, seeds, ask)
     # Golds that the kind cannot read would stop every command after this one.
     read_golds(seeds, find_kind(kind).make())
-    about = "What the questions are about"
-    domain = ask.for_text("domain", flags.domain, about, default=default_domain(language))
+    asked = _question(flags, seeds, ask)
+    about = "What the questions are about, or what the texts are"
+    default = default_domain(language, asked)
+    domain = ask.for_text("domain", flags.domain, about, default=default)
     question = "Machine: the memory of one GPU, or cpu"
     machine = ask.for_text(
         "machine", flags.machine, question, default="24gb", choices=tuple(MACHINES)
     )
     found = Answered(source, column, language, kind, domain, machine, flags.model_name_or_path)
-    return seeds, found
+    return seeds, replace(found, question=asked)
+
+
+def _question(flags: argparse.Namespace, seeds: SeedSet, ask: _Asking) -> str | None:
+    """Return what is asked of each row; `None` where the rows ask something themselves."""
+    question = flags.question
+    if question is None and ask_nothing(seeds.instructions):
+        text = "Most rows ask nothing. What is asked of each (empty: they do ask)"
+        question = ask.for_text("question", None, text, default="")
+    # The config fills braces in; what was meant here is text.
+    if question and "{" in question:
+        raise ValueError("question must hold no brace; write out what it stands for.")
+    return question or None
 
 
 def _column(columns: Sequence[str], ask: _Asking) -> str | None:
