@@ -62,12 +62,5 @@ class Ledger(Protocol):
         ...
 
 
-class NoLedger:
-    """Drops what it is given."""
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Drop the record."""
-
-
 Watch = Callable[[str, int, int], None]
 """Told what is being waited for, the groups kept and the groups needed."""

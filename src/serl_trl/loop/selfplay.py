@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from serl_trl.common.files import JsonLines
 from serl_trl.loop.books import Books
 from serl_trl.loop.diversity import (
     distinct_ratio,
@@ -23,7 +24,7 @@ from serl_trl.loop.diversity import (
 from serl_trl.loop.groups import Group
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing
-from serl_trl.loop.seams import NoLedger, Options, Policy
+from serl_trl.loop.seams import Options, Policy
 from serl_trl.loop.tally import Tally
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.propose.sources.base import GroupResult
@@ -114,7 +115,7 @@ class SelfPlay:
     def looking(self) -> Generator[None]:
         """Undo at the end what rounds inside the block do to the state; the ledger gets nothing."""
         state, ledger, shown = self.state_dict(), self.books.ledger, self.proposing.last_proposals
-        self.books.ledger = NoLedger()
+        self.books.ledger = JsonLines(None)
         try:
             yield
         finally:
