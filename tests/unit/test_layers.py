@@ -42,6 +42,7 @@ HEAVY = {
     "cli.commands.propose",
     "cli.commands.serve",
     "cli.commands.train",
+    "cli.commands.trial",
     "cli.inputs",
     "cli.model",
     "cli.parser",

@@ -15,7 +15,7 @@ from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.answers.kinds.structured import JsonKind, ListKind
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.answers.verifier import Pair, Verifier
-from serl_trl.common.plugin import Plugin, Role, find, is_path
+from serl_trl.common.plugin import Plugin, Role, find, is_path, split
 
 
 def _set_kind(**options: Any) -> ListKind:
@@ -71,6 +71,18 @@ def known_labels(kind: str | AnswerKind) -> tuple[str, ...] | None:
         except ValueError:
             return None
     return getattr(kind, "known_labels", None)
+
+
+def lenient(text: str) -> str | None:
+    """Return an option that names a kind of this package with `lenient=True` added.
+
+    `None` for a kind of somebody else's, and for one that is lenient already.
+    """
+    name, options = split(text, _ROLE)
+    if name not in KINDS or (options or {}).get("lenient"):
+        return None
+    values = {**(options or {}), "lenient": True}
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in values.items())})"
 
 
 def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str | None:

@@ -20,6 +20,20 @@ class ProposeOptions:
 
 
 @dataclass
+class TryOptions:
+    """What `serl try` takes beside the options of a run."""
+
+    try_seeds: int = option(
+        16,
+        "Seeds to roll out, and as many problems of the probe set.",
+        (1, INF),
+        "16 takes minutes on a CPU",
+    )
+    try_votes: int = option(16, "Completions of each.", (2, 4096), "num_generations is usual")
+    try_proposals: int = option(20, "How many proposals to write.", (0, INF), "0 writes none")
+
+
+@dataclass
 class PlanOptions:
     """What `serl plan` takes beside the options of a run."""
 
@@ -99,5 +113,11 @@ class EvalOptions:
 
 
 OWN_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {"propose": ProposeOptions, "plan": PlanOptions, "serve": ServeOptions, "eval": EvalOptions}
+    {
+        "try": TryOptions,
+        "propose": ProposeOptions,
+        "plan": PlanOptions,
+        "serve": ServeOptions,
+        "eval": EvalOptions,
+    }
 )

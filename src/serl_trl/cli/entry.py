@@ -12,13 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import NoReturn
 
 from rich.console import Console
 
 from serl_trl._version import __version__
 from serl_trl.cli.usage import COMMANDS, HELP, HELP_ALL, USAGE, short_help, takes_run_options
-from serl_trl.common.console import FAILED, INTERRUPTED, OK, report_problems, say
+from serl_trl.common.console import FAILED, INTERRUPTED, OK, STDOUT, report_problems, say
 from serl_trl.common.disk import DiskFullError
 from serl_trl.common.errors import LogProbGapError, NonFiniteError, SeRLConfigError
 from serl_trl.common.folder import FolderError
@@ -28,12 +29,16 @@ from serl_trl.common.text import near_matches, visible
 
 # Commands whose time is that of their imports.
 _LOOKS_ONLY = ("check", "plan", "serve")
+# A word of Python's own cannot name a module.
+_MODULES = {"try": "trial"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's own arguments) names."""
     command, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    out = Console(quiet=not is_main_process())
+    # What is said for people goes elsewhere where standard output is for the numbers alone.
+    numbers = f"--json={STDOUT}" in rest or ("--json", STDOUT) in pairwise(rest)
+    out = Console(quiet=not is_main_process(), stderr=numbers)
     if command in ("-h", "--help", "help"):
         out.print(USAGE, markup=False, highlight=False, end="")
         return OK
@@ -99,7 +104,8 @@ def _show_help(command: str, out: Console, *, whole: bool) -> NoReturn:
 
 def _find(command: str) -> Callable[[Sequence[str], Console], int]:
     # Each command is a module, imported when it is asked for.
-    return importlib.import_module(f"serl_trl.cli.commands.{command.replace('-', '_')}").run
+    module = _MODULES.get(command, command.replace("-", "_"))
+    return importlib.import_module(f"serl_trl.cli.commands.{module}").run
 
 
 if __name__ == "__main__":

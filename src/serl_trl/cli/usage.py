@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "train a model by self-play; the same as train.py under accelerate launch",
         "init": "write a commented config for your questions, by asking or by flags",
         "check": "run every check of a config without loading weights, and say what it means",
+        "try": "will it work for mine? some rollouts and proposals of the untrained model, judged",
         "plan": "estimate memory, tokens and time, and what to change when it does not fit",
         "propose": "write proposals with the untrained model, each with its fate, to look at first",
         "demo": "train the built-in sandbox on the CPU and show it before and after",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # The last two are what a shell gives for SIGINT and SIGTERM (128 + the number of the signal).
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
+
+STDOUT = "-"
+"""The path that means the standard output."""
 
 
 class UsageError(ValueError):
@@ -76,7 +80,10 @@ def write_json(path: str | None, report: Mapping[str, Any]) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Write `text` to `path`, whose folder is made if it does not exist."""
+    """Write `text` to `path`, whose folder is made if it does not exist, or to standard output."""
+    if path == STDOUT:
+        sys.stdout.write(text)
+        return
     target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")

@@ -49,6 +49,14 @@ def majority_at_most(most: int, *, votes: int, labels: int) -> float:
     return float(total[votes] / _poisson(votes, votes)) if len(total) > votes else 0.0
 
 
+def majority_of_noise(*, votes: int, labels: int) -> tuple[float, float]:
+    """Return mean and standard deviation of the majority ratio of random votes."""
+    above = [1 - majority_at_most(most, votes=votes, labels=labels) for most in range(votes)]
+    mean = math.fsum(above)
+    square = math.fsum((2 * most + 1) * share for most, share in enumerate(above))
+    return mean / votes, math.sqrt(max(0.0, square - mean**2)) / votes
+
+
 def noise_in_band(*, votes: int, labels: int, low: float, high: float) -> float:
     """Return the share of groups of random votes whose majority ratio lies in [low, high].
 

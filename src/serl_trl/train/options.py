@@ -426,4 +426,6 @@ class RunArguments:
     overwrite: bool = option(
         False, "Move a run that is in output_dir aside, to a numbered folder beside it."
     )
-    json: str | None = option(None, "Write the command's numbers to this file, as JSON.")
+    json: str | None = option(
+        None, "Write the command's numbers to this file, as JSON; - is standard output."
+    )

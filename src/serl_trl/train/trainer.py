@@ -22,7 +22,8 @@ from serl_trl.data.seeds import SeedSet, read_golds
 from serl_trl.labels.registry import reward_name
 from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
-from serl_trl.train import looking, setup
+from serl_trl.measure.trial import Trial
+from serl_trl.train import looking, setup, trying
 from serl_trl.train.batch_advantages import BatchAdvantages
 from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
@@ -447,6 +448,15 @@ class SeRLTrainer(GRPOTrainer):
         do not suffice. `tell` gets one plain line before and after each round.
         """
         return looking.look_at_proposals(self, num, tell or (lambda line: None))
+
+    @own_lines_only()
+    def try_out(self, *, tell: Callable[[str], None] | None = None, **extent: int) -> Trial:
+        """Count what the present weights make of this data before a run: see `serl try`.
+
+        `extent` are the fields of `Extent`, `tell` as for `propose`. `measure.verdict.judge` says
+        what the counts mean. Changes nothing in the run, as `propose` does.
+        """
+        return trying.try_out(self, trying.Extent(**extent), tell or (lambda line: None))
 
     def measure(self, problems: Sequence[dict[str, str]], **drawing: Any) -> Measurement:
         """Grade completions of each problem against its gold answer.

@@ -1,0 +1,314 @@
+"""May a model be trained on this data? The rules that turn the counts of a trial into a verdict.
+
+All rules and limits stand in `RULES`, in the order in which they are tried. The limits are
+provisional: they come from what a run needs, not yet from runs that failed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from statistics import fmean
+from typing import Literal
+
+from serl_trl.common.intervals import wilson
+from serl_trl.common.text import count_of
+from serl_trl.labels.chance import majority_of_noise
+from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Answers, Reading, Trial
+
+Decision = Literal["go", "change this first", "not with this model"]
+DECISIONS: tuple[Decision, ...] = ("go", "change this first", "not with this model")
+"""From the best to the worst: the worst finding decides."""
+GO, CHANGE, NOT = DECISIONS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that holds: its name, what was counted, and the options to change, the best first."""
+
+    rule: str
+    decision: Decision
+    because: str
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The decision with the findings behind it, the worst first; none: go."""
+
+    decision: Decision
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule by its name: `find` returns a finding where the counts pass the `limit`.
+
+    Where a rule with `ends` holds, those after it are not tried: they would say the same again.
+    """
+
+    name: str
+    limit: float
+    find: Callable[["Rule", Trial], Finding | None]
+    ends: bool = False
+
+    def found(
+        self, decision: Decision, because: str, changes: Sequence[str | None] = ()
+    ) -> Finding:
+        """Return the finding of this rule; `None` among the changes is left out."""
+        named = tuple(dict.fromkeys(change for change in changes if change))
+        return Finding(self.name, decision, because, named)
+
+
+def judge(trial: Trial) -> Judgement:
+    """Judge what a trial counted; the same counts always give the same judgement."""
+    findings = []
+    for rule in RULES:
+        if finding := rule.find(rule, trial):
+            findings.append(finding)
+            if rule.ends:
+                break
+    findings.sort(key=lambda finding: -DECISIONS.index(finding.decision))
+    return Judgement(findings[0].decision if findings else GO, tuple(findings))
+
+
+def has_nothing_to_vote_on(answers: Answers) -> bool:
+    """Whether the completions so far are sure to have too few answers; see the first rule."""
+    if not answers.num_completions:
+        return False
+    return wilson(answers.answered_ratio, answers.num_completions)[1] < RULES[0].limit
+
+
+def decides_early(answers: Answers, num_votes: int) -> bool:
+    """Whether the first `num_votes` completions of each seed decide alone.
+
+    They are sure to have too few answers, and if another kind reads most of them, it is known
+    whether what it reads agrees.
+    """
+    if not has_nothing_to_vote_on(answers):
+        return False
+    least = _MIN_HELP * answers.num_completions
+    promising = any(each.num_read >= least for each in answers.readings)
+    return not promising or num_votes >= _VOTES_TO_AGREE
+
+
+def helpful(answers: Answers, num_groups: int) -> Reading | None:
+    """Return the reading that is worth a change of `answer_kind`, if there is one.
+
+    It has to read most completions, and to find majorities: a kind that takes the last number of
+    any text reads noise too, and noise does not agree with itself.
+    """
+    found = (
+        each
+        for each in answers.readings
+        if each.num_read >= _MIN_HELP * answers.num_completions
+        and each.num_majorities >= _MIN_AGREEING * num_groups
+    )
+    return next(found, None)
+
+
+_MIN_HELP = 0.5  # below that most votes are still missing after the change
+_MIN_AGREEING = 0.25  # of the groups; two votes of noise agree far more seldom
+_VOTES_TO_AGREE = 4  # two that agree among four are a majority
+_MIN_PROBLEMS = 8  # with fewer known answers one problem tips the scale
+
+
+def _nothing_to_vote_on(rule: Rule, trial: Trial) -> Finding | None:
+    answers = trial.answers
+    if not has_nothing_to_vote_on(answers):
+        return None
+    better = helpful(answers, len(trial.votes.majority_ratios))
+    # An end that was cut off may have held the answer.
+    mendable = better or answers.unread_ratio(CUT_OFF) > 1 / 2
+    return rule.found(CHANGE if mendable else NOT, _say_unread(answers), _answer_changes(trial))
+
+
+def _few_answers(rule: Rule, trial: Trial) -> Finding | None:
+    if trial.answers.answered_ratio >= rule.limit:
+        return None
+    return rule.found(CHANGE, _say_unread(trial.answers), _answer_changes(trial))
+
+
+def _cut_off(rule: Rule, trial: Trial) -> Finding | None:
+    if trial.answers.unread_ratio(CUT_OFF) <= rule.limit:
+        return None
+    count = trial.answers.unread[CUT_OFF].count
+    because = f"{count} of {count_of(trial.answers.num_completions, 'completion')} were cut off"
+    return rule.found(CHANGE, because, ["max_completion_length: raise it"])
+
+
+def _too_easy(rule: Rule, trial: Trial) -> Finding | None:
+    if trial.votes.kept_ratio >= rule.limit or _commonest_refusal(trial) != "band_high":
+        return None
+    easier = "seed_set: take harder instructions; those of this set leave nothing to learn"
+    return rule.found(CHANGE, _say_kept(trial), [easier, "difficulty_high: raise it"])
+
+
+def _no_agreement(rule: Rule, trial: Trial) -> Finding | None:
+    if trial.votes.kept_ratio >= rule.limit or _commonest_refusal(trial) == "band_high":
+        return None
+    easier = "seed_set: take easier instructions"
+    return rule.found(NOT, _say_kept(trial), ["model_name_or_path: take a stronger one", easier])
+
+
+def _chance(rule: Rule, trial: Trial) -> Finding | None:
+    votes = trial.votes
+    if not votes.num_labels or not votes.majority_ratios:
+        return None
+    noise, spread = majority_of_noise(votes=votes.num_votes, labels=votes.num_labels)
+    mean = fmean(votes.majority_ratios)
+    if mean > noise + rule.limit * spread / math.sqrt(len(votes.majority_ratios)):
+        return None
+    because = (
+        f"the majority ratio is {mean:.2f} on average, and {noise:.2f} where {votes.num_votes} "
+        f"votes over {votes.num_labels} answers are drawn at random"
+    )
+    return rule.found(NOT, because, ["model_name_or_path: take a stronger one"])
+
+
+def _agrees_on_wrong(rule: Rule, trial: Trial) -> Finding | None:
+    known = trial.known
+    if known is None or known.num_problems < _MIN_PROBLEMS:
+        return None
+    if known.right_ratio - known.agreed_wrong_ratio > rule.limit:
+        return None
+    because = (
+        f"{known.right_ratio:.0%} of the completions are right, and {known.agreed_wrong_ratio:.0%} "
+        "give the commonest wrong answer of their problem"
+    )
+    return rule.found(NOT, because, ["model_name_or_path: take a stronger one"])
+
+
+def _wrong_labels(rule: Rule, trial: Trial) -> Finding | None:
+    known = trial.known
+    if known is None or known.num_labels < _MIN_PROBLEMS or known.high >= rule.limit:
+        return None
+    because = f"of {known.num_labels} labels that would train, {known.num_right} are right"
+    changes = ["difficulty_low: raise it", "model_name_or_path: take a stronger one"]
+    return rule.found(NOT, because, changes)
+
+
+def _nothing_proposed(rule: Rule, trial: Trial) -> Finding | None:
+    proposals = trial.proposals
+    if proposals is None or proposals.num_proposals > rule.limit:
+        return None
+    texts = "proposer_system, proposer_request: say plainly that new instructions are wanted"
+    base = "prompt_style: completion, where the model is a base model without chat"
+    return rule.found(CHANGE, "nothing in the model's lists is a proposal", [texts, base])
+
+
+def _few_proposals(rule: Rule, trial: Trial) -> Finding | None:
+    proposals = trial.proposals
+    if not proposals or not proposals.num_proposals or proposals.kept_ratio >= rule.limit:
+        return None
+    because = f"{proposals.num_kept} of {count_of(proposals.num_proposals, 'proposal')} are kept"
+    changes = [_refusal_change(reason) for reason in list(proposals.refused)[:2]]
+    return rule.found(CHANGE, because, [*changes, "proposer_system: say what is wanted"])
+
+
+def _copies(rule: Rule, trial: Trial) -> Finding | None:
+    proposals = trial.proposals
+    if not proposals or proposals.num_copies <= rule.limit * proposals.num_proposals:
+        return None
+    because = (
+        f"{proposals.num_copies} of {count_of(proposals.num_proposals, 'proposal')} copy a seed"
+    )
+    changes = ["proposer_temperature: raise it", "num_shots: show fewer examples"]
+    return rule.found(CHANGE, because, changes)
+
+
+RULES: tuple[Rule, ...] = (
+    # The share of answers at its highest plausible value (the upper end of Wilson's interval). At
+    # one in five a group of 16 has three votes: were they unanimous, the ratio would still lie
+    # under the paper's band, which begins at 0.2.
+    Rule("nothing to vote on", 0.2, _nothing_to_vote_on, ends=True),
+    # A completion without an answer counts in the ratio. With three in ten silent a unanimous
+    # group ends in the middle of the band and looks like a hard one.
+    Rule("few completions have an answer", 0.7, _few_answers),
+    # Each costs the full length and has no vote; the update learns to be short before it learns.
+    Rule("completions are cut off", 0.2, _cut_off),
+    # A refill rolls out max_refill_rollouts prompts for each that it needs, by default 8. Where
+    # less than one in eight groups is kept, refills end before the batch is full.
+    Rule("too easy", 1 / 8, _too_easy),
+    Rule("no agreement", 1 / 8, _no_agreement),
+    # In standard errors of the mean: two are the usual level of a test. It applies where the kind
+    # knows its answers, as label does.
+    Rule("no better than chance", 2.0, _chance),
+    # A vote sharpens what is commonest. Where wrong answers are as common as right ones, training
+    # on the vote sharpens both alike.
+    Rule("agrees on wrong answers", 0.0, _agrees_on_wrong),
+    # The upper end of the forecast: surely more wrong labels than right ones.
+    Rule("labels are mostly wrong", 0.5, _wrong_labels),
+    Rule("nothing proposed", 0, _nothing_proposed),
+    # A proposal costs about as much as a completion; under one in ten a step waits for them.
+    Rule("few proposals are kept", 0.1, _few_proposals),
+    # The pool then is the seed set again, and the novelty filter refuses ever more of it.
+    Rule("proposals copy the seeds", 0.5, _copies),
+)
+
+
+# Words.
+
+# The option that decides about a reason; the others are decided by a filter of the chain.
+_OPTIONS = {
+    "length": "min_words, max_words",
+    "paper_length": "min_words, max_words",
+    "tokens": "max_instruction_tokens",
+    "template": "max_per_template",
+    "rouge_l": "max_rouge_l",
+    "embedding": "max_cosine",
+    "duplicate": "proposer_temperature",
+    "normalised_duplicate": "proposer_temperature",
+    "contamination": "contamination_ngram",
+}
+
+
+def _refusal_change(reason: str) -> str:
+    option = _OPTIONS.get(reason, "proposal_filters")
+    return f"{option}: decides about {reason}"
+
+
+def _commonest_refusal(trial: Trial) -> str | None:
+    return next(iter(trial.votes.refused), None)
+
+
+def _say_kept(trial: Trial) -> str:
+    votes = trial.votes
+    reasons = ", ".join(f"{reason} {count}" for reason, count in votes.refused.items())
+    return (
+        f"{votes.num_kept} of {count_of(len(votes.majority_ratios), 'group')} would be kept "
+        f"({reasons})"
+    )
+
+
+def _say_unread(answers: Answers) -> str:
+    whole = count_of(answers.num_completions, "completion")
+    why = {
+        NO_MARKER: "have no marked answer",
+        CUT_OFF: "were cut off",
+        OTHER_FORM: "mark what is no answer of this kind",
+    }
+    most = sorted(answers.unread.items(), key=lambda item: -item[1].count)
+    parts = [f"{unread.count} of {whole} {why[reason]}" for reason, unread in most[:1]]
+    parts += [f"{unread.count} {why[reason]}" for reason, unread in most[1:]]
+    return ", ".join(parts)
+
+
+def _answer_changes(trial: Trial) -> list[str | None]:
+    """Return what may give the completions answers, the likeliest first."""
+    answers = trial.answers
+    better = helpful(answers, len(trial.votes.majority_ratios))
+    reread = None
+    if better:
+        read = f"{better.num_read} of the same {answers.num_completions} completions"
+        reread = f"answer_kind: {better.answer_kind} reads {read}"
+    told = {
+        NO_MARKER: f"{trial.asked_by}: name the marker that answer_kind reads, with an example",
+        CUT_OFF: "max_completion_length: raise it; a model that never stops needs another "
+        "prompt_style, or is a base model",
+        OTHER_FORM: f"{trial.asked_by}: say in which form the answer stands in the marker",
+    }
+    most = sorted(answers.unread.items(), key=lambda item: -item[1].count)
+    # What concerns a tenth of the completions decides nothing.
+    large = takewhile(lambda item: item[1].count > answers.num_completions / 10, most)
+    return [reread, *(told[reason] for reason, _ in large)]
