@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from serl_trl.answers.equality import known_labels
 from serl_trl.cli.parser import Arguments
-from serl_trl.common.text import visible
+from serl_trl.common.text import shortened, visible
 from serl_trl.filters.named import filter_options, find_filters
 from serl_trl.filters.seeds import JudgedSeeds, judge_seeds, spread
 from serl_trl.labels.chance import find_band, noise_in_band
@@ -91,8 +91,8 @@ def _lines(judged: JudgedSeeds) -> list[str]:
 
 
 def _short(text: str) -> str:
-    line = visible(" ".join(text[: 10 * _NUM_CHARS].split()))
-    return line if len(line) <= _NUM_CHARS else f"{line[: _NUM_CHARS - 3]}..."
+    # Cut first: a seed may have megabytes, and only its beginning can be shown.
+    return shortened(visible(" ".join(text[: 10 * _NUM_CHARS].split())), _NUM_CHARS)
 
 
 def _noise(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[float | None, list[str]]:

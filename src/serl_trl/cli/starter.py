@@ -10,12 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
 from serl_trl.answers.equality import get_kind, known_labels
 from serl_trl.answers.golds import read_gold
 from serl_trl.cli.judged import MAX_REFUSED, num_choices
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.data.seeds import SeedSet
 from serl_trl.filters.named import filter_options, find_filters
 from serl_trl.filters.seeds import judge_seeds
@@ -25,7 +25,7 @@ from serl_trl.train.options import SelfPlayOptions
 
 _HERE = files("serl_trl.cli")
 
-MACHINES: dict[str, dict[str, Any]] = yaml.safe_load(_HERE.joinpath("machines.yaml").read_text())
+MACHINES: dict[str, dict[str, Any]] = own_table(__file__, "machines.yaml")
 """What to write for a machine: options with their values."""
 
 KINDS = ("math", "number", "choice", "label", "text")
@@ -149,8 +149,10 @@ def _changes(seeds: Sequence[str], answered: Answered) -> list[tuple[str, Any, s
     """Return the options that the seeds need: name, value, and why."""
     found: list[tuple[str, Any, str]] = []
     least, most = _DEFAULTS.min_words, _DEFAULTS.max_words
-    chosen = {"language": answered.language, "of_texts": bool(answered.question)}
-    names = [str(name) for name in find_filters("default", **chosen)]
+    of_texts = bool(answered.question)
+    named = find_filters("default", language=answered.language, of_texts=of_texts)
+    names = [str(name) for name in named]
+    # No tokenizer is loaded here: a config is written before any model is downloaded.
     looked = [name for name in names if name != "tokens"]
     judged = judge_seeds(seeds, looked, filter_options(min_words=least, max_words=most))
     often = [each.filter for each in judged.refusals if each.num > MAX_REFUSED * judged.num_judged]

@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from serl_trl.common.plain_yaml import own_table
 from serl_trl.propose.prompts import FOR_TEXTS, PromptStyle
 
 ENGLISH = "en"
+# How a language is written: its code of ISO 639, and what BCP 47 allows behind it.
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
-"""How a language is written: its code of ISO 639, and what BCP 47 allows behind it."""
 
-_TEXTS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
-    Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8")
-)
+_TEXTS: Mapping[str, Mapping[str, str]] = own_table(__file__, "texts.yaml")
 # Where there is no translation the model is told; the shots show it what is meant.
 _ORDER = " Write each problem in the language of the problems shown ({language})."
 
