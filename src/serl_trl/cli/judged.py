@@ -91,7 +91,7 @@ def _lines(judged: JudgedSeeds) -> list[str]:
 
 
 def _short(text: str) -> str:
-    # Cut first: a seed may have megabytes, and only its beginning can be shown.
+    # Ten times what is shown: runs of blanks become one.
     return shortened(visible(" ".join(text[: 10 * _NUM_CHARS].split())), _NUM_CHARS)
 
 

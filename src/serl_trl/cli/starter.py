@@ -25,11 +25,10 @@ from serl_trl.train.options import SelfPlayOptions
 
 _HERE = files("serl_trl.cli")
 
+# What to write for a machine: options with their values.
 MACHINES: dict[str, dict[str, Any]] = own_table(__file__, "machines.yaml")
-"""What to write for a machine: options with their values."""
-
+# The kinds of answer that are asked for; others are written into the file by hand.
 KINDS = ("math", "number", "choice", "label", "text")
-"""The kinds of answer that are asked for; others are written into the file by hand."""
 
 _MAX_LABELS = 10
 _DEFAULTS = SelfPlayOptions()
@@ -63,6 +62,7 @@ def guess_kind(seeds: SeedSet) -> str:
     if all(read_gold(gold, number) is not None for gold in golds):
         return "number"
     counts = Counter(gold.strip().casefold() for gold in golds)
+    # Labels repeat, each three times on average; texts that are free hardly do.
     if 2 <= len(counts) <= _MAX_LABELS and len(golds) >= 3 * len(counts):
         return label_kind(sorted(counts))
     return "text" if all(len(gold.split()) <= 4 for gold in golds) else "math"

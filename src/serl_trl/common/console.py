@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # The last two are what a shell gives for SIGINT and SIGTERM (128 + the number of the signal).
 OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
 
+# The path that means the standard output.
 STDOUT = "-"
-"""The path that means the standard output."""
 
 
 class UsageError(ValueError):

@@ -53,8 +53,8 @@ english_filters = ("one_question", "figure", "program", "model_talk", "language"
 # question, or judge a text for being a task.
 task_filters = ("question", "one_question", "figure", "program", "paper_words", "paper_program")
 
+# What stands for a whole list in `proposal_filters`; a list with commas may hold neither name.
 PRESETS = {"default": default_filters, "paper": paper_filters}
-"""What stands for a whole list in `proposal_filters`; a list with commas may hold neither name."""
 
 _ROLE = Role(
     option="proposal_filters",

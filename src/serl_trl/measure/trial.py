@@ -17,9 +17,9 @@ from serl_trl.loop.proposing import JudgedProposal
 
 NUM_EXAMPLES = 3
 
+# Why a completion has no answer: the kind finds none in it, it did not end by itself, or what the
+# kind finds is not an answer of this kind.
 NO_MARKER, CUT_OFF, OTHER_FORM = "no_marker", "cut_off", "other_form"
-"""Why a completion has no answer: the kind finds none in it, it did not end by itself, or what the
-kind finds is no answer of this kind."""
 
 # Not list and set: whatever a marker holds is a list of one item.
 _OTHERS = ("math", "number", "choice", "label", "text", "json")

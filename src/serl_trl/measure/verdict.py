@@ -17,8 +17,8 @@ from serl_trl.labels.chance import majority_of_noise
 from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Answers, Reading, Trial
 
 Decision = Literal["go", "change this first", "not with this model"]
+# From the best to the worst: the worst finding decides.
 DECISIONS: tuple[Decision, ...] = ("go", "change this first", "not with this model")
-"""From the best to the worst: the worst finding decides."""
 GO, CHANGE, NOT = DECISIONS
 
 
@@ -286,7 +286,7 @@ def _say_unread(answers: Answers) -> str:
     why = {
         NO_MARKER: "have no marked answer",
         CUT_OFF: "were cut off",
-        OTHER_FORM: "mark what is no answer of this kind",
+        OTHER_FORM: "mark what is not an answer of this kind",
     }
     most = sorted(answers.unread.items(), key=lambda item: -item[1].count)
     parts = [f"{unread.count} of {whole} {why[reason]}" for reason, unread in most[:1]]

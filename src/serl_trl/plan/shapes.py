@@ -137,7 +137,7 @@ def _published(model_type: str, *sizes: Any) -> ModelShape:
 
 
 PUBLISHED: Mapping[str, Any] = own_table(__file__, "published.yaml")
+# Published models by their Hub id, with the sizes that their `config.json` states.
 SHAPES: dict[str, ModelShape] = {
     name: _published(*row) for name, row in PUBLISHED["models"].items()
 }
-"""Published models by their Hub id, with the sizes that their `config.json` states."""

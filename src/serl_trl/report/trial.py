@@ -27,7 +27,7 @@ _WIDTH = 30  # signs of the longest bar
 _UNREAD = {
     NO_MARKER: "no marked answer",
     CUT_OFF: "cut off at max_completion_length",
-    OTHER_FORM: "what is marked is no answer of this kind",
+    OTHER_FORM: "what is marked is not an answer of this kind",
 }
 
 

@@ -25,8 +25,8 @@ from serl_trl.runs.facts import RunFacts, is_machine_path, without_paths
 from serl_trl.train.checkpoint import list_checkpoints, step_of
 
 FULL_WEIGHTS, ADAPTER_WEIGHTS = "model.safetensors", "adapter_model.safetensors"
+# The files of a model that may be published, as patterns.
 ALLOWED = files("serl_trl.share").joinpath("published.txt").read_text("utf-8").split()
-"""The files of a model that may be published, as patterns."""
 # Parts of an upload that do not come from the run's folder.
 MADE_ANEW = ("README.md", "figures")
 

@@ -31,10 +31,9 @@ from serl_trl.train.looking import look_at_proposals
 from serl_trl.train.state import private_randomness
 from serl_trl.train.vllm import awake
 
+# Votes of each seed between two looks at the answers. Few at first, so that a hopeless model is
+# found out in the time of a few completions; one of each seed, because those of one seed are alike.
 FIRST_PORTIONS, PORTION = (1, 1, 2), 4
-"""Votes of each seed between two looks at the answers. Few at first, so that a hopeless model is
-found out in the time of a few completions; one of each seed, because those of one seed are alike.
-"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class _Trying:
         """Sample and count; rollouts that decide alone end it before anything is proposed."""
         trainer = self._trainer
         seed = trainer.args.seed + trainer.accelerator.process_index
+        # A trial leaves no trace: neither in the ledger nor in the random numbers of the run.
         with trainer.selfplay.looking(), private_randomness(seed), awake(trainer):
             completions, answers, early = self._roll_out_seeds()
             groups = self._judged(self._seeds, completions)
@@ -145,6 +145,7 @@ class _Trying:
         """Time one forward pass over a group, and sum up what was sampled."""
         policy = self._trainer.policy
         shown = groups[:1]
+        # Only its time counts: the cost of an update is forecast as so many of these passes.
         with self._timing("scoring"):
             policy.log_probs([group.rollouts for group in shown])
         prompts = [policy.count_request_tokens(group.rollouts.messages) for group in groups]

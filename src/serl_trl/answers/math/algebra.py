@@ -90,7 +90,7 @@ class Value:
 
     @property
     def rational(self) -> Fraction | None:
-        """The value as a fraction, or `None` when it is no rational number."""
+        """The value as a fraction, or `None` when it is not a rational number."""
         if not self.num:
             return Fraction(0)
         return self.num[()] if self.den == ONE and self.num.keys() == {()} else None

@@ -217,7 +217,7 @@ def _parts(form: Form) -> Sequence[Form]:
 def compare(left: Form, right: Form) -> bool | None:
     """Compare two answers; symmetric; `None` when only math-verify can tell.
 
-    What one of them leaves out (`details`) does not count, so this alone is no equivalence.
+    What one of them leaves out (`details`) does not count, so this alone is not an equivalence.
     """
     if left.text == right.text:
         return True

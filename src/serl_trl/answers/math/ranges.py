@@ -119,13 +119,13 @@ def _interval(span: Span) -> Form:
 
 
 def _place(value: Value) -> float:
-    """Where an end lies on the line; raises `Unsettled` for ends that are no real numbers."""
+    """Where an end lies on the line; raises `Unsettled` for ends that are not real numbers."""
     if value.text in (INFINITY.text, MINUS_INFINITY.text):
         return math.inf if value.text == INFINITY.text else -math.inf
     place = None if value.symbols else value.evaluate(1)
     # Rounding may leave a trace of an imaginary part.
     if place is None or abs(place.imag) > 1e-9:
-        raise Unsettled("an end that is no real number")
+        raise Unsettled("an end that is not a real number")
     return place.real
 
 

@@ -19,7 +19,7 @@ _Rows = list[list[list[Token]]]
 
 
 def read_system(tokens: Sequence[Token], read_item: ReadItem) -> Form | None:
-    """Rows of equations, or of values with their conditions; `None` for what is no system."""
+    """Rows of equations, or of values with their conditions; `None` for what is not a system."""
     begin = next((i for i, t in enumerate(tokens) if t.text.startswith("\\begin{")), None)
     if begin is None:
         return None
