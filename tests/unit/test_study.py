@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from benchmarks import real
 from benchmarks.study import Arm, complete, interval, over_seeds, run_all
+from serl_trl.common.files import read_lines
 
 
 def test_an_interval_over_seeds_is_students_and_stays_a_rate():
@@ -40,3 +42,56 @@ def test_a_run_that_is_done_is_read_and_one_of_other_flags_refused(tmp_path):
     assert complete(["nonsense"], folder) == {"steps": 3}
     with pytest.raises(SystemExit, match="was made by other flags"):
         complete(["nonsense", "--seed", "2"], folder)
+
+
+# The study of a real model.
+
+
+def rated(number):
+    label = "positive" if number % 3 else "negative"
+    return {"id": f"movie-{number}", "text": f"Film number {number}.", "label": label}
+
+
+def test_the_parts_of_the_data_are_disjoint_balanced_and_the_same_in_any_order(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(real, "PARTS", {"seeds": 8, "test": 20})
+    rows = [rated(number) for number in range(60)]
+    copy = {**rated(0), "text": rated(0)["text"].upper()}
+    parts = {}
+    for name, order in {"there": [*rows, copy], "back": [copy, *reversed(rows)]}.items():
+        data = tmp_path / f"{name}.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in order))
+        real.split(data, tmp_path / name)
+        parts[name] = {
+            part: list(read_lines(tmp_path / name / f"{part}.jsonl")) for part in real.PARTS
+        }
+    seeds, test = parts["there"].values()
+    assert [len(seeds), len(test)] == [8, 20]
+    for part in (seeds, test):
+        assert sum(row["answer"] == "positive" for row in part) == len(part) / 2
+    assert len({row["text"].casefold() for row in (*seeds, *test)}) == 28
+    assert [[row["text"].casefold() for row in part] for part in parts["back"].values()] == [
+        [row["text"].casefold() for row in part] for part in (seeds, test)
+    ]
+
+
+def test_arms_with_several_seeds_vary_over_seeds_and_single_runs_over_texts():
+    figures = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in real.FIGURES}
+    better = {name: {"mean": 0.7, "low": 0.6, "high": 0.8} for name in real.FIGURES}
+    told = {"label_accuracy": None, "kept_ratio": 0.5, "accepted_ratio": None}
+    told |= {"accepted": 9, "rollouts": 640, "seconds": 60.0, "over_time": {10: 0.6}}
+    runs = {"serl": [{"figures": figures, **told}, {"figures": better, **told}]}
+    runs["gold_given"] = [{"figures": better, **told, "label_accuracy": 0.75}]
+    arms = [arm for arm in real.ARMS if arm.name in runs]
+
+    summary = json.loads(json.dumps(real.summarise({"figures": figures}, runs, arms, 30)))
+
+    assert (summary["seeds"], summary["steps"]) == (2, 30)
+    assert summary["base"]["pass@1"] == figures["pass@1"]
+    serl, gold = summary["arms"]["serl"], summary["arms"]["gold_given"]
+    assert serl["pass@1"]["values"] == [0.5, 0.7] and serl["label_accuracy"] is None
+    assert gold["pass@1"] == better["pass@1"] and gold["label_accuracy"]["mean"] == 0.75
+    table = real.as_markdown(summary)
+    assert "| base |  | 0.500 [0.400, 0.600] |" in table
+    assert "| gold_given | 1 | 0.700 [0.600, 0.800] |" in table

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 # What stays of a model's generation_config.json: its tokens, and how its cache is laid out.
 _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
-# What neither needs a warning: it changes nothing beside what TRL sets.
+# What neither needs a warning: it changes no text, or nothing beside what TRL sets.
 _WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
+_WITHOUT_EFFECT += ("use_cache", "output_attentions", "output_hidden_states")
 
 
 @contextmanager
