@@ -1,6 +1,7 @@
 """`serl try`: a verdict before a night of training, and nothing of the run changes."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from serl_trl import sandbox
 from serl_trl.cli.entry import main
 from serl_trl.measure.verdict import GO, judge
+from serl_trl.train.trying import _portions
 from tests.integration.test_propose import make, state_of
 
 
@@ -38,7 +40,7 @@ def test_the_sandbox_is_a_go_and_its_folder_stays_untouched(capsys):
     assert found["proposals"]["num_proposals"] == 6
     assert found["cost"]["num_steps"] == 40 and found["cost"]["step_s"] > 0
     assert "Verdict: go" in page
-    assert "rolled out 64 of 64 completions" in page
+    assert "rolled out 64 of 64: " in page
     assert list(Path("out").iterdir()) == []
 
 
@@ -67,6 +69,15 @@ def test_a_bad_option_is_named_before_the_weights(capsys, values, flags, said):
     assert main(["try", "--config", config(**values), *flags]) == 2
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seeds", "votes"), [(1, 2), (2, 3), (7, 2), (16, 16), (5, 9)])
+def test_every_seed_is_rolled_out_as_often_as_asked(seeds, votes):
+    drawn = Counter(
+        row for rows, num in _portions(seeds, votes) for row in rows for _ in range(num)
+    )
+
+    assert drawn == dict.fromkeys(range(seeds), votes)
 
 
 def test_a_trial_changes_nothing_in_the_run_and_counts_the_same_again(tmp_path):

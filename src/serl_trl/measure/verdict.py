@@ -72,24 +72,11 @@ def judge(trial: Trial) -> Judgement:
     return Judgement(findings[0].decision if findings else GO, tuple(findings))
 
 
-def has_nothing_to_vote_on(answers: Answers) -> bool:
+def decides_early(answers: Answers) -> bool:
     """Whether the completions so far are sure to have too few answers; see the first rule."""
     if not answers.num_completions:
         return False
     return wilson(answers.answered_ratio, answers.num_completions)[1] < RULES[0].limit
-
-
-def decides_early(answers: Answers, num_votes: int) -> bool:
-    """Whether the first `num_votes` completions of each seed decide alone.
-
-    They are sure to have too few answers, and if another kind reads most of them, it is known
-    whether what it reads agrees.
-    """
-    if not has_nothing_to_vote_on(answers):
-        return False
-    least = _MIN_HELP * answers.num_completions
-    promising = any(each.num_read >= least for each in answers.readings)
-    return not promising or num_votes >= _VOTES_TO_AGREE
 
 
 def helpful(answers: Answers, num_groups: int) -> Reading | None:
@@ -109,13 +96,12 @@ def helpful(answers: Answers, num_groups: int) -> Reading | None:
 
 _MIN_HELP = 0.5  # below that most votes are still missing after the change
 _MIN_AGREEING = 0.25  # of the groups; two votes of noise agree far more seldom
-_VOTES_TO_AGREE = 4  # two that agree among four are a majority
 _MIN_PROBLEMS = 8  # with fewer known answers one problem tips the scale
 
 
 def _nothing_to_vote_on(rule: Rule, trial: Trial) -> Finding | None:
     answers = trial.answers
-    if not has_nothing_to_vote_on(answers):
+    if not decides_early(answers):
         return None
     better = helpful(answers, len(trial.votes.majority_ratios))
     # An end that was cut off may have held the answer.

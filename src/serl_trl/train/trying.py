@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
 from statistics import fmean
 
 from serl_trl.answers.equality import get_kind
@@ -33,7 +32,9 @@ from serl_trl.train.vllm import awake
 
 # Votes of each seed between two looks at the answers. Few at first, so that a hopeless model is
 # found out in the time of a few completions; one of each seed, because those of one seed are alike.
-FIRST_PORTIONS, PORTION = (1, 1, 2), 4
+PORTION = 4
+"""Votes of each seed between two looks at the answers, once the first looks have decided nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class _Trying:
         # A trial leaves no trace: neither in the ledger nor in the random numbers of the run.
         with trainer.selfplay.looking(), private_randomness(seed), awake(trainer):
             completions, answers, early = self._roll_out_seeds()
-            groups = self._judged(self._seeds, completions)
+            # The seeds that were not reached come last.
+            groups = self._judged(self._seeds[: len(completions)], completions)
             known = count_known(groups, "seed set")
             if self._problems and not early:
                 known = count_known(self._roll_out_problems(), "probe set")
@@ -99,21 +101,23 @@ class _Trying:
         That is true where they are so sure to have too few answers that the others were not drawn.
         """
         groups: list[list[Completion]] = [[] for _ in self._seeds]
-        votes, total = 0, len(self._seeds) * self._extent.num_votes
+        total = len(self._seeds) * self._extent.num_votes
+        most = self._trainer.args.max_completion_length
+        self._tell(f"rolling out {count_of(total, 'completion')} of at most {most} tokens")
         answers, early = self._answers(groups), False
-        for portion in _portions(self._extent.num_votes):
-            for group, more in zip(groups, self._sample(self._seeds, portion), strict=True):
-                group += more
-            votes += portion
+        for rows, votes in _portions(len(groups), self._extent.num_votes):
+            drawn = self._sample([self._seeds[row] for row in rows], votes)
+            for row, more in zip(rows, drawn, strict=True):
+                groups[row] += more
             answers = self._answers(groups)
-            early = votes < self._extent.num_votes and decides_early(answers, votes)
+            early = answers.num_completions < total and decides_early(answers)
             self._tell(
-                f"rolled out {answers.num_completions} of {count_of(total, 'completion')}, "
-                f"{answers.num_answered} with an answer"
+                f"rolled out {answers.num_completions} of {total}: "
+                f"{answers.num_answered} have an answer"
             )
             if early:
                 break
-        return groups, answers, early
+        return [group for group in groups if group], answers, early
 
     def _roll_out_problems(self) -> list[Group]:
         completions = self._sample(self._problems, self._extent.num_votes)
@@ -180,11 +184,15 @@ class _Trying:
         self._seconds[part] += time.perf_counter() - started
 
 
-def _portions(num_votes: int) -> Iterator[int]:
-    """Yield the votes to draw before each look, `num_votes` in all."""
-    left = num_votes
-    for portion in chain(FIRST_PORTIONS, repeat(PORTION)):
-        if left <= 0:
-            return
-        yield min(portion, left)
-        left -= portion
+def _portions(num_seeds: int, num_votes: int) -> Iterator[tuple[range, int]]:
+    """Yield which seeds to roll out before each look and how often, each `num_votes` times in all.
+
+    First two votes of half the seeds, which takes a slow model a minute or two: enough completions
+    to see that hardly any has an answer, and enough votes to see whether other readings agree.
+    """
+    half, first = (num_seeds + 1) // 2, min(2, num_votes)
+    yield range(half), first
+    if half < num_seeds:
+        yield range(half, num_seeds), first
+    for done in range(first, num_votes, PORTION):
+        yield range(num_seeds), min(PORTION, num_votes - done)
