@@ -87,10 +87,11 @@ def config_file(name: str, values: dict[str, Any]) -> str:
 
 @pytest.fixture
 def readers_folder(tmp_path, monkeypatch):
-    """What the README supposes a reader has: seeds in `chemistry.jsonl`, and a config."""
+    """What the pages suppose a reader has: seeds in `chemistry.jsonl` and others, and a config."""
     monkeypatch.chdir(tmp_path)
     seeds = [json.dumps({"problem": instruction}) + "\n" for instruction in sandbox.seed_set()]
-    Path("chemistry.jsonl").write_text("".join(seeds), encoding="utf-8")
+    for name in ("chemistry.jsonl", "reviews.jsonl"):
+        Path(name).write_text("".join(seeds), encoding="utf-8")
     config_file("chemistry.yaml", yaml.safe_load(sandbox.CONFIG_PATH.read_text()) | SMALL)
 
 
@@ -195,6 +196,9 @@ def check_command(words: list[str], capsys: Any) -> None:
         return check_launch(rest[1:], capsys)
     if program == "serl":
         return check_serl(rest, capsys)
+    if program == "python":
+        assert (ROOT / rest[0]).is_file(), words
+        return None
     # Not checked: what pip and pytest are given needs an index of packages, or a GPU.
     assert program in ("pip", "pytest"), words
 
@@ -241,8 +245,10 @@ def check_serl(words: list[str], capsys: Any) -> None:
     elif command == "eval" and rest:
         model = [] if rest[0][:1] != "-" else [MODEL]
         rest = ["--model_name_or_path", *model, *rest, "--seed_set", "sandbox"]
-        named = read_values(command, rest)["benchmarks"] or "sandbox"
-        assert set(named.split(",")) <= BENCHMARKS.keys(), words
+        values = read_values(command, rest)
+        own = {file.partition("=")[0] for file in values["benchmark_files"] or ()}
+        named = values["benchmarks"] or "sandbox"
+        assert set(named.split(",")) <= BENCHMARKS.keys() | own, words
     elif "--config" in rest:
         read_values(command, rest)
 

@@ -49,7 +49,7 @@ FRAMES = (("A", " é"), ("\\boxed{", "}"))
 # The parameter that holds what a model wrote, and what the others get.
 TEXTS = frozenset({"text", "completion", "answer", "content", "source", "sentence", "reply"})
 # A function with one of these reads what the user wrote in a config.
-OPTIONS = frozenset({"role", "plugins", "option"})
+OPTIONS = frozenset({"role", "plugins", "option", "options"})
 ARGUMENTS: dict[str, Any] = {
     "min_words": 1,
     "max_words": 10**9,

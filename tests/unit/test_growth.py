@@ -9,8 +9,10 @@ import pytest
 from serl_trl import filters
 from serl_trl.answers.equality import KINDS, get_kind
 from serl_trl.answers.golds import read_gold
+from serl_trl.filters import gate
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
+from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.report.blocks import Excerpt, Report, written
 from serl_trl.report.render import render_html, render_markdown
 from tests.unit.growth import Reader, faster_than_linear, read_by_functions
@@ -47,6 +49,7 @@ def readers() -> dict[str, Reader]:
                 found[f"kind {text} canonical"] = kind.canonical
                 found[f"kind {text} equal"] = lambda text, kind=kind: kind.equal(text, text + "1")
         found[f"kind {name} gold"] = lambda text, name=name: read_gold(text, name)
+    found["proposals that are texts"] = lambda text: parse_proposals(text, asking=False)
     for name in filters.filter_names():
         found[f"filter {name}"] = filters.ProposalFilter(
             names=[name], novelty="plain", special_tokens=["<|end|>"], **BOUNDS
@@ -73,7 +76,7 @@ def test_every_option_of_every_kind_is_tried():
 @pytest.mark.parametrize("name", READERS)
 def test_time_grows_no_faster_than_the_text(name, monkeypatch):
     # The chain refuses long texts unread; its filters must not need that.
-    monkeypatch.setattr(filters, "MAX_CHARS", 10**9)
+    monkeypatch.setattr(gate, "MAX_CHARS", 10**9)
 
     assert faster_than_linear(READERS[name], boxed=name.startswith("kind")) == []
 
