@@ -73,12 +73,12 @@ def known_labels(kind: str | AnswerKind) -> tuple[str, ...] | None:
     return getattr(kind, "known_labels", None)
 
 
-def lenient(text: str) -> str | None:
+def lenient(kind: str) -> str | None:
     """Return an option that names a kind of this package with `lenient=True` added.
 
     `None` for a kind of somebody else's, and for one that is lenient already.
     """
-    name, options = split(text, _ROLE)
+    name, options = split(kind, _ROLE)
     if name not in KINDS or (options or {}).get("lenient"):
         return None
     values = {**(options or {}), "lenient": True}
