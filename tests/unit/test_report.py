@@ -23,6 +23,7 @@ from serl_trl.measure.session import Evaluated
 from serl_trl.report.blocks import Chart, Excerpt, Report, SideBySide, Table, Written, written
 from serl_trl.report.charts import Line, Mark, area_chart, bar_chart, interval_chart, line_chart
 from serl_trl.report.collapse import collapse, signs_of_collapse
+from serl_trl.report.differences import option_cell
 from serl_trl.report.funnel import funnel, num_trained, what_refused
 from serl_trl.report.improvement import improvement
 from serl_trl.report.labels import label_answer
@@ -766,3 +767,9 @@ def test_a_file_of_matplotlib_beside_a_run_cannot_have_latex_read_the_models_wor
 ):
     monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
     assert write_reports([hostile])
+
+
+def test_an_option_that_is_a_list_shows_its_values():
+    assert option_cell(["few_shot: 0.75", "given: 0.25"]) == written("few_shot: 0.75, given: 0.25")
+    assert option_cell({"dtype": "float32"}) == option_cell([{}]) == written("a table")
+    assert option_cell([]) == written("")

@@ -64,6 +64,8 @@ def option_cell(value: Any) -> Cell:
     """Return the value of an option, short enough for a table."""
     if value is None:
         return "none"
-    # A list or table would not fit a cell; that it differs is what the row says.
-    plain = value if isinstance(value, str | int | float) else "a list or table"
+    if isinstance(value, list) and all(isinstance(each, str | int | float) for each in value):
+        value = ", ".join(map(str, value))
+    # A table would not fit a cell; that it differs is what the row says.
+    plain = value if isinstance(value, str | int | float) else "a table"
     return written(plain, max_chars=160)
