@@ -42,7 +42,8 @@ def look_at_proposals(trainer: Host, num: int, tell: Callable[[str], None]) -> l
                 break
             tell(
                 f"round {number} of at most {rounds}: the model answers {args.num_requests} "
-                f"requests, {len(judged)} of {num} proposals so far"
+                f"requests, in up to {args.proposer_max_tokens} tokens each, "
+                f"{len(judged)} of {num} proposals so far"
             )
             with awake(trainer):
                 found = proposing.judge_proposals(trainer.state.global_step)
