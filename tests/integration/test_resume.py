@@ -27,7 +27,7 @@ from serl_trl.common.processes import leave_process_group
 from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.facts import FREE_OPTIONS, _as_json
+from serl_trl.train.must_match import FREE_OPTIONS, _as_json
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.processes import HANG_S, run_to_end
 from tests.integration.tiny import SAVING

@@ -10,7 +10,7 @@ import yaml
 
 from serl_trl import sandbox
 from serl_trl.cli.entry import main
-from serl_trl.measure.verdict import GO, judge
+from serl_trl.measure.rules import GO, judge
 from serl_trl.train.trying import _portions
 from tests.integration.test_propose import make, state_of
 

@@ -198,7 +198,7 @@ def test_words_are_equal_from_an_f1_on():
 
 
 def test_forms_with_different_symbols_need_no_worker():
-    with Verifier() as verifier:
+    with Verifier(batch_s=600) as verifier:
         pairs = [
             ("\\sin x", "\\sin y"),
             ("\\sin^2 x + \\cos^2 x", "1"),
@@ -257,7 +257,7 @@ def test_an_answer_without_a_unit_stands_for_one_unit_only(answers, classes):
 
 
 def test_math_verify_is_asked_about_whole_expressions_only():
-    with Verifier() as verifier:
+    with Verifier(batch_s=600) as verifier:
         pairs = [
             ("\\forall n, a_n = 5", "5"),
             ("p \\to q", "q"),
@@ -272,7 +272,7 @@ def test_math_verify_is_asked_about_whole_expressions_only():
 
 
 def test_many_groups_are_one_batch_for_the_worker():
-    with Verifier() as verifier:
+    with Verifier(batch_s=600) as verifier:
         groups = [["\\sin 2x", "2\\sin x\\cos x", "5"], ["2^{n+1}", "2\\cdot 2^n"], [], [None]]
         assert group_many(groups, verifier=verifier) == [[0, 0, 1], [0, 0], [], [None]]
         stats = verifier.stats()

@@ -46,7 +46,7 @@ ANSWERS = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def verifier():
-    with Verifier() as shared:
+    with Verifier(batch_s=600) as shared:
         yield shared
 
 

@@ -32,7 +32,7 @@ def verdict_of(row, verifier):
 
 @pytest.fixture(scope="module")
 def verifier():
-    with Verifier() as shared:
+    with Verifier(batch_s=600) as shared:
         yield shared
 
 
@@ -101,7 +101,7 @@ def test_every_gold_answer_is_extracted_and_equals_itself(golds, name):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_gold_answers_equal_no_gold_answer_that_says_something_else(golds, name):
     answers = [extract_answer(gold) for gold in golds(name)]
-    with Verifier() as verifier:
+    with Verifier(batch_s=600) as verifier:
         spellings = defaultdict(set)
         for answer, index in zip(answers, group_answers(answers, verifier=verifier), strict=True):
             spellings[index].add(answer)

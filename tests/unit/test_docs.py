@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from serl_trl.filters.named import default_filters, paper_filters
+from serl_trl.filters.registry import default_filters, paper_filters
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

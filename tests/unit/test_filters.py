@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.gate import MAX_CHARS, ProposalFilter
-from serl_trl.filters.named import default_filters, filter_names, paper_filters
+from serl_trl.filters.registry import default_filters, filter_names, paper_filters
 
 SEEDS = [
     "Tom has 3 apples and buys 4 more. How many apples does he have?",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.filters.named import paper_filters
+from serl_trl.filters.registry import paper_filters
 
 REFUSALS = Path(__file__).parent / "fixtures/math_seed_refusals.json"
 

@@ -17,7 +17,7 @@ from serl_trl.common.console import BAD_INPUT, FAILED, OK
 from serl_trl.runs.facts import RunFacts, read_license, write_facts
 from serl_trl.share.card import COLUMNS
 from serl_trl.share.hub import NotPushedError, prepare_dataset, prepare_model, push_model, upload
-from serl_trl.share.release import ReleaseError
+from serl_trl.share.published import ReleaseError
 
 HOSTILE = [
     "<script>alert(1)</script> How many?",

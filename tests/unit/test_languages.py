@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serl_trl.filters.named import (
+from serl_trl.filters.registry import (
     MAX_CHARS,
     default_filters,
     english_filters,

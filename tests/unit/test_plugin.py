@@ -11,7 +11,7 @@ from serl_trl.answers.equality import KINDS, find_kind, get_kind
 from serl_trl.common.plugin import installed_plugins, package_problems, split_list
 from serl_trl.data.seeds import find_oracle
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.filters.named import default_filters, find_filters
+from serl_trl.filters.registry import default_filters, find_filters
 from serl_trl.labels.trl_reward import find_reward
 
 OWN = """

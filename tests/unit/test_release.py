@@ -7,7 +7,7 @@ import pytest
 
 from serl_trl.common.folder import FolderError
 from serl_trl.runs.facts import RunFacts, is_machine_path, public_name, without_paths
-from serl_trl.share.release import (
+from serl_trl.share.published import (
     ReleaseError,
     check_secrets,
     find_run,

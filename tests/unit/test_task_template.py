@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serl_trl.data.seeds import load_seed_set
 from serl_trl.filters.gate import ProposalFilter
-from serl_trl.filters.named import default_filters, find_filters, paper_filters, task_filters
+from serl_trl.filters.registry import default_filters, find_filters, paper_filters, task_filters
 from serl_trl.propose.languages import localised
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.propose.prompts import FOR_TEXTS, PromptStyle, proposer_messages, rollout_messages

@@ -20,6 +20,16 @@ from serl_trl.labels.base import Labelled, Rollouts
 from serl_trl.labels.chance import majority_of_noise
 from serl_trl.loop.groups import Group
 from serl_trl.loop.proposing import JudgedProposal
+from serl_trl.measure.rules import (
+    CHANGE,
+    DECISIONS,
+    GO,
+    NOT,
+    RULES,
+    decides_early,
+    helpful,
+    judge,
+)
 from serl_trl.measure.trial import (
     CUT_OFF,
     NO_MARKER,
@@ -37,18 +47,8 @@ from serl_trl.measure.trial import (
     count_proposals,
     count_votes,
 )
-from serl_trl.measure.verdict import (
-    CHANGE,
-    DECISIONS,
-    GO,
-    NOT,
-    RULES,
-    decides_early,
-    helpful,
-    judge,
-)
 from serl_trl.plan.estimate import Layout
-from serl_trl.plan.measured import measured_cost
+from serl_trl.plan.trial_cost import measured_cost
 from serl_trl.propose.sources.base import Task
 from serl_trl.report.render import render_html, render_markdown
 from serl_trl.report.terminal import show

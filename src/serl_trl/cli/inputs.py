@@ -181,7 +181,7 @@ def _find_named(
         found.attempt(lambda: find_oracle(oracle, plugins))
     if config.proposal_filters not in FILTER_PRESETS:
         # Imported late: what reads English takes a tenth of the time of a whole check.
-        from serl_trl.filters.named import find_filters
+        from serl_trl.filters.registry import find_filters
 
         found.attempt(lambda: find_filters(config.proposal_filters, plugins))
     found.attempt(lambda: find_labeller(config.label_reward, plugins))

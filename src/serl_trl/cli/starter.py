@@ -17,7 +17,7 @@ from serl_trl.answers.golds import read_gold
 from serl_trl.cli.judged import MAX_REFUSED, num_choices
 from serl_trl.common.plain_yaml import own_table
 from serl_trl.data.seeds import SeedSet
-from serl_trl.filters.named import filter_options, find_filters
+from serl_trl.filters.registry import filter_options, find_filters
 from serl_trl.filters.seeds import judge_seeds
 from serl_trl.propose.languages import localised
 from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from serl_trl.common.verdict import Verdict
-from serl_trl.filters.named import TextFilter, filter_names
+from serl_trl.filters.registry import TextFilter, filter_names
 
 if TYPE_CHECKING:
     from serl_trl.filters.gate import ProposalFilter

@@ -10,14 +10,14 @@ from typing import Any
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.embeddings import Encoder, load_encoder
-from serl_trl.filters.named import (
+from serl_trl.filters.novelty import NoveltyRule
+from serl_trl.filters.registry import (
     MAX_CHARS,
     TextFilter,
     bind_filter,
     default_filters,
     filter_options,
 )
-from serl_trl.filters.novelty import NoveltyRule
 
 NOVELTY_SCOPES = ("pool", "seeds_and_pending")
 

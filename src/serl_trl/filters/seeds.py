@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serl_trl.filters.named import MAX_CHARS, bind_filter
+from serl_trl.filters.registry import MAX_CHARS, bind_filter
 
 # Who checks a config waits: a thousand signs take about five milliseconds. A few long texts are
 # looked at all the same.

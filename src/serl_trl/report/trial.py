@@ -6,8 +6,8 @@ from typing import Any
 
 from serl_trl.common.text import count_of
 from serl_trl.labels.band import reachable_votes
+from serl_trl.measure.rules import GO, Judgement
 from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Cost, Trial
-from serl_trl.measure.verdict import GO, Judgement
 from serl_trl.report.blocks import (
     Block,
     Excerpt,

@@ -30,7 +30,7 @@ from serl_trl.share.card import (
 )
 from serl_trl.share.dataset import read_rows, without_secrets, write_dataset
 from serl_trl.share.facts import facts_of
-from serl_trl.share.release import (
+from serl_trl.share.published import (
     ReleaseError,
     RunFolder,
     check_secrets,

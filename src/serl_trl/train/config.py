@@ -126,7 +126,7 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         if is_english(self.language) and not self.task_template:
             return {}
         # Imported late: what they look for takes a third of a second to compile.
-        from serl_trl.filters.named import filters_aside
+        from serl_trl.filters.registry import filters_aside
 
         of_texts = bool(self.task_template)
         return filters_aside(self.proposal_filters, language=self.language, of_texts=of_texts)

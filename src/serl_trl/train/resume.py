@@ -16,8 +16,8 @@ from serl_trl.common.processes import is_main_process
 from serl_trl.labels.band import Band
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import CheckpointError
-from serl_trl.train.facts import checkpoint_facts
 from serl_trl.train.host import Host
+from serl_trl.train.must_match import checkpoint_facts
 from serl_trl.train.state import RunState
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from serl_trl.common.disk import DiskFullError, describe_full_disk, is_disk_full
 from serl_trl.train import checkpoint, resume
 from serl_trl.train.checkpoint import STATE_FILE
-from serl_trl.train.facts import checkpoint_facts
 from serl_trl.train.host import Host, inside
+from serl_trl.train.must_match import checkpoint_facts
 from serl_trl.train.reference import load_reference, save_reference
 from serl_trl.train.state import ProcessState, RunState, refusing_other_fields
 

@@ -16,7 +16,7 @@ from serl_trl.common.tokens import count_tokens, special_tokens_of
 from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem
 from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter
-from serl_trl.filters.named import TextFilter, find_filters
+from serl_trl.filters.registry import TextFilter, find_filters
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.registry import find_labeller

@@ -13,6 +13,7 @@ from serl_trl.common.completion import Completion
 from serl_trl.common.text import count_of
 from serl_trl.loop.groups import Group
 from serl_trl.loop.tally import Tally
+from serl_trl.measure.rules import NOT, decides_early, judge
 from serl_trl.measure.trial import (
     Answers,
     Speed,
@@ -22,7 +23,6 @@ from serl_trl.measure.trial import (
     count_proposals,
     count_votes,
 )
-from serl_trl.measure.verdict import NOT, decides_early, judge
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.propose.sources.base import Task
 from serl_trl.train.host import Host, inside

@@ -12,9 +12,9 @@ from serl_trl.cli.inputs import load_inputs
 from serl_trl.cli.parser import SeRLParser
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.text import visible
-from serl_trl.measure.verdict import judge
+from serl_trl.measure.rules import judge
 from serl_trl.plan.estimate import Layout
-from serl_trl.plan.measured import measured_cost
+from serl_trl.plan.trial_cost import measured_cost
 from serl_trl.report.terminal import show
 from serl_trl.report.trial import trial_page
 
