@@ -370,7 +370,7 @@ def test_a_kind_may_be_made_of_functions():
         ("math(", "literal values"),
         ("number(rel_tol=-1)", "must not be negative"),
         ("text(min_f1=2)", "must lie in"),
-        ("label(labels='colours')", "no known set"),
+        ("label(labels='colours')", "is not a known set"),
         ("label(labels={'a': ('x',), 'b': ('x',)})", "would name two labels"),
         ("no_such_package.kind", "no_such_package, which is not a plug-in"),
         ("serl_trl.answers.nothing", "cannot be imported"),
