@@ -61,14 +61,17 @@ ARMS = (
         (*GIVEN, "--label_reward", "gold", "--use_band", "false"),
         1,
     ),
-    Arm("vote_given", "vote on the 64 given texts only", GIVEN, 0),
+    Arm("vote_given", "vote on the 64 given texts only", GIVEN),
 )
+# `--wide` has them all.
+NARROW = ("serl", "random", "gold_given")
 
 
 def main() -> None:
     """Run what is missing, then write table and numbers."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add_options(parser, ARMS, seeds="1,2", max_steps=30, jobs=1, work_dir="real")
+    parser.set_defaults(arms=",".join(NARROW))
     parser.add_argument("--wide", action="store_true", help="every arm, and with every seed")
     parser.add_argument("--model", type=Path, default=ROOT / "runs" / "smollm2")
     parser.add_argument("--data", type=Path, default=DATA, help="rated texts, one JSON a line")
@@ -80,6 +83,8 @@ def main() -> None:
         parser.error(f"--model={options.model} is missing; python tools/real_model.py makes it")
     if not options.data.is_file():
         parser.error(f"--data={options.data} is missing; it holds text and label of each row")
+    if options.wide:
+        options.arms = ",".join(arm.name for arm in ARMS)
     arms, seeds = chosen(parser, options, ARMS)
     arms = [replace(arm, num_seeds=None) if options.wide else arm for arm in arms]
     split(options.data, options.work_dir)
@@ -161,7 +166,7 @@ def summarise(
     """
     return {
         "base": {name: base["figures"][name] for name in FIGURES},
-        "arms": {arm.name: summarise_arm(arm, runs[arm.name]) for arm in arms if runs[arm.name]},
+        "arms": {arm.name: summarise_arm(arm, runs[arm.name]) for arm in arms},
         "seeds": max(map(len, runs.values())),
         "steps": steps,
         **made_on(),
