@@ -28,7 +28,7 @@ MAY_LOAD = (
         "train.ranges",
         "train.swaps",
         "train.template_roles",
-        *("filters.named", "filters.seeds", "filters.english", "report.words"),
+        *("filters.registry", "filters.seeds", "filters.english", "report.words"),
         "labels",
         "plan",
         "cli",
