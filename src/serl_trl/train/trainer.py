@@ -453,7 +453,7 @@ class SeRLTrainer(GRPOTrainer):
     def try_out(self, *, tell: Callable[[str], None] | None = None, **extent: int) -> Trial:
         """Count what the present weights make of this data before a run: see `serl try`.
 
-        `extent` are the fields of `Extent`, `tell` as for `propose`. `measure.verdict.judge` says
+        `extent` are the fields of `Extent`, `tell` as for `propose`. `measure.rules.judge` says
         what the counts mean. Changes nothing in the run, as `propose` does.
         """
         return trying.try_out(self, trying.Extent(**extent), tell or (lambda line: None))
