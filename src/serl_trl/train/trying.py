@@ -30,11 +30,9 @@ from serl_trl.train.looking import look_at_proposals
 from serl_trl.train.state import private_randomness
 from serl_trl.train.vllm import awake
 
-# Votes of each seed between two looks at the answers. Few at first, so that a hopeless model is
-# found out in the time of a few completions; one of each seed, because those of one seed are alike.
+# Votes of each seed between two looks at the answers, once the first looks have decided nothing:
+# few, so that a model without answers is found out early.
 PORTION = 4
-"""Votes of each seed between two looks at the answers, once the first looks have decided nothing.
-"""
 
 
 @dataclass(frozen=True)
