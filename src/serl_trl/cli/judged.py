@@ -18,9 +18,8 @@ from serl_trl.report.words import REASONS
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig
 
-# Below these a run finds what it needs all the same: a few odd seeds are usual, and the default
-# band of 16 votes lets up to 17 % of pure noise pass.
-MAX_REFUSED, MAX_NOISE = 0.1, 0.2
+# The default band of 16 votes lets up to 17 % of pure noise pass.
+MAX_NOISE = 0.2
 
 # What a filter refuses by a number, and not by what a text says.
 _LENGTHS = ("length", "paper_length")
@@ -66,7 +65,7 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
     if not judged.num_refused:
         return (), []
     lines = [f"{judged.num_refused} of {judged.num_judged} that were looked at", *_lines(judged)]
-    often = [each.filter for each in judged.refusals if each.num > MAX_REFUSED * judged.num_judged]
+    often = judged.often
     if not often:
         return tuple(lines), []
     by_length = [name for name in often if name.partition("(")[0] in _LENGTHS]

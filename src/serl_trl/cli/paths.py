@@ -39,8 +39,7 @@ def _is_tried(value: Any) -> bool:
     """Return whether `value` may be a relative path; built-in sets and benchmarks are names."""
     if not isinstance(value, str) or not value or value in BENCHMARKS:
         return False
-    built_in = value.startswith("sandbox") and "/" not in value and "." not in value
-    return not (built_in or value.startswith("~") or Path(value).is_absolute())
+    return not (value.startswith("~") or Path(value).is_absolute())
 
 
 def _exists(path: Path) -> bool:

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from serl_trl.answers.equality import get_kind, known_labels
 from serl_trl.answers.golds import read_gold
-from serl_trl.cli.judged import MAX_REFUSED, num_choices
+from serl_trl.cli.judged import num_choices
 from serl_trl.common.plain_yaml import own_table
 from serl_trl.data.seeds import SeedSet
 from serl_trl.filters.registry import filter_options, find_filters
@@ -155,13 +155,12 @@ def _changes(seeds: Sequence[str], answered: Answered) -> list[tuple[str, Any, s
     # No tokenizer is loaded here: a config is written before any model is downloaded.
     looked = [name for name in names if name != "tokens"]
     judged = judge_seeds(seeds, looked, filter_options(min_words=least, max_words=most))
-    often = [each.filter for each in judged.refusals if each.num > MAX_REFUSED * judged.num_judged]
-    if "length" in often:
+    if "length" in judged.often:
         lengths = [len(text.split()) for text in seeds]
         why = "The seeds' own lengths in words; the default refuses proposals as long."
         found.append(("min_words", min(least, *lengths), why))
         found.append(("max_words", max(most, *lengths), "Likewise."))
-    if aside := [name for name in often if name != "length"]:
+    if aside := [name for name in judged.often if name != "length"]:
         kept = ",".join(name for name in names if name not in aside)
         why = f"Without {', '.join(aside)}, which would refuse proposals like the seeds."
         found.append(("proposal_filters", kept, why))

@@ -1,6 +1,6 @@
 """Which proposals become instructions: quality first, then contamination, then novelty.
 
-Filters of quality are chosen by name (`named.py`) or handed over as functions.
+Filters of quality are chosen by name (`registry.py`) or handed over as functions.
 """
 
 from collections.abc import Callable, Mapping, Sequence

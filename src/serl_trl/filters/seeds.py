@@ -14,6 +14,8 @@ from serl_trl.filters.registry import MAX_CHARS, bind_filter
 # looked at all the same.
 MAX_JUDGED, _MAX_CHARS_IN_ALL, _MIN_JUDGED = 300, 60_000, 20
 _NUM_EXAMPLES = 2
+# A filter that refuses fewer leaves a run enough: a few odd seeds are usual.
+_MAX_REFUSED = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class JudgedSeeds:
     num_judged: int
     num_refused: int
     refusals: tuple[Refusals, ...]
+
+    @property
+    def often(self) -> list[str]:
+        """The filters that refuse so many seeds that a run may starve of proposals like them."""
+        return [r.filter for r in self.refusals if r.num > _MAX_REFUSED * self.num_judged]
 
 
 def spread(seeds: Sequence[str]) -> list[str]:

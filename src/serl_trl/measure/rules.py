@@ -14,7 +14,7 @@ from typing import Literal
 from serl_trl.common.intervals import wilson
 from serl_trl.common.text import count_of
 from serl_trl.labels.chance import majority_of_noise
-from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Answers, Reading, Trial
+from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Answers, Reading, Trial, Unread
 
 Decision = Literal["go", "change this first", "not with this model"]
 # From the best to the worst: the worst finding decides.
@@ -267,6 +267,10 @@ def _say_kept(trial: Trial) -> str:
     )
 
 
+def _commonest_first(answers: Answers) -> list[tuple[str, Unread]]:
+    return sorted(answers.unread.items(), key=lambda item: -item[1].count)
+
+
 def _say_unread(answers: Answers) -> str:
     whole = count_of(answers.num_completions, "completion")
     why = {
@@ -274,7 +278,7 @@ def _say_unread(answers: Answers) -> str:
         CUT_OFF: "were cut off",
         OTHER_FORM: "mark what is not an answer of this kind",
     }
-    most = sorted(answers.unread.items(), key=lambda item: -item[1].count)
+    most = _commonest_first(answers)
     parts = [f"{unread.count} of {whole} {why[reason]}" for reason, unread in most[:1]]
     parts += [f"{unread.count} {why[reason]}" for reason, unread in most[1:]]
     return ", ".join(parts)
@@ -294,7 +298,8 @@ def _answer_changes(trial: Trial) -> list[str | None]:
         "prompt_style, or is a base model",
         OTHER_FORM: f"{trial.asked_by}: say in which form the answer stands in the marker",
     }
-    most = sorted(answers.unread.items(), key=lambda item: -item[1].count)
     # What concerns a tenth of the completions decides nothing.
-    large = takewhile(lambda item: item[1].count > answers.num_completions / 10, most)
+    large = takewhile(
+        lambda item: item[1].count > answers.num_completions / 10, _commonest_first(answers)
+    )
     return [reread, *(told[reason] for reason, _ in large)]

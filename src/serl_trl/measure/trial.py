@@ -1,4 +1,4 @@
-"""What a trial of the untrained model counts, as plain numbers; `verdict.py` judges them."""
+"""What a trial of the untrained model counts, as plain numbers; `rules.py` judges them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -86,7 +86,9 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
     @property
     def band(self) -> Ends:
         """The ends of the difficulty band."""
-        return ends_of(vars(self))
+        low, high = self.difficulty_low, self.difficulty_high
+        assert low is not None and high is not None, "set when the config was made"
+        return Ends(low, high)
 
     @property
     def prompts_per_batch(self) -> int:

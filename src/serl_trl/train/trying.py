@@ -102,12 +102,12 @@ class _Trying:
         total = len(self._seeds) * self._extent.num_votes
         most = self._trainer.args.max_completion_length
         self._tell(f"rolling out {count_of(total, 'completion')} of at most {most} tokens")
-        answers, early = self._answers(groups), False
+        early = False
         for rows, votes in _portions(len(groups), self._extent.num_votes):
             drawn = self._sample([self._seeds[row] for row in rows], votes)
             for row, more in zip(rows, drawn, strict=True):
                 groups[row] += more
-            answers = self._answers(groups)
+            answers = self._answers(groups, again=False)
             early = answers.num_completions < total and decides_early(answers)
             self._tell(
                 f"rolled out {answers.num_completions} of {total}: "
@@ -115,7 +115,7 @@ class _Trying:
             )
             if early:
                 break
-        return [group for group in groups if group], answers, early
+        return [group for group in groups if group], self._answers(groups), early
 
     def _roll_out_problems(self) -> list[Group]:
         completions = self._sample(self._problems, self._extent.num_votes)
@@ -129,11 +129,14 @@ class _Trying:
         self._sampled += [completion for group in found for completion in group]
         return found
 
-    def _answers(self, groups: Sequence[Sequence[Completion]]) -> Answers:
+    def _answers(self, groups: Sequence[Sequence[Completion]], *, again: bool = True) -> Answers:
+        """Count the answers; `again` also reads them by other kinds, which only the end needs."""
         # In one process: a verifier's deadline could decide otherwise in another.
         verifier, option = inside(self._trainer).verifier, self._trainer.args.answer_kind
         return self._trainer.policy.decide(
-            lambda: count_answers(groups, kind=self._kind, option=option, verifier=verifier)
+            lambda: count_answers(
+                groups, kind=self._kind, option=option, verifier=verifier, again=again
+            )
         )
 
     def _judged(self, tasks: Sequence[Task], completions: list[list[Completion]]) -> list[Group]:
