@@ -15,12 +15,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from serl_trl.common.completion import Sampling
 from serl_trl.sandbox import MODEL_PATH, seed_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.policy import pieces
-from serl_trl.train.sampling import swapped_sampling
+from serl_trl.train.sampling import same_kernels, swapped_sampling
 from serl_trl.train.trainer import SeRLTrainer
 from serl_trl.train.vllm import LogProbGapError, check_gap
 from tests.integration.processes import run_to_end
@@ -109,6 +110,48 @@ def test_continuous_batching_completes_inside_training_under_autocast(tmp_path, 
         found.clear()
     assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
     assert "generate_batch" not in vars(trainer.model)
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often one weight is copied to another type."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.place, self.count = weight.data_ptr(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        copies = func is torch.ops.aten._to_copy.default
+        self.count += copies and args[0].data_ptr() == self.place
+        return func(*args, **(kwargs or {}))
+
+
+def test_generate_casts_a_weight_once_in_training_under_autocast(tmp_path, monkeypatch):
+    trainer = build(str(MODEL_PATH), tmp_path, bf16=True)
+    complete, counts = trainer.policy.roll_out, []
+
+    def counted(prompts):
+        with Casts(trainer.model.model.layers[0].mlp.up_proj.weight) as casts:
+            groups = complete(prompts)
+        counts.append((casts.count, max(len(c.token_ids) for group in groups for c in group)))
+        return groups
+
+    monkeypatch.setattr(trainer.policy, "roll_out", counted)
+    trainer.train()
+    assert len(counts) == 2
+    assert all(casts == 1 and tokens > 1 for casts, tokens in counts)
+
+
+def test_a_release_without_the_choice_of_kernels_is_given_a_paged_name():
+    class Model:
+        config = SimpleNamespace(_attn_implementation="sdpa")
+
+        def set_attn_implementation(self, name: str) -> None:
+            self.config._attn_implementation = name
+
+    model = Model()
+    with same_kernels(model, SimpleNamespace()):
+        assert model.config._attn_implementation == "paged|sdpa"
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_failed_request_raises_the_backends_own_error(tiny_model, tmp_path, monkeypatch):

@@ -91,10 +91,45 @@ def kept_precision(trainer: Host) -> Generator[None]:
         checked = _checked(model.generate_batch)
         stack.enter_context(swapped("model", model, generate_batch=checked))
         if "auto_switch_to_flash" not in (args.transformers_continuous_batching_config or {}):
-            stack.enter_context(swapped("batching", batching, auto_switch_to_flash=False))
+            stack.enter_context(same_kernels(model, batching))
         # Accelerate keeps the method here where it put autocast before it.
         if "_original_forward" in vars(model):
             stack.enter_context(swapped("model", model, forward=model._original_forward))
+        yield
+
+
+@contextmanager
+def same_kernels(model: Any, batching: Any) -> Generator[None]:
+    """Let continuous batching compute attention by the kernels that score."""
+    if hasattr(batching, "auto_switch_to_flash"):
+        with swapped("batching", batching, auto_switch_to_flash=False):
+            yield
+        return
+    # Older releases (5.17) have no such field, and leave alone only what is named as paged.
+    kernels = model.config._attn_implementation
+    model.set_attn_implementation(f"paged|{kernels}")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(kernels)
+
+
+@contextmanager
+def held_autocast(trainer: Host) -> Generator[None]:
+    """Let autocast cast each weight once in the block, where every token's pass would cast it.
+
+    Changes no number. Decoding reads float32 weights and writes their copies again for each token
+    otherwise. Without effect where the passes of `generate` have no autocast: before training, with
+    an adapter, DeepSpeed or an engine. FSDP would keep all of the gathered weights' copies.
+    """
+    model = trainer.accelerator.unwrap_model(inside(trainer).model_wrapped)
+    casts = "_original_forward" in vars(model) and not is_peft_model(model)
+    # Continuous batching computes in a thread of its own, and without autocast.
+    others = trainer.use_vllm or inside(trainer).use_transformers_continuous_batching
+    if not casts or others or inside(trainer).is_fsdp_enabled:
+        yield
+        return
+    with trainer.accelerator.autocast():
         yield
 
 

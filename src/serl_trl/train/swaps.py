@@ -14,7 +14,7 @@ from typing import Any
 SWAPS: Mapping[str, str] = {
     # While the proposer or a measurement generates. Without these it samples as rollouts do.
     "trainer.generation_config": "what transformers generates with",
-    "trainer.generation_kwargs": "overrides the model's own config in continuous batching",
+    "trainer.generation_kwargs": "overrides the model's own config in generate",
     "engine.temperature": "what vLLM samples with",
     "engine.top_p": "the same",
     "engine.max_completion_length": "the same",

@@ -41,7 +41,7 @@ from serl_trl.train.nonfinite import NonFiniteGuard, refuse_nonfinite_weights
 from serl_trl.train.policy import TrainerPolicy
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
 from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
-from serl_trl.train.sampling import note_foreign_sampling, own_sampling
+from serl_trl.train.sampling import held_autocast, note_foreign_sampling, own_sampling
 from serl_trl.train.saving import Saving
 from serl_trl.train.stopping import Stopping, name_lost_process
 from serl_trl.train.swaps import swapped
@@ -232,7 +232,7 @@ class SeRLTrainer(GRPOTrainer):
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         if self._handed_on is None:
-            with own_sampling(self):
+            with own_sampling(self), held_autocast(self):
                 return super()._generate_single_turn(
                     prompt_ids, images, multimodal_fields, num_generations, has_tool_images
                 )
