@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from accelerate.utils.memory import clear_device_cache
+
 from serl_trl.loop.groups import Group
 from serl_trl.train.host import Host, inside, own_rows
 from serl_trl.train.vllm import awake
@@ -68,6 +70,9 @@ class GenerationBatches:
                 break
             with awake(trainer):
                 refill = trainer.selfplay.refill(step)
+            # A cache that grows by a token at a time leaves its memory in pieces, too small for
+            # what the update allocates. Does nothing on a CPU.
+            clear_device_cache()
             # A run that dies in the step leaves what its refill found.
             trainer.ledger.flush()
             for name, value in refill.metrics.items():
