@@ -11,6 +11,7 @@ from serl_trl import sandbox
 from serl_trl.cli.entry import main
 from serl_trl.common.completion import Completion
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.state import private_randomness
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.tiny import OPTIONS
 
@@ -41,6 +42,21 @@ def test_proposing_changes_nothing_in_the_run(tmp_path):
     before = state_of(trainer)
     assert trainer.propose(4)
     assert state_of(trainer) == before
+
+
+def test_a_private_seed_decides_what_every_generator_draws():
+    def draw() -> list[float]:
+        return [random.random(), float(np.random.random()), torch.rand(()).item()]
+
+    with private_randomness(3):
+        first = draw()
+    own = draw()
+    with private_randomness(3):
+        assert draw() == first
+    assert all(a != b for a, b in zip(own, draw(), strict=True))
+    # Larger than the seeds that NumPy takes.
+    with private_randomness(2**40):
+        assert draw() != first
 
 
 def test_each_round_is_told_with_the_reason_for_nothing(tmp_path, monkeypatch):

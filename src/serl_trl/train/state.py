@@ -47,9 +47,12 @@ class RandomState:
 
 @contextmanager
 def private_randomness(seed: int) -> Generator[None]:
-    """Let `seed` alone decide what torch draws inside the block; the run's own state stays."""
+    """Let `seed` alone decide what is drawn inside the block; the run's own state stays."""
     before = RandomState.take()
     torch.manual_seed(seed)
+    # vLLM's newer model runner takes the seeds of its requests from NumPy.
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     try:
         yield
     finally:
