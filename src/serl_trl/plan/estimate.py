@@ -301,7 +301,9 @@ def _stored_bytes(values: Mapping[str, Any], layout: Layout) -> int:
 def _trained_bytes(values: Mapping[str, Any], layout: Layout) -> int:
     """Bytes of one trained parameter and of its gradient; PEFT makes adapters float32."""
     if values["use_peft"] and layout.sharding not in ("zero2", "zero3"):
-        return 2 if values["load_in_4bit"] or values["load_in_8bit"] else 4
+        quantised = values["load_in_4bit"] or values["load_in_8bit"]
+        # TRL makes these bfloat16, and under FSDP they stay so: see `widen_adapter`.
+        return 2 if quantised and layout.sharding == "fsdp2" else 4
     return _stored_bytes(values, layout)
 
 

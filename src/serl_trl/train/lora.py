@@ -97,6 +97,18 @@ def keep_quantised_base(model: Any) -> None:
             replaced("layer", module, support_avx512bf16_for_cpu=False)
 
 
+def widen_adapter(model: Any) -> None:
+    """Hold the matrices of an adapter over a quantised base in float32, as those over any other.
+
+    TRL makes them bfloat16, whose neighbouring numbers lie further apart than most of Adam's steps
+    at usual learning rates are long: such steps move nothing. Call it before the optimizer is made,
+    and not under DeepSpeed or FSDP, which want one type in all weights.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and ".lora_" in name:
+            parameter.data = parameter.data.float()
+
+
 def _merged(layer: Any, weight: torch.Tensor) -> torch.Tensor:
     total = weight.detach().float()
     for adapter in layer.active_adapters:

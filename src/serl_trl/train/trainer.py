@@ -29,7 +29,7 @@ from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.iterations import Boundaries, follow_schedule, repeat_schedules
-from serl_trl.train.lora import keep_quantised_base, refuse_sharded_boundaries
+from serl_trl.train.lora import keep_quantised_base, refuse_sharded_boundaries, widen_adapter
 from serl_trl.train.model_files import (
     ModelFileError,
     refuse_bad_model,
@@ -151,6 +151,8 @@ class SeRLTrainer(GRPOTrainer):
         """Build the parts of self-play around the loaded model."""
         args, main = self.args, self.is_world_process_zero()
         keep_quantised_base(self.model)
+        if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            widen_adapter(self.model)
         rows = getattr(self.model.get_input_embeddings(), "num_embeddings", None)
         if rows and (problem := tokenizer_problem(self._tokenizer, rows)):
             raise ModelFileError(problem)
