@@ -1,5 +1,6 @@
 """Self-play on one GPU, with a 40 M parameter model made here; skipped where there is none."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from serl_trl.sandbox import MODEL_PATH, STYLE, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.state import private_randomness
 from serl_trl.train.trainer import SeRLTrainer
 
 pytestmark = [
@@ -64,18 +66,25 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def train(model_path: str, folder: Path, *, peft: bool = False, **options: Any) -> SeRLTrainer:
+def build(model_path: str, folder: Path, *, peft: bool = False, **options: Any) -> SeRLTrainer:
     from peft import LoraConfig
 
     quantised = options.pop("quantization_config", None)
-    trainer = SeRLTrainer(
+    return SeRLTrainer(
         model_path,
         SeRLConfig(output_dir=str(folder), **{**OPTIONS, **options}),
         seed_set(),
         peft_config=LoraConfig(r=8, target_modules="all-linear") if peft else None,
         quantization_config=quantised,
     )
+
+
+def train(model_path: str, folder: Path, **options: Any) -> SeRLTrainer:
+    trainer = build(model_path, folder, **options)
     trainer.train()
+    # A backend that fails may return completions of one token, the end.
+    lengths = [row["completions/mean_length"] for row in trainer.state.log_history if "loss" in row]
+    assert lengths and min(lengths) > 2
     return trainer
 
 
@@ -105,8 +114,9 @@ def test_self_play_writes_and_judges_proposals_and_trains_on_them(tmp_path):
     assert {"proposal", "group"} <= set(kept)
 
 
-def test_continuous_batching_trains(model_path, tmp_path):
-    trainer = train(model_path, tmp_path, use_transformers_continuous_batching=True)
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+def test_continuous_batching_trains(model_path, tmp_path, peft):
+    trainer = train(model_path, tmp_path, peft=peft, use_transformers_continuous_batching=True)
     assert trainer.state.global_step == 2
     assert all(0 < norm < float("inf") for norm in norms(trainer))
 
@@ -132,4 +142,30 @@ def test_qlora_trains_with_finite_gradients(model_path, tmp_path):
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
     trainer = train(model_path, tmp_path, peft=True, quantization_config=quantised)
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    assert {p.dtype for p in trained} == {torch.float32}
     assert all(0 < norm < float("inf") for norm in norms(trainer))
+
+
+def test_a_run_resumes_with_the_random_state_of_the_gpu(model_path, tmp_path):
+    train(model_path, tmp_path, save_strategy="steps", save_steps=1)
+    # A trainer holds its folder for as long as it lives.
+    gc.collect()
+    again = build(model_path, tmp_path, save_strategy="steps", save_steps=1)
+    again.train(str(tmp_path / "checkpoint-1"))
+    assert again.state.global_step == 2
+    assert all(0 < norm < float("inf") for norm in norms(again))
+
+
+def test_a_private_seed_decides_what_the_gpu_draws_and_leaves_the_runs_own_state():
+    def draw() -> list[float]:
+        return torch.rand(3, device="cuda").tolist()
+
+    torch.manual_seed(1)
+    expected = draw()
+    torch.manual_seed(1)
+    with private_randomness(3):
+        first = draw()
+    assert draw() == expected != first
+    with private_randomness(3):
+        assert draw() == first
