@@ -72,7 +72,12 @@ def convert(file: Path) -> tuple[Any, Any]:
     model = LlamaForCausalLM(read.config)
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
-    return model.eval(), AutoTokenizer.from_pretrained(**source)
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    # transformers 5.17 took the start of a turn for its end; the model's own numbers are right.
+    for name in ("eos_token", "pad_token"):
+        number = getattr(read.config, f"{name}_id")
+        setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(number))
+    return model.eval(), tokenizer
 
 
 def ask(model: Any, tokenizer: Any, question: str) -> str:

@@ -230,7 +230,7 @@ def test_a_preset_trains_two_steps_on_a_tiny_model_of_its_class(name, tiny_model
     assert any(not value.equal(after[key]) for key, value in before.items())
     groups = list(read_lines(tmp_path / "run" / "_serl" / "ledger.jsonl"))
     assert groups
-    trainer.end()
+    trainer.accelerator.end_training()
 
 
 CLASSES = {

@@ -307,7 +307,7 @@ def _evaluate(prepared: _Prepared, out: Console, *, last: bool) -> dict[str, Mea
     # A process that leaves while another still talks to it can abort in gloo's threads.
     trainer.accelerator.wait_for_everyone()
     if last:
-        trainer.end()
+        trainer.accelerator.end_training()
     del trainer
     # The next model needs the memory, and circles of a trainer are freed by the collector alone.
     gc.collect()

@@ -30,7 +30,7 @@ def run(argv: Sequence[str], out: Console) -> int:
         trainer = build_trainer(args, load_inputs(args, to_train=False))
         with out.status("proposing"):
             judged = trainer.propose(args.extra.num, tell=lambda line: say(out, visible(line)))
-        trainer.end()
+        trainer.accelerator.end_training()
     out.print(_table(judged))
     kept = sum(each.verdict.keep for each in judged)
     refused = Counter(each.verdict.reason for each in judged if not each.verdict.keep)

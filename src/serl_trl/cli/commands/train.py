@@ -97,7 +97,7 @@ def finish(args: Arguments, trainer: SeRLTrainer, report: Mapping[str, Any], out
     # A process that leaves while another still talks to it can abort in gloo's threads.
     trainer.accelerator.wait_for_everyone()
     # Ends the trackers and the process group.
-    trainer.end()
+    trainer.accelerator.end_training()
     if args.config.push_to_hub:
         # Alone: it may take longer than `ddp_timeout`, for which others would wait.
         _push(args)
@@ -113,7 +113,7 @@ def _stop(args: Arguments, trainer: SeRLTrainer, out: Console) -> None:
     folder = Path(str(trainer.args.output_dir))
     write_json(args.run.json, {"run": str(folder), "steps": step, "stopped_by": asked})
     trainer.accelerator.wait_for_everyone()
-    trainer.end()
+    trainer.accelerator.end_training()
     if not is_main_process():
         return
     newest = choose(folder, NEWEST_OR_NONE).folder

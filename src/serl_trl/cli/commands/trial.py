@@ -36,7 +36,7 @@ def run(argv: Sequence[str], out: Console) -> int:
                 tell=lambda line: say(out, visible(line)),
             )
         layout = Layout(trainer.accelerator.num_processes)
-        trainer.end()
+        trainer.accelerator.end_training()
     judgement, cost = judge(trial), measured_cost(values, layout, trial)
     show(trial_page(trial, judgement, cost, values), out)
     report = {
