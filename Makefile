@@ -21,7 +21,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 TESTS ?= tests/unit tests/integration
 
 .NOTPARALLEL:
-.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu test-vllm test-deepspeed notebooks bench bench-gpu real soak-kill soak clean
+.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu gpu-day gpu-pack test-vllm test-deepspeed notebooks bench bench-gpu real soak-kill soak clean
 
 # One thread: a model this small gains nothing from more, and they wait for each other on busy cores.
 demo: install
@@ -106,6 +106,24 @@ test-gpu: $(GPU_READY)
 
 bench-gpu: $(GPU_READY)
 	$(ON_GPU) -m benchmarks.gpu --results benchmarks/RESULTS.md
+
+# All that one short loan of a GPU can show; DAY=folder keeps logs, figures and models, and what is
+# done there is passed over. GPU_DAY has further flags, such as `--steps tests,speed --total_s 400`.
+DAY ?= build/day
+GPU_DAY ?=
+
+gpu-day: $(GPU_READY)
+	test ! -d $(PACK)/second || test -d $(READY)/smollm2 || \
+	    $(ON_GPU) tools/gpu_pack.py unpack $(PACK) $(READY)
+	$(ON_GPU) -m benchmarks.gpu_day --out $(DAY) --model $(READY)/smollm2 \
+	    --data $(READY)/reviews.jsonl $(GPU_DAY)
+
+# What a machine without a network lacks, in folders of less than 64 MB; WHEELS=$(PACK)/wheels there.
+PACK := build/gpu
+READY := build/ready
+
+gpu-pack: install
+	$(BIN)/python tools/gpu_pack.py pack $(PACK)
 
 unpack:
 	rm -rf $(UNPACKED)

@@ -1,22 +1,25 @@
 """Peak memory and seconds of a step on one GPU, beside what `serl plan` foretells.
 
-Models with random weights are made here: a Llama of 63 million parameters and Qwen2.5's 0.5 B and
+Models with random weights are made here: a Llama of 41 million parameters and Qwen2.5's 0.5 B and
 1.5 B. Every completion is sampled to its limit (with continuous batching random weights of a large
 vocabulary seldom end one), and the prompts are filled up to the length that the plan counts on:
 what is measured is the plan's own case. Each way of training runs two steps, because Adam's states
-exist from the second on.
+exist from the second on; the completions of the first are short.
 
     python -m benchmarks.gpu_memory --json benchmarks/results/gpu_memory.json
+    python -m benchmarks.gpu_memory --json FILE --rows 256 --completion 128 --case_s 45
     python -m benchmarks.gpu_memory --device cpu
 
-A case that fails is a row with its error. The file is written after each case, and cases that it
-holds are passed over. The second line shows on any machine that this works, with a small model.
+Cases are in order of worth. One that fails, or takes longer than `--case_s`, is a row with its
+error. The file is written after each case, and cases that it holds are passed over. The last line
+shows on any machine that this works, with a small model.
 """
 
 import argparse
 import gc
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,19 +41,14 @@ from transformers import (
 )
 
 from serl_trl import SeRLConfig, SeRLTrainer
-from serl_trl.plan.estimate import Layout, estimate_memory
+from serl_trl.plan.estimate import TEMPLATE_TOKENS, Layout, estimate_memory
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.sandbox import load_tokenizer
 
 GIB = 2**30
-COMPLETION, INSTRUCTION = 256, 64
-SIZES: dict[str, Any] = {
-    "per_device_train_batch_size": 16,
-    "gradient_accumulation_steps": 2,
-    "num_generations": 8,
-    "max_completion_length": COMPLETION,
-    "max_instruction_tokens": INSTRUCTION,
-}
+INSTRUCTION, VOTES = 64, 8
+# Tokens of a completion in the first step, which warms the GPU up and makes Adam's states.
+SHORT = 16
 RUN: dict[str, Any] = {
     "max_steps": 2,
     "bf16": True,
@@ -62,6 +60,8 @@ RUN: dict[str, Any] = {
     "label_reward": "random",
     "use_band": False,
     "max_refill_rounds": 2,
+    "num_generations": VOTES,
+    "max_instruction_tokens": INSTRUCTION,
 }
 QLORA = {"use_peft": True, "load_in_4bit": True, "dtype": "bfloat16"}
 
@@ -94,9 +94,24 @@ WAYS: dict[str, dict[str, Any]] = {
     "QLoRA": QLORA,
 }
 CASES = [
-    *(Case("0.5B", way, options) for way, options in WAYS.items()),
-    *(Case("1.5B", way, WAYS[way]) for way in ("full", "LoRA", "QLoRA")),
-    *(Case("63M", way, WAYS[way]) for way in ("full", "full, continuous batching")),
+    Case(model, way, WAYS[way])
+    for model, way in (
+        ("0.5B", "full"),
+        ("0.5B", "LoRA"),
+        ("1.5B", "full"),
+        ("1.5B", "LoRA"),
+        ("0.5B", "full, no checkpointing"),
+        ("0.5B", "full, continuous batching"),
+        ("40M", "full"),
+        ("40M", "full, continuous batching"),
+        ("0.5B", "QLoRA"),
+        ("1.5B", "full, no checkpointing"),
+        ("1.5B", "full, continuous batching"),
+        ("1.5B", "QLoRA"),
+        ("0.5B", "full, no reference"),
+        ("0.5B", "LoRA, continuous batching"),
+        ("40M", "LoRA"),
+    )
 ]
 
 
@@ -105,6 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--json", type=Path, default=None, help="results, read and written")
+    parser.add_argument("--rows", type=int, default=32, help="sampled at once, a multiple of 8")
+    parser.add_argument("--completion", type=int, default=256, help="tokens of each")
+    parser.add_argument("--case_s", type=int, default=600, help="seconds that one case may take")
+    parser.add_argument("--tiny", action="store_true", help="the small model alone")
     options = parser.parse_args()
     cuda = options.device == "cuda"
     if cuda and not torch.cuda.is_available():
@@ -113,12 +132,18 @@ def main() -> None:
     if options.json and options.json.exists():
         found = json.loads(options.json.read_text(encoding="utf-8"))
     found["versions"] = {m.__name__: m.__version__ for m in (torch, transformers, trl)}
-    cases = CASES if cuda else [Case("tiny", way, WAYS[way]) for way in ("full", "LoRA")]
-    with tempfile.TemporaryDirectory() as folder:
+    found |= {"rows": options.rows, "completion": options.completion}
+    cases = CASES
+    if options.tiny or not cuda:
+        # QLoRA and continuous batching need a GPU.
+        cases = [Case("tiny", way, WAYS[way]) for way in (WAYS if cuda else ("full", "LoRA"))]
+    # In memory where there is such a folder: weights that a disk writes and reads take longest.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         for case in cases:
             if case.name in found["cases"]:
                 continue
-            found["cases"][case.name] = run(case, Path(folder), cuda=cuda)
+            found["cases"][case.name] = run(case, Path(folder), options)
             sys.stderr.write(f"{case.name}: {found['cases'][case.name]}\n")
             if options.json:
                 options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -128,16 +153,25 @@ def main() -> None:
     sys.stdout.write(as_markdown(found))
 
 
-def run(case: Case, folder: Path, *, cuda: bool) -> dict[str, Any]:
+def run(case: Case, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train two steps; return the peaks in GiB and seconds a step, or the error."""
-    path = folder / case.model
-    if not path.exists():
-        make_model(case.model, path, cuda=cuda)
+    cuda, path = options.device == "cuda", folder / case.model
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"took longer than {options.case_s} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(options.case_s)
+    started = time.perf_counter()
     try:
-        return train(case, path, folder / "run", cuda=cuda)
-    except (RuntimeError, ValueError, ImportError, TypeError) as error:
+        if not path.exists():
+            make_model(case.model, path, cuda=cuda)
+        found = train(case, path, folder / "run", options)
+        return {**found, "case_s": time.perf_counter() - started}
+    except (RuntimeError, ValueError, ImportError, TypeError, AttributeError, OSError) as error:
         return {"error": f"{type(error).__name__}: {str(error)[:400]}"}
     finally:
+        signal.alarm(0)
         shutil.rmtree(folder / "run", ignore_errors=True)
 
 
@@ -152,11 +186,11 @@ def make_model(name: str, path: Path, *, cuda: bool) -> None:
             model: Any = Qwen2ForCausalLM(Qwen2Config(**sizes_of(shape), **ends))
         else:
             shape = replace(SHAPES["meta-llama/Llama-3.2-1B-Instruct"], vocab_size=len(tokenizer))
-            small = {"hidden_size": 768, "num_hidden_layers": 8, "num_attention_heads": 12}
-            small |= {"num_key_value_heads": 12, "head_dim": 64, "intermediate_size": 2304}
+            small = {"hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8}
+            small |= {"num_key_value_heads": 4, "head_dim": 64, "intermediate_size": 1536}
             if name == "tiny":
-                small |= {"hidden_size": 48, "num_hidden_layers": 2, "intermediate_size": 128}
-                small |= {"head_dim": 4}
+                small = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+                small |= {"num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 128}
             model = LlamaForCausalLM(LlamaConfig(**{**sizes_of(shape), **small}, **ends))
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -206,11 +240,14 @@ class Peaks(TrainerCallback):
         self.end("updating")
 
 
-def train(case: Case, path: Path, folder: Path, *, cuda: bool) -> dict[str, Any]:
+def train(case: Case, path: Path, folder: Path, flags: argparse.Namespace) -> dict[str, Any]:
     """Train two steps and hold the peaks beside the plan's."""
-    options = {**SIZES, **RUN, **case.options}
+    cuda, rows = flags.device == "cuda", flags.rows
+    batch = min(rows, max(16, rows // 8))
+    options = {**RUN, "max_completion_length": flags.completion, **case.options}
+    options |= {"per_device_train_batch_size": batch, "gradient_accumulation_steps": rows // batch}
     if not options.get("use_transformers_continuous_batching"):
-        options["generation_kwargs"] = {"min_new_tokens": COMPLETION}
+        options["generation_kwargs"] = {"min_new_tokens": flags.completion}
     method = {key: options.pop(key, None) for key in ("use_peft", "load_in_4bit", "dtype")}
     tokenizer = load_tokenizer()
     filler = "seven apples and two pears " * 400
@@ -225,7 +262,7 @@ def train(case: Case, path: Path, folder: Path, *, cuda: bool) -> dict[str, Any]
     trainer = SeRLTrainer(
         str(path),
         config,
-        [f"{number} {tokenizer.decode(ids[: INSTRUCTION - 6])}" for number in range(16)],
+        [f"{number} {tokenizer.decode(ids[: INSTRUCTION - 6])}" for number in range(rows)],
         processing_class=tokenizer,
         peft_config=_lora() if method["use_peft"] else None,
         quantization_config=_four_bits() if method["load_in_4bit"] else None,
@@ -236,10 +273,11 @@ def train(case: Case, path: Path, folder: Path, *, cuda: bool) -> dict[str, Any]
     lengths: list[int] = []
 
     def measured(instructions: Any) -> Any:
+        set_length(trainer, flags.completion if trainer.state.global_step else SHORT)
         peaks.begin()
         groups = roll_out(instructions)
         peaks.end("sampling")
-        lengths.extend(len(c.token_ids) for group in groups for c in group)
+        lengths[:] = [len(c.token_ids) for group in groups for c in group]
         peaks.begin()
         return groups
 
@@ -248,7 +286,7 @@ def train(case: Case, path: Path, folder: Path, *, cuda: bool) -> dict[str, Any]
     shape = shape_of_config(trainer.model.config)
     values = {**_plain(config), **options, **method, **_adapter(method)}
     plan = estimate_memory(values, shape, Layout(), gpu=None)
-    rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    trained = rows * (INSTRUCTION + TEMPLATE_TOKENS) + sum(lengths)
     return {
         "parameters": shape.num_parameters,
         "sampling_gib": peaks.peaks.get("sampling"),
@@ -258,9 +296,19 @@ def train(case: Case, path: Path, folder: Path, *, cuda: bool) -> dict[str, Any]
         "planned_updating_gib": (plan.updating_peak - plan.overhead) / GIB,
         "sampling_s": peaks.seconds["sampling"],
         "updating_s": peaks.seconds["updating"],
-        "sampled_tokens_per_s": rows * COMPLETION / peaks.seconds["sampling"],
+        "sampled_tokens_per_s": sum(lengths) / peaks.seconds["sampling"],
+        "updated_tokens_per_s": trained / peaks.seconds["updating"],
         "shortest_completion": min(lengths),
     }
+
+
+def set_length(trainer: SeRLTrainer, num_tokens: int) -> None:
+    """Have completions sampled to `num_tokens`; with continuous batching, to at most so many."""
+    wanted = {"max_new_tokens": num_tokens}
+    if "min_new_tokens" in trainer.generation_kwargs:
+        wanted["min_new_tokens"] = num_tokens
+    trainer.generation_config.update(**wanted)
+    trainer.generation_kwargs.update(wanted)
 
 
 def _plain(config: SeRLConfig) -> dict[str, Any]:
@@ -293,7 +341,7 @@ def _four_bits() -> BitsAndBytesConfig:
 def as_markdown(found: dict[str, Any]) -> str:
     """Return the table as Markdown; the plan's figures leave its fixed overhead out."""
     heads = ("case", "sampling GiB (plan)", "updating GiB (plan)", "reserved GiB")
-    heads += ("sampling s", "updating s", "sampled tokens/s")
+    heads += ("sampling s", "updating s", "sampled tokens/s", "trained tokens/s")
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for name, row in found["cases"].items():
         if "error" in row:
@@ -305,8 +353,11 @@ def as_markdown(found: dict[str, Any]) -> str:
         ]
         cells += [f"{row['reserved_gib']:.2f}"]
         cells += [f"{row[f'{part}_s']:.2f}" for part in ("sampling", "updating")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['sampled_tokens_per_s']:,.0f} |")
-    return f"\n{found['device']}, {found['versions']}\n\n" + "\n".join(lines) + "\n"
+        cells += [f"{row[f'{each}_tokens_per_s']:,.0f}" for each in ("sampled", "updated")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    made_by = f"{found['device']}, {found['versions']}; {found['rows']} rows of at most "
+    made_by += f"{found['completion']} sampled tokens"
+    return f"\n{made_by}\n\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,15 +10,21 @@ study that was cut off, or killed, goes on where it stopped.
     python -m benchmarks.real --json benchmarks/results/real.json \\
         --figure benchmarks/results/real.png --results benchmarks/RESULTS.md
     python -m benchmarks.real --seeds 1,2,3,4,5 --wide
+    python -m benchmarks.real --device cuda --threads 1 --wide --jobs 12 --seeds 1,2,3
+    python -m benchmarks.real --device cuda --threads 1 --wide --seeds 1,2,3 --summary
 
-The first two lines are `make real`. The last has every seed in every arm, and one more arm, for a
-faster machine.
+The first two lines are `make real`. The third has every seed in every arm, and one more arm, for a
+faster machine. On a GPU a model this small waits for its own launches, so that many runs share one
+(about 6 GB each); they keep no checkpoints. The last line says what the finished runs of a study
+found that was cut off; it takes the flags of the study.
 """
 
 import argparse
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +39,7 @@ from benchmarks.study import (
     as_text,
     chosen,
     complete,
+    is_whole,
     made_on,
     over_seeds,
     run_all,
@@ -45,11 +52,13 @@ CONFIG = ROOT / "configs" / "sentiment_cpu.yaml"
 # Rows of each part, in the order in which they are taken.
 PARTS = {"seeds": 64, "probe": 64, "test": 400}
 LABELS = ("positive", "negative")
-NUM_SAMPLES = 8
+NUM_SAMPLES, TEXTS = 8, 8
 FIGURES = ("pass@1", "maj@8", "pass@8", "greedy", "unparsable_rate")
 # A run that is killed does at most so many steps again. A checkpoint is 1.6 GB; only one is kept.
 SAVE_STEPS = 5
 PROBE_STEPS, PROBE_SAMPLES = 10, 4
+# Rows of a pass on a GPU: of a dozen runs each, without checkpoints of activations, then has room.
+GPU_PASS = 16
 
 GIVEN = ("--sources", "given")
 ARMS = (
@@ -76,6 +85,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "runs" / "smollm2")
     parser.add_argument("--data", type=Path, default=DATA, help="rated texts, one JSON a line")
     parser.add_argument("--threads", type=int, default=2, help="of each run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--votes", type=int, default=8, help="of each text in a step")
+    parser.add_argument("--flags", default="", help="further flags of every `serl train`")
+    parser.add_argument("--summary", action="store_true", help="run nothing: what is finished?")
     # Faster only where the processor computes in it, as `lscpu` says: avx512_bf16 or amx_bf16.
     parser.add_argument("--bf16", choices=("true", "false"), default="true")
     options = parser.parse_args()
@@ -87,13 +100,57 @@ def main() -> None:
         options.arms = ",".join(arm.name for arm in ARMS)
     arms, seeds = chosen(parser, options, ARMS)
     arms = [replace(arm, num_seeds=None) if options.wide else arm for arm in arms]
-    split(options.data, options.work_dir)
-    base = measure(options, options.model, options.work_dir / "base")
-    runs = run_all(arms, seeds, partial(run, options), jobs=options.jobs)
-    summary = summarise(base, runs, arms, options.max_steps)
+    if options.summary:
+        base, runs = finished(options, arms, seeds)
+        arms = [arm for arm in arms if arm.name in runs]
+    else:
+        split(options.data, options.work_dir)
+        base, runs = measure_all(options, arms, seeds)
+    summary = summarise(base, runs, arms, options.max_steps) | {"votes": options.votes}
+    if options.device == "cuda":
+        summary["machine"] = f"{device_name()}, {options.jobs} runs at a time"
     write(summary, as_markdown(summary), options)
     if options.figure:
         draw(summary, options.figure)
+
+
+def measure_all(
+    options: argparse.Namespace, arms: Sequence[Arm], seeds: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Return the figures of the base, and of every run by arm; run what is missing."""
+    with ThreadPoolExecutor(1) as beside:
+        base = beside.submit(measure, options, options.model, options.work_dir / "base")
+        if options.jobs == 1:
+            base.result()
+        runs = run_all(arms, seeds, partial(run, options), jobs=options.jobs)
+        return base.result(), runs
+
+
+def finished(
+    options: argparse.Namespace, arms: Sequence[Arm], seeds: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Return what `measure_all` does, of the runs that are trained and measured."""
+
+    def is_done(folder: Path, *ends: str) -> bool:
+        return all(is_whole(Path(f"{folder}{end}.json")) for end in ends)
+
+    if not is_done(options.work_dir / "base", ""):
+        raise SystemExit(f"the base is not measured yet in {options.work_dir}")
+    runs = {
+        arm.name: [
+            run(options, arm, seed)
+            for seed in seeds[: arm.num_seeds]
+            if is_done(run_folder(options, arm, seed), "", "-eval")
+        ]
+        for arm in arms
+    }
+    base = measure(options, options.model, options.work_dir / "base")
+    return base, {name: found for name, found in runs.items() if found}
+
+
+def run_folder(options: argparse.Namespace, arm: Arm, seed: int) -> Path:
+    """Return where a run writes to."""
+    return options.work_dir / f"{arm.name}-seed{seed}"
 
 
 def split(data: Path, folder: Path) -> None:
@@ -114,18 +171,32 @@ def split(data: Path, folder: Path) -> None:
 
 def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
     """Return the figures of one run; train and measure what is not there yet."""
-    folder, data = options.work_dir / f"{arm.name}-seed{seed}", options.work_dir
+    folder, data = run_folder(options, arm, seed), options.work_dir
     command = ["train", "--config", str(CONFIG), "--model_name_or_path", str(options.model)]
     command += ["--seed_set", str(data / "seeds.jsonl"), "--seed", str(seed)]
     # What a text of the test is like is refused, should the model write it.
     command += ["--evaluation_sets", str(data / "test.jsonl")]
     command += ["--probe_set", str(data / "probe.jsonl"), "--probe_steps", str(PROBE_STEPS)]
     command += ["--probe_samples", str(PROBE_SAMPLES), "--max_steps", str(options.max_steps)]
-    command += ["--save_steps", str(SAVE_STEPS), "--save_total_limit", "1", "--resume", "auto"]
-    command += ["--output_dir", str(folder), "--bf16", options.bf16, *arm.flags]
+    if options.device == "cuda":
+        command += ["--use_cpu", "false", "--save_strategy", "no", "--overwrite", "true"]
+    else:
+        command += ["--save_steps", str(SAVE_STEPS), "--save_total_limit", "1", "--resume", "auto"]
+    command += [*rows_of(options), "--output_dir", str(folder), "--bf16", options.bf16]
+    command += [*arm.flags, *shlex.split(options.flags)]
     report = complete(command, folder, threads=options.threads)
     measured = measure(options, folder, Path(f"{folder}-eval"))
     return {**measured, **read_run(folder), "seconds": report["seconds"]}
+
+
+def rows_of(options: argparse.Namespace) -> list[str]:
+    """Return the flags of a step's rows: nothing where the config has them already."""
+    rows, size = TEXTS * options.votes, GPU_PASS if options.device == "cuda" else 8
+    if (options.device, options.votes) == ("cpu", 8):
+        return []
+    flags = {"num_generations": options.votes, "per_device_train_batch_size": size}
+    flags["gradient_accumulation_steps"] = rows // size
+    return [each for name, value in flags.items() for each in (f"--{name}", str(value))]
 
 
 def measure(options: argparse.Namespace, model: Path, folder: Path) -> dict[str, Any]:
@@ -134,6 +205,9 @@ def measure(options: argparse.Namespace, model: Path, folder: Path) -> dict[str,
     command = ["eval", str(model), "--config", str(CONFIG), "--num_samples", str(NUM_SAMPLES)]
     command += ["--benchmarks", "reviews", "--benchmark_files", f"reviews={test}"]
     command += ["--output_dir", str(folder), "--bf16", options.bf16]
+    if options.device == "cuda":
+        # As many rows at once as 64 texts have samples.
+        command += ["--use_cpu", "false", "--gradient_accumulation_steps", "64"]
     report = complete(command, folder, threads=options.threads)
     return {"figures": report["benchmarks"]["reviews"]["figures"]}
 
@@ -167,10 +241,18 @@ def summarise(
     return {
         "base": {name: base["figures"][name] for name in FIGURES},
         "arms": {arm.name: summarise_arm(arm, runs[arm.name]) for arm in arms},
-        "seeds": max(map(len, runs.values())),
+        "seeds": max(map(len, runs.values()), default=0),
         "steps": steps,
         **made_on(),
     }
+
+
+def device_name() -> str:
+    """Return the name of the GPU."""
+    # Imported late: a summary of runs on a CPU needs no torch.
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -200,7 +282,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     lines = [
         f"\n## A real model: SmolLM2-135M-Instruct on film reviews, {summary['date']}\n",
-        f"`make real`, {summary['steps']} steps of 8 texts x 8 votes, {summary['machine']}. "
+        f"`make real`, {summary['steps']} steps of {TEXTS} texts x "
+        f"{summary.get('votes', 8)} votes, {summary['machine']}. "
         f"{PARTS['test']} test texts that people rated, {NUM_SAMPLES} samples each at T = 1 and "
         "one greedy. 95 % intervals: over seeds where there are several, else over the texts.\n",
     ]
