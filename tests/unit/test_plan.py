@@ -135,7 +135,9 @@ def test_sharding_divides_what_it_says():
 
     assert plain.gradients == 8 * count
     assert zero2.weights == zero2.reference == 2 * count
-    assert zero3.weights == zero3.reference == zero3.gradients == 2 * count / 8
+    assert zero3.weights == zero3.reference == 2 * count / 8
+    # Both send gradients in two buckets, here of all there are.
+    assert zero2.gradients == zero3.gradients == 2 * count / 8 + 2 * 2 * count
     assert zero2.optimizer == zero3.optimizer == 12 * count / 8
     assert fsdp2.weights == fsdp2.gradients == 4 * count / 8
     assert fsdp2.optimizer == 8 * count / 8
@@ -161,11 +163,26 @@ def test_vllm_takes_its_share_and_the_kv_cache_with_it():
 
     assert found.engine == 0.3 * gpu
     assert found.kv_cache == found.sampling == 0
-    assert found.updating_peak - asleep.updating_peak == pytest.approx(0.3 * gpu)
+    assert found.updating_peak - asleep.updating_peak == pytest.approx(0.3 * gpu - ENGINE_BYTES)
     assert memory(QWEN, gpu=gpu, use_vllm=True, vllm_mode="server").engine == 0
     row = 200 * 2 * 24 * 2 * 64 * 2
     free = 0.3 * gpu - 2 * QWEN.num_parameters - ENGINE_BYTES
     assert engine_rows({**VALUES, "use_vllm": True}, QWEN, gpu=gpu) == int(free / row)
+
+
+@pytest.mark.parametrize(
+    ("sharding", "options", "collected"),
+    [
+        ("zero3", {}, False),
+        ("zero3", {"use_peft": True}, True),
+        ("fsdp2", {}, True),
+        ("fsdp2", {"beta": 0.0}, False),
+        ("fsdp2", {"use_peft": True}, False),
+    ],
+)
+def test_beside_an_engine_a_sharded_model_may_be_collected_whole(sharding, options, collected):
+    found = memory(QWEN, Layout(8, sharding), gpu=24e9, use_vllm=True, **options)
+    assert found.sampling == (2 * QWEN.num_parameters if collected else 0)
 
 
 @given(
@@ -251,6 +268,7 @@ def test_knobs_keep_whole_groups_and_the_step(batch, passes, votes):
         ({"dtype": "bfloat16"}, ONE, "rounded away"),
         ({"use_vllm": True, "vllm_gpu_memory_utilization": 0.05}, ONE, "no room"),
         ({"use_vllm": True, "vllm_mode": "server"}, ONE, "GPUs of its own"),
+        ({"use_peft": True, "load_in_4bit": True}, ONE, "computes in float32"),
         ({"use_peft": True, "lora_target_modules": ["w1"]}, ONE, "w1 is not counted"),
     ],
 )

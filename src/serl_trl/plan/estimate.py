@@ -23,7 +23,7 @@ GPUS: Mapping[str, float] = PUBLISHED["gpus"]
 TIGHT = 0.8
 # CUDA context, kernels, allocator fragments.
 OVERHEAD_BYTES = 1.5 * GIB
-# What vLLM takes beside weights and cache for its largest batch.
+# What vLLM takes beside weights and cache for its largest batch, and what it keeps asleep.
 ENGINE_BYTES = 1.0 * GIB
 # Chat template, system message and answer line around an instruction.
 TEMPLATE_TOKENS = 96
@@ -76,7 +76,8 @@ class Memory:
     @property
     def updating_peak(self) -> float:
         """Bytes in use at once in the backward pass."""
-        engine = 0.0 if self.engine_sleeps else self.engine
+        # Asleep it keeps its context and its captured graphs.
+        engine = min(self.engine, ENGINE_BYTES) if self.engine_sleeps else self.engine
         return self._resident + self.gradients + self.activations + engine
 
     @property
@@ -141,7 +142,7 @@ def estimate_memory(
         gradients=_gradients(values, layout, trained),
         activations=_activations(values, shape, layout, trained),
         kv_cache=0.0 if values["use_vllm"] else rows_at_once(values) * _cache_row(values, shape),
-        sampling=0.0 if values["use_vllm"] else _sampling(values, shape, layout, trained),
+        sampling=_sampling(values, shape, layout, trained),
         engine=_engine(values, shape, gpu),
         engine_sleeps=bool(values["vllm_enable_sleep_mode"]),
     )
@@ -247,6 +248,11 @@ def find_notes(
             f"at learning_rate={values['learning_rate']:g} most updates are rounded away. Use "
             "dtype: float32, which still computes in bfloat16, or one of configs/accelerate."
         )
+    if values["load_in_4bit"] and _weight_bytes(values) == 4:
+        notes.append(
+            "load_in_4bit=True with dtype=float32 computes in float32, which is slow, and holds "
+            "the embeddings twice as wide; set dtype: bfloat16."
+        )
     if values["use_vllm"] and values["vllm_mode"] == "colocate" and gpu is not None:
         rows, wanted = engine_rows(values, shape, gpu=gpu), rows_at_once(values)
         share = values["vllm_gpu_memory_utilization"]
@@ -327,13 +333,13 @@ def _reference(values: Mapping[str, Any], shape: ModelShape, layout: Layout) -> 
 
 def _gradients(values: Mapping[str, Any], layout: Layout, trained: int) -> float:
     width = _trained_bytes(values, layout)
-    if layout.sharding == "zero2":
+    if layout.sharding in ("zero2", "zero3"):
         # A share of the gradients, and two buckets on their way to the others.
         return trained * width / layout.num_gpus + 2 * min(trained, _BUCKET) * width
     if layout.sharding == "none" and layout.num_gpus > 1:
         # DDP sends copies of the gradients.
         return 2 * trained * width
-    return trained * width / (layout.num_gpus if layout.sharding == "zero3" else layout.share)
+    return trained * width / layout.share
 
 
 def _activations(
@@ -382,14 +388,25 @@ def _cache_row(values: Mapping[str, Any], shape: ModelShape) -> float:
     return _row_tokens(values) * per_token * _compute_bytes(values)
 
 
+def _whole_model(values: Mapping[str, Any], shape: ModelShape, layout: Layout) -> float:
+    """Bytes of a model that sharding collects whole around generation, in bfloat16."""
+    # ZeRO-3 generates with all of it, and merges an adapter for an engine into all of it. TRL
+    # divides the reference as one piece under FSDP2, so that scoring collects all of that.
+    zero3 = layout.sharding == "zero3" and (not values["use_vllm"] or values["use_peft"])
+    fsdp2 = layout.sharding == "fsdp2" and values["beta"] and not values["use_peft"]
+    return 2.0 * shape.num_parameters if zero3 or fsdp2 else 0.0
+
+
 def _sampling(values: Mapping[str, Any], shape: ModelShape, layout: Layout, trained: int) -> float:
+    whole = _whole_model(values, shape, layout)
+    if values["use_vllm"]:
+        return whole
     rows, compute = rows_at_once(values), _compute_bytes(values)
     prompts = rows * (_row_tokens(values) - values["max_completion_length"])
     prefill = prompts * compute * (2 * shape.hidden_size + 3 * shape.intermediate_size)
     # Logits, their softmax, and a sorted copy.
     logits = 3 * rows * shape.vocab_size * 4
-    # For generation ZeRO-3 gathers the whole model.
-    gathered = 2 * shape.num_parameters if layout.sharding == "zero3" else _gathered(shape, layout)
+    gathered = whole or _gathered(shape, layout)
     # Measured on an H100 with 0.5 B float32 weights: 8.74 GiB where this foretells 8.59.
     return max(prefill, logits) + gathered + _casts(values, layout, trained)
 
