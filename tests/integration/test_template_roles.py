@@ -34,6 +34,11 @@ SILENT = (
 )
 SKIPS = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + TURNS
 WITHOUT = {"gemma": RAISES + TURNS, "mistral": ALTERNATES, "silent": SILENT, "skips": SKIPS}
+THINKS = TURNS.replace(
+    "<turn>model\n",
+    "<turn>model\n{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}",
+)
 DATED = (
     "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
     "Today: {{ date_string }}\n"
@@ -131,6 +136,17 @@ def test_a_turn_that_ends_in_no_end_token_is_said(tmp_path, caplog):
     assert f"ends a turn by {end}" in caplog.text
     ended = model_with(tmp_path / "ended", TURNS.replace("</turn>", tokenizer.eos_token))
     assert check(ended)[1]["warnings"] == []
+
+
+def test_a_template_that_lets_the_model_think_is_said_until_it_is_told(tmp_path):
+    model = model_with(tmp_path / "model", THINKS)
+    assert any("{enable_thinking: false}" in line for line in check(model)[1]["warnings"])
+    for told in ("false", "true"):
+        flags = ("--chat_template_kwargs", f'{{"enable_thinking": {told}}}')
+        assert check(model, *flags)[1]["warnings"] == []
+    # It thinks only when told to.
+    closed = THINKS.replace("is defined and enable_thinking is false", "is not defined")
+    assert check(model_with(tmp_path / "closed", closed))[1]["warnings"] == []
 
 
 def test_a_dated_template_is_said_until_the_date_is_given(tmp_path, caplog):

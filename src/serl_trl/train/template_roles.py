@@ -73,6 +73,14 @@ def template_warnings(
             "the chat template writes today's date into each prompt, so that a run resumed or "
             f"measured on another day has other prompts; {way}."
         )
+    # Templates of models that do not think unless told to close the thought themselves.
+    asks = "enable_thinking" in template and "enable_thinking" not in kwargs
+    if asks and "</think>" not in render(_USER):
+        found.append(
+            "the chat template lets the model think before it answers, often for several thousand "
+            "tokens, and what max_completion_length cuts off has no vote; set "
+            "chat_template_kwargs: {enable_thinking: false}, or true if the length allows for it."
+        )
     end = _end_of_turn(tokenizer, render)
     if end is not None and end not in eos_token_ids:
         token = tokenizer.convert_ids_to_tokens(end)
