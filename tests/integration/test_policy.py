@@ -246,6 +246,33 @@ def test_an_engine_gets_the_proposer_values_and_then_its_own_again(tiny_model, t
     assert vars(engine) == before
 
 
+def test_after_a_run_an_engine_is_sent_the_weights_that_were_loaded_last(tiny_model, tmp_path):
+    class Engine:
+        syncs = 0
+
+        def sync_weights(self) -> None:
+            self.syncs += 1
+
+        def generate(self, prompts, **_):
+            return None, [[5] for _ in prompts], [[[-1.0]] for _ in prompts], None
+
+    trainer = build(tiny_model, tmp_path)
+    # As if the probe of the last step had sent them.
+    trainer._last_loaded_step = trainer.args.max_steps
+    trainer.train()
+    trainer.use_vllm, trainer.vllm_generation = True, Engine()
+    trainer.policy.sample(SEEDS[:1], 2)
+    trainer.policy.sample(SEEDS[:1], 2)
+    assert trainer.vllm_generation.syncs == 1
+
+
+def test_a_penalty_that_continuous_batching_drops_is_named(tmp_path):
+    options = {**OPTIONS, "repetition_penalty": 1.2, "output_dir": str(tmp_path)}
+    assert "repetition_penalty=1.2" not in SeRLConfig(**options).not_applied
+    found = SeRLConfig(**options, **CONTINUOUS).not_applied
+    assert found["repetition_penalty=1.2"] == "continuous batching drops it"
+
+
 NAN, INF = float("nan"), float("inf")
 
 

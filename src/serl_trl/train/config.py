@@ -117,6 +117,9 @@ class SeRLConfig(SelfPlayOptions, GRPOConfig):  # ty: ignore[incompatible-mutabl
         given = {} if self.use_vllm else {name: getattr(self, name) for name in names}
         shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in given.items() if v}
         found = {f"{name}={text}": "only vLLM knows it" for name, text in shown.items()}
+        if self.use_transformers_continuous_batching and self.repetition_penalty != 1.0:
+            name = f"repetition_penalty={self.repetition_penalty:g}"
+            found[name] = "continuous batching drops it"
         unused = self.answer_instruction if self.task_template else ""
         if unused not in ("", PromptStyle.answer_instruction):
             found["answer_instruction"] = "task_template is the whole message"

@@ -391,7 +391,10 @@ class SeRLTrainer(GRPOTrainer):
         # often the clock was set meanwhile.
         start_time = time.time() - self.saving.seconds
         with swapped("args", self.args, save_total_limit=None):
-            return super()._finalize_training(trial, num_train_samples, start_time)
+            result = super()._finalize_training(trial, num_train_samples, start_time)
+        # The best checkpoint may have been loaded, while an engine holds the weights of this step.
+        self._last_loaded_step = -1
+        return result
 
     # Sharing: what may leave the machine, and the card, are decided in `hub.py`.
 
