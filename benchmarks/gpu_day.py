@@ -95,7 +95,7 @@ def all_steps(options: argparse.Namespace) -> dict[str, Step]:
 
     junit = out / "tests.xml"
     tests = ["pytest", "-c", "tests/gpu/pytest.ini", "tests/gpu", "-v", f"--junitxml={junit}"]
-    sizes = ["--rows", "256", "--completion", "128", "--case_s", "45"]
+    sizes = ["--rows", "256", "--completion", "64", "--case_s", "45"]
     if options.tiny:
         sizes = ["--rows", "16", "--completion", "16", "--tiny"]
     speed = ["benchmarks.gpu_memory", *device, *sizes, "--json", str(files["speed"])]
