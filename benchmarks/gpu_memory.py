@@ -47,6 +47,8 @@ from serl_trl.sandbox import load_tokenizer
 
 GIB = 2**30
 INSTRUCTION, VOTES = 64, 8
+# Bytes: the three models in float32, twice.
+WEIGHTS = 20_000_000_000
 # Tokens of a completion in the first step, which warms the GPU up and makes Adam's states.
 SHORT = 16
 RUN: dict[str, Any] = {
@@ -137,9 +139,10 @@ def main() -> None:
     if options.tiny or not cuda:
         # QLoRA and continuous batching need a GPU.
         cases = [Case("tiny", way, WAYS[way]) for way in (WAYS if cuda else ("full", "LoRA"))]
-    # In memory where there is such a folder: weights that a disk writes and reads take longest.
+    # In memory where it has room: weights that a disk writes and reads take longest.
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > WEIGHTS
+    with tempfile.TemporaryDirectory(dir=memory if roomy else None) as folder:
         for case in cases:
             if case.name in found["cases"]:
                 continue
