@@ -34,7 +34,8 @@ SILENT = (
 )
 SKIPS = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + TURNS
 WITHOUT = {"gemma": RAISES + TURNS, "mistral": ALTERNATES, "silent": SILENT, "skips": SKIPS}
-THINKS = TURNS.replace(
+# Some tell the model of the tags in a system text.
+THINKS = "Think between <think> and </think>.\n" + TURNS.replace(
     "<turn>model\n",
     "<turn>model\n{% if enable_thinking is defined and enable_thinking is false %}"
     "<think>\n\n</think>\n\n{% endif %}",

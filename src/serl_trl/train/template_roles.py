@@ -75,7 +75,7 @@ def template_warnings(
         )
     # Templates of models that do not think unless told to close the thought themselves.
     asks = "enable_thinking" in template and "enable_thinking" not in kwargs
-    if asks and "</think>" not in render(_USER):
+    if asks and not render(_USER).rstrip().endswith("</think>"):
         found.append(
             "the chat template lets the model think before it answers, often for several thousand "
             "tokens, and what max_completion_length cuts off has no vote; set "

@@ -478,8 +478,8 @@ class SeRLTrainer(GRPOTrainer):
     def attempt(self, problems: Sequence[dict[str, str]], **drawing: Any) -> list[Attempts]:
         """Complete each problem as `drawing` says (see `measure`), without grading.
 
-        The completions depend only on `problems`, the weights, the batch sizes and the seed. The
-        random state of the run stays as it was.
+        The completions depend only on `problems`, the weights, the batch sizes and the seed; a vLLM
+        server takes no seed. The random state of the run stays as it was.
         """
         return looking.attempt(self, problems, looking.Drawing(**drawing))
 
