@@ -79,9 +79,9 @@ def test_every_phrasing_of_every_kind_is_solved_and_read_in_one_way_only():
         for phrasing in kind.phrasings:
             only = dataclasses.replace(kind, phrasings=(phrasing,))
             for _ in range(6):
-                numbers, worked = domain._draw_numbers(only, rng)
-                text = domain._fill(phrasing, numbers, rng)
-                assert len(solver._readings(text)) == 1
+                numbers, worked = domain.draw_numbers(only, rng)
+                text = domain.fill_slots(phrasing, numbers, rng)
+                assert len(solver.readings(text)) == 1
                 assert sandbox.solve(text) == str(worked[-1][1])
                 assert sandbox.kind_of(text) == kind.name
 

@@ -2,14 +2,16 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 from serl_trl.propose.prompts import PromptStyle
 from serl_trl.sandbox.lexicon import FAMILIES
 from serl_trl.sandbox.phrasings import KINDS, Kind
 
+EASY, HARD = "sandbox", "sandbox_hard"  # as options name them
 NUM_HELDOUT = 200  # 12 or 13 of each kind; the standard error of pass@1 is three points
 NUM_SEEDS = 64
 MAX_RESULT = 400  # three digits, which a model of a million weights can learn
@@ -91,31 +93,31 @@ def write_solution(worked: Sequence[tuple[str, int]]) -> str:
 def draw_problem(rng: random.Random, *, kind: str | None = None) -> Problem:
     """Draw a problem of the named kind, or of any kind."""
     chosen = KIND_BY_NAME[kind] if kind else rng.choice(KINDS)
-    numbers, worked = _draw_numbers(chosen, rng)
-    text = _fill(rng.choice(chosen.phrasings), numbers, rng)
+    numbers, worked = draw_numbers(chosen, rng)
+    text = fill_slots(rng.choice(chosen.phrasings), numbers, rng)
     return Problem(text, write_solution(worked), str(worked[-1][1]), chosen.name, numbers)
 
 
-def seed_problems() -> list[Problem]:
-    """Return the 64 problems of the seed set, four of each kind, with their answers."""
-    return list(_fixed_sets()[0])
+def seed_problems(name: str = EASY) -> list[Problem]:
+    """Return the 64 problems of a sandbox's seed set, four of each kind, with their answers."""
+    return list(_fixed_sets(name)[0])
 
 
-def heldout_problems() -> list[Problem]:
-    """Return the 200 problems kept from training, kinds balanced to within one."""
-    return list(_fixed_sets()[1])
-
-
-@cache
-def reserved_texts() -> frozenset[str]:
-    """Return the texts of the seed and held-out sets, which a training corpus must not hold."""
-    return frozenset(problem.instruction for part in _fixed_sets() for problem in part)
+def heldout_problems(name: str = EASY) -> list[Problem]:
+    """Return the 200 problems of a sandbox that are kept from training, kinds balanced to one."""
+    return list(_fixed_sets(name)[1])
 
 
 @cache
-def _fixed_sets() -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def reserved_texts(name: str = EASY) -> frozenset[str]:
+    """Return the texts of a sandbox's two sets, which its training corpus must not hold."""
+    return frozenset(problem.instruction for part in _fixed_sets(name) for problem in part)
+
+
+@cache
+def _fixed_sets(name: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     # A text as the seed: the sets do not depend on the run's seed, nor on the platform's hash.
-    rng = random.Random("serl-trl sandbox, fixed sets")
+    rng = random.Random(f"serl-trl {name}, fixed sets")
     names = [kind.name for kind in KINDS]
     drawn: dict[str, Problem] = {}
     while len(drawn) < NUM_SEEDS + NUM_HELDOUT:
@@ -126,7 +128,7 @@ def _fixed_sets() -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     return problems[:NUM_SEEDS], problems[NUM_SEEDS:]
 
 
-def _draw_numbers(kind: Kind, rng: random.Random) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
+def draw_numbers(kind: Kind, rng: random.Random) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
     """Draw numbers until every step has a result in [2, MAX_RESULT]."""
     while True:  # of the kinds that divide, one draw in five fits
         numbers = tuple(rng.choice(values) for values in kind.ranges.values())
@@ -135,9 +137,17 @@ def _draw_numbers(kind: Kind, rng: random.Random) -> tuple[tuple[int, ...], list
             return numbers, worked
 
 
-def _fill(phrasing: str, numbers: Sequence[int], rng: random.Random) -> str:
-    """Put numbers and words into the slots; slots of one family get different words."""
-    chosen: dict[str, str] = dict(zip("abcd", map(str, numbers), strict=False))
+def fill_slots(
+    phrasing: str,
+    numbers: Sequence[int | str],
+    rng: random.Random,
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Put numbers and words into the slots; slots of one family get different words.
+
+    `words` are those of some slots; every other slot gets one by chance.
+    """
+    chosen = {**words, **dict(zip("abcd", map(str, numbers), strict=False))}
 
     def word_for(match: re.Match[str]) -> str:
         slot = match[1]

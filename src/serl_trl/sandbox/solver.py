@@ -11,7 +11,7 @@ from serl_trl.sandbox.phrasings import KINDS, Kind
 # Far above any problem of the domain (about 250 characters): longer text is not read at all.
 MAX_CHARS = 600
 # No pattern below repeats a group, and words hold no spaces: matching takes linear time.
-_NUMBER = "[0-9]{1,4}"
+NUMBER = "[0-9]{1,4}"
 _WORD = "[A-Za-z]{1,24}"
 
 
@@ -22,7 +22,7 @@ def solve(text: str) -> str | None:
     phrasing, when one word stands for two people, places or things, or when the result is not a
     count: below zero, or a division that does not come out.
     """
-    worked = [work_out(kind, numbers) for kind, numbers in _readings(text)]
+    worked = [work_out(kind, numbers) for kind, numbers in readings(text)]
     # A text may follow two phrasings; its answer is known where both lead to the same one.
     answers = {str(steps[-1][1]) if steps else None for steps in worked}
     return answers.pop() if len(answers) == 1 else None
@@ -30,7 +30,7 @@ def solve(text: str) -> str | None:
 
 def kind_of(text: str) -> str | None:
     """Return the kind of a problem, also of one without an answer, or None for any other text."""
-    kinds = {kind.name for kind, _ in _readings(text)}
+    kinds = {kind.name for kind, _ in readings(text)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -40,7 +40,7 @@ def num_phrasings(texts: Iterable[str]) -> int:
     return sum(any(map(pattern.fullmatch, read)) for _, pattern in _patterns())
 
 
-def _readings(text: str) -> list[tuple[Kind, tuple[int, ...]]]:
+def readings(text: str) -> list[tuple[Kind, tuple[int, ...]]]:
     """Return the kinds whose phrasing a text follows, each with the numbers in its slots."""
     if len(text) > MAX_CHARS:
         return []
@@ -69,19 +69,21 @@ def _is_coherent(groups: dict[str, str]) -> bool:
 # Compiled at the first use, which most commands never make.
 @cache
 def _patterns() -> tuple[tuple[Kind, re.Pattern[str]], ...]:
-    return tuple((kind, _compile(phrasing)) for kind in KINDS for phrasing in kind.phrasings)
+    return tuple(
+        (kind, compile_phrasing(phrasing)) for kind in KINDS for phrasing in kind.phrasings
+    )
 
 
-def _compile(phrasing: str) -> re.Pattern[str]:
+def compile_phrasing(phrasing: str, number: str = NUMBER) -> re.Pattern[str]:
     """Turn a phrasing, text and slots by turns, into a pattern with one group per slot."""
     pieces = SLOT.split(phrasing)
     pieces[::2] = map(re.escape, pieces[::2])
-    pieces[1::2] = [f"(?P<{slot}>{_slot_pattern(slot)})" for slot in pieces[1::2]]
+    pieces[1::2] = [f"(?P<{slot}>{_slot_pattern(slot, number)})" for slot in pieces[1::2]]
     return re.compile("".join(pieces))
 
 
-def _slot_pattern(slot: str) -> str:
+def _slot_pattern(slot: str, number: str) -> str:
     if is_number_slot(slot):
-        return _NUMBER
+        return number
     family = family_of(slot)
     return "|".join(FAMILIES[family]) if family in CLOSED_FAMILIES else _WORD
