@@ -17,7 +17,10 @@ from serl_trl.labels.band import in_band
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.propose.prompts import proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import STYLE
-from serl_trl.sandbox.solver import solve
+from serl_trl.sandbox.faults import FAULTS, fault_of
+from serl_trl.sandbox.forms import NONE, abstain_messages, answer_first_messages, restate_messages
+from serl_trl.sandbox.solver import num_phrasings, solve
+from tools.hard_corpus import draw_draft
 
 MAX_ANSWER_TOKENS = 64
 MAX_PROPOSAL_TOKENS = 448
@@ -64,6 +67,25 @@ class ProposalFigures:
     novel_ratio: float
     in_band_ratio: float
     majority_right_rate: float
+    faults: dict[str, float]
+    num_templates: int
+
+
+@dataclass(frozen=True)
+class FormFigures:
+    """What the hard model does in its other three forms; each a fraction in [0, 1].
+
+    How often it answers `none` where it may, on valid and on broken problems; how often a
+    restatement has an answer and keeps it; how often an answer-first problem has an answer and the
+    one that was written first.
+    """
+
+    none_where_valid: float
+    none_where_broken: float
+    restated_valid: float
+    restated_same_answer: float
+    answer_first_valid: float
+    answer_first_right: float
 
 
 def sample(
@@ -90,7 +112,9 @@ def sample(
         torch.manual_seed(seed)
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            batch = tokenizer([prompts[row] for row in rows], return_tensors="pt", padding=True)
+            batch = tokenizer([prompts[row] for row in rows], return_tensors="pt", padding=True).to(
+                model.device
+            )
             output = model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
@@ -211,4 +235,40 @@ def measure_proposals(
         novel_ratio=len(novel) / max(1, len(items)),
         in_band_ratio=figures.in_band_ratio,
         majority_right_rate=figures.maj_at_k * len(rows) / max(1.0, sum(solvable)),
+        faults={
+            fault: _mean(fault_of(item) == fault for item in items) for fault in (*FAULTS, "other")
+        },
+        num_templates=num_phrasings(items),
+    )
+
+
+def measure_forms(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seeds: Sequence[str], *, seed: int
+) -> FormFigures:
+    """Measure abstaining, restating and answering first, on 400 drawn problems and on the seeds."""
+    rng = random.Random(seed)
+    drafts = [draw_draft(rng, broken=0.5) for _ in range(400)]
+
+    def ask(conversations: Sequence[Messages]) -> list[str]:
+        samples = sample(model, tokenizer, conversations, max_new_tokens=96, seed=seed)
+        return [one.text for one in samples]
+
+    given_up = [
+        extract_answer(text) == NONE for text in ask([abstain_messages(d.text) for d in drafts])
+    ]
+    sound = [draft.text for draft in drafts if draft.fault is None]
+    restated = ask([restate_messages(text) for text in sound])
+    requests = [answer_first_messages(rng.sample(list(seeds), 4)) for _ in range(200)]
+    written = [text.partition("\n")[::2] for text in ask(requests)]
+    return FormFigures(
+        none_where_valid=_mean(n for n, d in zip(given_up, drafts, strict=True) if not d.fault),
+        none_where_broken=_mean(n for n, d in zip(given_up, drafts, strict=True) if d.fault),
+        restated_valid=_mean(solve(text) is not None for text in restated),
+        restated_same_answer=_mean(
+            solve(new) == solve(old) for new, old in zip(restated, sound, strict=True)
+        ),
+        answer_first_valid=_mean(solve(problem) is not None for _, problem in written),
+        answer_first_right=_mean(
+            solve(problem) == extract_answer(solution) for solution, problem in written
+        ),
     )

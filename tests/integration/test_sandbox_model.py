@@ -33,7 +33,8 @@ def measured():
 def test_the_model_folder_is_small_and_is_the_measured_one(measured):
     assert hash_weights(sandbox.MODEL_PATH) == measured["weights_sha256"]
     assert sum(path.stat().st_size for path in sandbox.MODEL_PATH.iterdir()) < 5_000_000
-    assert measured["recipe"] == vars(Recipe())
+    # The recipe may have got fields since, whose defaults leave the easy model as it was.
+    assert vars(Recipe()) | measured["recipe"] == vars(Recipe())
 
 
 def test_measured_figures_lie_in_the_stated_bands(measured):
@@ -107,7 +108,7 @@ def test_a_request_with_eight_shots_leaves_room_to_answer(tokenizer):
 
 
 def test_pretraining_saves_and_repeats_itself(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tools.pretrain.measure", lambda folder, *, seed: {})
+    monkeypatch.setattr("tools.pretrain.measure", lambda folder, name, *, seed: {})
     hashes = []
     for name in ("one", "two"):
         pretrain_main(["--output_dir", str(tmp_path / name), "--num_steps", "2", "--json"])

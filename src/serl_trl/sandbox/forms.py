@@ -1,0 +1,34 @@
+"""What the hard sandbox's model can be asked, as an instruct model could be: five prompt forms.
+
+Two are those of every run: `rollout_messages` and `proposer_messages` with `STYLE`. The other three
+are here, in the words the model was pretrained with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from serl_trl.common.completion import Messages
+from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from serl_trl.sandbox.domain import STYLE
+
+NONE = "none"  # the answer that says there is no answer
+_ABSTAIN = replace(STYLE, answer_instruction=f"Answer in \\boxed{{}}, or \\boxed{{{NONE}}}.")
+_RESTATE = replace(STYLE, answer_instruction="Say it in other words.")
+_ANSWER_FIRST = replace(
+    STYLE, proposer_system="You teach {domain}. Write a solution, then its problem."
+)
+
+
+def abstain_messages(instruction: str) -> Messages:
+    """Ask for a solution with leave to answer `none`."""
+    return rollout_messages(instruction, _ABSTAIN)
+
+
+def restate_messages(instruction: str) -> Messages:
+    """Ask for the same problem in other words; the completion is nothing but the problem."""
+    return rollout_messages(instruction, _RESTATE)
+
+
+def answer_first_messages(shots: Sequence[str]) -> Messages:
+    """Ask for one solution with its boxed answer, and on the next line the problem it solves."""
+    return proposer_messages(shots, _ANSWER_FIRST)
