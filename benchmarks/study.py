@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def add_options(parser: argparse.ArgumentParser, arms: Sequence[Arm], **defaults
     parser.add_argument("--seeds", default=defaults["seeds"])
     parser.add_argument("--max_steps", type=int, default=defaults["max_steps"])
     parser.add_argument("--jobs", type=int, default=defaults["jobs"], help="runs at a time")
-    parser.add_argument("--work_dir", type=Path, default=ROOT / "runs" / defaults["work_dir"])
+    # A run starts in `ROOT`, where a relative path would be another one than here.
+    work_dir = ROOT / "runs" / defaults["work_dir"]
+    parser.add_argument("--work_dir", type=lambda text: Path(text).absolute(), default=work_dir)
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--figure", type=Path, default=None, help="write this picture")
     parser.add_argument("--results", type=Path, default=None, help="Markdown file to append to")
@@ -54,6 +57,8 @@ def chosen(
     if unknown := set(named) - {arm.name for arm in arms}:
         known = ", ".join(arm.name for arm in arms)
         parser.error(f"--arms={','.join(sorted(unknown))}: not among {known}")
+    if options.jobs < 1:
+        parser.error(f"--jobs={options.jobs} must be at least 1")
     seeds = [int(seed) for seed in options.seeds.split(",")]
     return [arm for arm in arms if arm.name in named], seeds
 
@@ -80,18 +85,23 @@ def run_all(
         }
 
 
-def complete(command: Sequence[str], folder: Path, *, threads: int = 1) -> dict[str, Any]:
+def complete(
+    command: Sequence[str], folder: Path, *, threads: int = 1, machine: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the report of `serl` with the arguments `command`; run it where there is none yet.
 
     The report, a log, and a note of the command lie beside `folder`, which the command writes to.
-    Raises `SystemExit` when they are of another command, or it ends without a report.
+    All of it may be copied to another machine, and the study continued there: interpreter, place
+    and the flags `machine`, which say what a run computes on, may differ. Raises `SystemExit` when
+    they are of another command, or it ends without a report.
     """
     report, made_by, log = (Path(f"{folder}{end}") for end in (".json", ".command", ".log"))
-    command = [sys.executable, "-m", "serl_trl.cli", *command, "--json", str(report)]
-    if made_by.is_file() and made_by.read_text() != shlex.join(command):
+    note = shlex.join(portable(command, folder.parent))
+    if made_by.is_file() and made_by.read_text() != note:
         raise SystemExit(f"{folder} was made by other flags; move it away, or name a --work_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made_by.write_text(shlex.join(command))
+    made_by.write_text(note)
+    command = [sys.executable, "-m", "serl_trl.cli", *command, *machine, "--json", str(report)]
     # The command writes its report last, and not in one piece.
     if not is_whole(report):
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -102,6 +112,17 @@ def complete(command: Sequence[str], folder: Path, *, threads: int = 1) -> dict[
         if not is_whole(report):
             raise SystemExit(f"{folder.name}: exit code {done.returncode}; see {log}")
     return json.loads(report.read_text())
+
+
+def portable(command: Sequence[str], work_dir: Path) -> list[str]:
+    """Return the arguments with paths below `work_dir` or the repository relative to these."""
+    found = list(command)
+    # The work directory first: it mostly lies in the repository, and may lie elsewhere there.
+    for folder, name in ((work_dir, "WORK"), (ROOT, "ROOT")):
+        # A path may also stand after a name, as in `reviews=/somewhere/test.jsonl`.
+        path = re.compile(rf"(^|=){re.escape(str(folder))}(?=/|$)")
+        found = [path.sub(rf"\1{name}", argument) for argument in found]
+    return found
 
 
 def is_whole(report: Path) -> bool:

@@ -1,10 +1,11 @@
 """What the studies in `benchmarks` share."""
 
 import json
+import shutil
 
 import pytest
 
-from benchmarks import real
+from benchmarks import real, study
 from benchmarks.study import Arm, complete, interval, over_seeds, run_all
 from serl_trl.common.files import read_lines
 
@@ -42,6 +43,48 @@ def test_a_run_that_is_done_is_read_and_one_of_other_flags_refused(tmp_path):
     assert complete(["nonsense"], folder) == {"steps": 3}
     with pytest.raises(SystemExit, match="was made by other flags"):
         complete(["nonsense", "--seed", "2"], folder)
+
+
+def test_a_study_is_continued_on_another_machine_with_its_finished_runs(tmp_path, monkeypatch):
+    def command(work_dir, seed):
+        data = work_dir / "test.jsonl"
+        paths = ["--config", str(study.ROOT / "a.yaml"), "--benchmark_files", f"reviews={data}"]
+        return ["nonsense", "--seed", seed, *paths, "--output_dir", str(work_dir / "serl-seed1")]
+
+    here, there = tmp_path / "here" / "work", tmp_path / "there" / "runs"
+    here.mkdir(parents=True)
+    (here / "serl-seed1.json").write_text(json.dumps({"steps": 3}))
+    complete(command(here, "1"), here / "serl-seed1", machine=["--use_cpu", "true"])
+
+    here.parent.rename(tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved" / "work", there)
+    monkeypatch.setattr(study, "ROOT", tmp_path / "another")
+    monkeypatch.setattr(study.sys, "executable", "/another/python")
+
+    found = complete(command(there, "1"), there / "serl-seed1", machine=["--use_cpu", "false"])
+    assert found == {"steps": 3}
+    with pytest.raises(SystemExit, match="was made by other flags"):
+        complete(command(there, "2"), there / "serl-seed1")
+
+
+def test_only_whole_names_of_folders_become_relative(tmp_path):
+    paths = [
+        f"{tmp_path}",
+        f"{tmp_path}2/x",
+        f"{tmp_path}/x",
+        f"see{tmp_path}/x",
+        f"{study.ROOT}/y",
+    ]
+    assert study.portable(paths, tmp_path) == [
+        "WORK", f"{tmp_path}2/x", "WORK/x", f"see{tmp_path}/x", "ROOT/y",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 7])
+def test_any_number_of_runs_at_a_time_gives_the_same_table(jobs):
+    arms, seeds = [Arm("one", ""), Arm("two", "")], [2, 1]
+    found = run_all(arms, seeds, lambda arm, seed: {"was": [arm.name, seed]}, jobs=jobs)
+    assert found == {arm.name: [{"was": [arm.name, seed]} for seed in seeds] for arm in arms}
 
 
 # The study of a real model.
