@@ -135,19 +135,17 @@ def test_every_shipped_config_parses(path, tmp_path, monkeypatch):
     assert SeRLParser().parse(argv, here=False).config.max_steps > 0
 
 
-def test_the_sandbox_config_holds_the_sandbox_s_texts():
-    config = SeRLParser().parse(["--config", str(CONFIGS / "sandbox_cpu.yaml")]).config
+@pytest.mark.parametrize("name", ["sandbox", "sandbox_hard"])
+def test_a_sandbox_s_config_is_one_file_known_by_name_and_holds_its_texts(name):
+    link = CONFIGS / f"{name}_cpu.yaml"
+    args = SeRLParser().parse(["--config", name])
 
-    assert config.style == STYLE
-    written = yaml.safe_load((CONFIGS / "sandbox_cpu.yaml").read_text())
+    assert os.readlink(link) == f"../src/serl_trl/sandbox/{name}_cpu.yaml"
+    assert args.config.style == STYLE
+    assert args.run.seed_set == args.model.model_name_or_path == name
+    written = yaml.safe_load(link.read_text())
     assert {field.name for field in fields(PromptStyle)} <= written.keys()
     assert written["save_strategy"] == "steps"
-
-
-def test_the_sandbox_config_is_one_file():
-    link = CONFIGS / "sandbox_cpu.yaml"
-
-    assert os.readlink(link) == "../src/serl_trl/sandbox/sandbox_cpu.yaml"
 
 
 # Names.

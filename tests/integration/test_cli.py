@@ -18,8 +18,10 @@ from serl_trl.cli.command_options import PlanOptions
 from serl_trl.cli.entry import main
 from serl_trl.cli.inputs import load_inputs
 from serl_trl.cli.parser import Arguments, SeRLConfigError, SeRLParser
+from serl_trl.cli.run_problems import model_location
 from serl_trl.cli.usage import COMMANDS
 from serl_trl.common.tokens import special_tokens_of
+from serl_trl.data.python_inputs import read_probe_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.options import RunArguments
@@ -524,6 +526,16 @@ def test_demo_takes_the_sandbox_config_and_flags_over_it(monkeypatch):
     assert args.model.model_name_or_path == args.run.probe_set == "sandbox"
     assert args.run.overwrite
     assert not args.config.resume_from_checkpoint
+
+
+@pytest.mark.parametrize("name", [sandbox.EASY, sandbox.HARD])
+def test_the_name_of_a_sandbox_stands_for_its_config_seeds_problems_and_model(name):
+    args = SeRLParser().parse(["--config", name, "--output_dir", "out"])
+    inputs = load_inputs(args)
+
+    assert inputs.seed_set.instructions == tuple(sandbox.seed_set(name))
+    assert inputs.probe_set.rows() == read_probe_set(name).rows()
+    assert model_location(args.model.model_name_or_path) == str(sandbox.MODEL_PATHS[name])
 
 
 def test_own_functions_are_found_beside_the_config():

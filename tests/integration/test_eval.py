@@ -316,6 +316,20 @@ def test_two_models_are_evaluated_and_then_compared(tiny_model):
     assert found["other_settings"] == []
 
 
+def test_the_hard_sandbox_is_measured_with_its_own_model_prompts_and_problems():
+    flags = ["--benchmarks", "sandbox_hard", *FEW, "--disable_tqdm", "true"]
+    assert main(["eval", "sandbox_hard", *flags, "--json", "out.json"]) == 0
+
+    written = items(Path("runs/eval/sandbox_hard"), "sandbox_hard")
+    asked = [(item["instruction"], item["gold"]) for item in written]
+    rows = sandbox.heldout(sandbox.HARD)[:10]
+    assert asked == [(row["instruction"], row["answer"]) for row in rows]
+    figures = json.loads(Path("out.json").read_text())["benchmarks"]["sandbox_hard"]["figures"]
+    # Another model, or prompts that it was not made with, would not have what it boxes.
+    assert figures["unparsable_rate"]["mean"] < 0.1
+    assert figures["pass@3"]["mean"] > 0.4
+
+
 def test_a_comparison_needs_two_sides_that_fit(whole, capsys):
     assert main(["eval", "--compare", str(whole / "eval")]) == 2
     assert "--compare takes BASE and TRAINED" in problems(capsys)

@@ -72,6 +72,7 @@ def test_all_presets_are_covered_here():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {
         *NAMES,
         "sandbox_cpu",
+        "sandbox_hard_cpu",
         "sentiment_cpu",
     }
 

@@ -1,8 +1,9 @@
-"""The shipped model loads, and can do what `measured.json` says, on a subset and with slack."""
+"""The shipped models load, and can do what `measured.json` says, on a subset and with slack."""
 
 import json
 import subprocess
 import sys
+from statistics import fmean
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serl_trl import sandbox
 from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from serl_trl.sandbox.faults import FAULTS
 from tools.measure import draw_proposals, measure_answers
-from tools.pretrain import CONTEXT, Recipe, draw_request, hash_weights, render
+from tools.pretrain import CONTEXT, HARD_RECIPE, Recipe, draw_request, hash_weights, render
 from tools.pretrain import main as pretrain_main
 
 
@@ -108,7 +110,7 @@ def test_a_request_with_eight_shots_leaves_room_to_answer(tokenizer):
 
 
 def test_pretraining_saves_and_repeats_itself(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tools.pretrain.measure", lambda folder, name, *, seed: {})
+    monkeypatch.setattr("tools.pretrain.measure", lambda folder, name, *, seed, device: {})
     hashes = []
     for name in ("one", "two"):
         pretrain_main(["--output_dir", str(tmp_path / name), "--num_steps", "2", "--json"])
@@ -128,6 +130,70 @@ def test_the_corpus_holds_no_reserved_text():
         messages, completion = draw_request(rng)
         text = messages[-1]["content"] + completion
         assert not any(reserved in text for reserved in reserved_texts())
+
+
+@pytest.fixture(scope="module")
+def hard():
+    folder = sandbox.MODEL_PATHS[sandbox.HARD]
+    return json.loads((folder / "measured.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("part", ["weights", "recipe"])
+def test_the_hard_model_is_small_and_is_the_measured_one(hard, part):
+    folder = sandbox.MODEL_PATHS[sandbox.HARD]
+    if part == "weights":
+        assert hash_weights(folder) == hard["weights_sha256"]
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
+    else:
+        assert vars(HARD_RECIPE) == hard["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "low", "high"),
+    [
+        ("pass@1", 0.40, 0.50),
+        ("maj@16", 0.65, 0.75),
+        ("pass@16", 0.93, 1.0),
+        ("lost kinds", 0.15, 0.5),
+        ("invalid proposals", 0.25, 0.40),
+        ("rarest fault", 0.02, 0.2),
+    ],
+)
+def test_the_hard_model_leaves_room_to_learn(hard, figure, low, high):
+    heldout, proposals = hard["heldout"], hard["proposals"]
+    won = heldout["kind_maj_at_k"].values()
+    figures = {
+        "pass@1": heldout["pass_at_1"],
+        "maj@16": heldout["maj_at_k"],
+        "pass@16": heldout["pass_at_k"],
+        "lost kinds": fmean(share < 0.5 for share in won),
+        "invalid proposals": 1 - proposals["solvable_ratio"],
+        "rarest fault": min(proposals["faults"][fault] for fault in FAULTS),
+    }
+    assert low <= figures[figure] <= high
+
+
+def test_the_hard_model_answers_as_measured(hard):
+    model, tokenizer = sandbox.load_model(sandbox.HARD), sandbox.load_tokenizer(sandbox.HARD)
+    rows = sandbox.heldout(sandbox.HARD)[:64]
+    figures = measure_answers(model, tokenizer, rows, group_size=8, seed=5)
+
+    assert abs(figures.pass_at_1 - hard["heldout"]["pass_at_1"]) < 0.08
+    assert abs(figures.maj_at_k - hard["heldout"]["maj_at_k"]) < 0.15
+    assert figures.unparsable_ratio < 0.02
+
+
+@pytest.mark.parametrize(
+    ("figure", "low", "high"),
+    [
+        ("none_where_broken", 0.25, 1.0),
+        ("none_where_valid", 0.0, 0.10),
+        ("restated_same_answer", 0.5, 1.0),
+        ("answer_first_valid", 0.5, 1.0),
+    ],
+)
+def test_the_hard_model_knows_its_prompt_forms(hard, figure, low, high):
+    assert low <= hard["forms"][figure] <= high
 
 
 def test_the_command_explains_itself():

@@ -65,10 +65,12 @@ def test_the_wheel_brings_the_sandbox_and_the_licence(wheel):
     names = zipfile.ZipFile(wheel).namelist()
 
     assert wheel.name == f"serl_trl-{serl_trl.__version__}-py3-none-any.whl"
-    for name in ("py.typed", "sandbox/sandbox_cpu.yaml", "sandbox/model/model.safetensors"):
+    for name in ("py.typed", "sandbox/sandbox_cpu.yaml", "sandbox/sandbox_hard_cpu.yaml"):
         assert f"serl_trl/{name}" in names
-    model = {path.name for path in (ROOT / "src/serl_trl/sandbox/model").iterdir()}
-    assert {f"serl_trl/sandbox/model/{name}" for name in model} <= set(names)
+    for folder in ("model", "model_hard"):
+        model = {path.name for path in (ROOT / "src/serl_trl/sandbox" / folder).iterdir()}
+        assert "model.safetensors" in model
+        assert {f"serl_trl/sandbox/{folder}/{name}" for name in model} <= set(names)
     # Word lists, templates and styles lie beside the code that reads them.
     beside = {
         path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/serl_trl").rglob("*.*")

@@ -81,6 +81,7 @@ ROWS = [
     ),
     ("gpqa", {"question": "x?", "options": ["1", "2", "3", "4"], "answer": "A"}, None, "A"),
     ("sandbox", {"instruction": "1+1?", "answer": "2", "kind": "sum"}, "1+1?", "2"),
+    ("sandbox_hard", {"instruction": "1+1?", "answer": "2", "kind": "sum"}, "1+1?", "2"),
 ]
 
 
@@ -212,6 +213,7 @@ def graded_golds(name, problems):
         ("asdiv", "asdiv"),
         ("math_500", "own"),
         ("sandbox", None),
+        ("sandbox_hard", None),
     ],
 )
 def test_every_gold_written_as_a_completion_is_graded_right(problems, name, source):

@@ -47,8 +47,10 @@ def test_a_text_is_a_path_as_in_a_config(tmp_path):
     )
     assert read_seed_set(tmp_path).instructions == tuple(TEXTS)
     assert read_probe_set(path).answers == ("5", "8")
-    assert read_seed_set("sandbox").instructions == tuple(sandbox.seed_set())
-    assert len(read_probe_set("sandbox")) == len(sandbox.heldout())
+    for name in (sandbox.EASY, sandbox.HARD):
+        assert read_seed_set(name).instructions == tuple(sandbox.seed_set(name))
+        golds = [row["answer"] for row in sandbox.heldout(name)]
+        assert list(read_probe_set(name).answers) == golds
 
 
 datasets = pytest.importorskip("datasets")

@@ -5,11 +5,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serl_trl import sandbox
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, init_kwargs, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
-from serl_trl.cli.run_problems import LATEST, SANDBOX
+from serl_trl.cli.run_problems import LATEST
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder
@@ -91,13 +90,12 @@ def _load_adapter(args: Arguments, adapter: "PeftConfig") -> Any:
 def trainer_from_config(config: str | Path, **options: Any) -> "SeRLTrainer":
     """Return the trainer that `serl train --config CONFIG` would use, for a notebook or a script.
 
-    `options` are flags of `serl train` and win over the file. The config "sandbox" is built in.
-    `overwrite=True` moves an earlier run in the same folder aside.
+    `options` are flags of `serl train` and win over the file. The configs "sandbox" and
+    "sandbox_hard" are built in. `overwrite=True` moves an earlier run in the same folder aside.
 
     Raises `SeRLConfigError`, which names all problems, before the weights are loaded.
     """
-    path = sandbox.CONFIG_PATH if config == SANDBOX else config
-    argv = ["--config", str(path)]
+    argv = ["--config", str(config)]
     for name, value in options.items():
         if value is not None:
             values = value if isinstance(value, list | tuple) else [value]

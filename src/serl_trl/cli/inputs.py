@@ -22,7 +22,6 @@ from serl_trl.cli.model import (
     model_path,
 )
 from serl_trl.cli.parser import Arguments
-from serl_trl.cli.run_problems import SANDBOX
 from serl_trl.cli.trl_rewards import trl_rewards
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.plugin import shown
@@ -314,9 +313,9 @@ def _login_problems() -> list[str]:
 
 
 def _load_seeds(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
-    if run.seed_set == SANDBOX:
-        rows = [{"instruction": text} for text in sandbox.seed_set()]
-        return make_seed_set(rows, source="sandbox seeds")
+    if run.seed_set in sandbox.MODEL_PATHS:
+        rows = [{"instruction": text} for text in sandbox.seed_set(run.seed_set)]
+        return make_seed_set(rows, source=f"{run.seed_set} seeds")
     assert run.seed_set is not None, "its absence is a problem that the parser names"
     seed_set = load_seed_set(
         run.seed_set,
@@ -331,8 +330,9 @@ def _load_seeds(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
 
 
 def _load_probe(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
-    if run.probe_set == SANDBOX:
-        return make_seed_set(sandbox.heldout(), source="sandbox held-out problems")
+    if run.probe_set in sandbox.MODEL_PATHS:
+        rows = sandbox.heldout(run.probe_set)
+        return make_seed_set(rows, source=f"{run.probe_set} held-out problems")
     assert run.probe_set is not None, "only called when there is one"
     probe_set = load_seed_set(
         run.probe_set,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 import yaml
 from trl import ModelConfig, TrlParser
 
+from serl_trl import sandbox
 from serl_trl.cli import run_problems
 from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.paths import PATHS, found_beside, is_here, is_nowhere
@@ -108,6 +109,7 @@ class SeRLParser(TrlParser):
     ) -> Arguments:
         """Parse flags and the file named by `--config`, else `default_config`; check everything.
 
+        The name of a sandbox stands for its config.
         `nulls` names options that are null whatever the file says, which no flag can express.
         With `here` false the run may start on another machine: what this one lacks is listed in
         `machine` in place of a problem, and the config is built for the CPU where a GPU is missing.
@@ -142,6 +144,7 @@ class SeRLParser(TrlParser):
         given = _Given()
         flags, whole = self._split(argv, given)
         path = flags.pop("config", default_config)
+        path = str(sandbox.CONFIG_PATHS.get(path, path)) if path else None
         file = read_config_file(path) if path else ConfigFile("")
         given.problems += file.problems
         self._take_file(file, given)

@@ -25,9 +25,6 @@ from serl_trl.train.needs import (
     reward_problems,
 )
 
-# Value of `model_name_or_path`, `seed_set` and `probe_set` that means the built-in one.
-SANDBOX = "sandbox"
-
 # What `resume` is read as where the newest checkpoint must exist; "auto" is `NEWEST_OR_NONE`.
 LATEST = "true"
 
@@ -92,8 +89,8 @@ def is_local_path(model: str) -> bool:
 
 def model_location(name: str) -> str:
     """Return the folder or Hub id that a model name means."""
-    if name == SANDBOX:
-        return str(sandbox.MODEL_PATH)
+    if name in sandbox.MODEL_PATHS:
+        return str(sandbox.MODEL_PATHS[name])
     return str(Path(name).expanduser()) if is_local_path(name) else name
 
 
@@ -106,7 +103,7 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
     elif model.endswith(".gguf"):
         # Before the question whether it is a folder: "models/x.gguf" is written like a Hub id.
         yield Problem(option, model, GGUF_RULE, GGUF_WAY_OUT)
-    elif model != SANDBOX and is_local_path(model):
+    elif model not in sandbox.MODEL_PATHS and is_local_path(model):
         yield from _model_folder(option, model)
     revision = str(values.get("model_revision"))
     if values.get("trust_remote_code") and not _COMMIT.fullmatch(revision):
@@ -146,7 +143,7 @@ def _sets(values: Mapping[str, Any]) -> Iterator[Problem]:
         if name not in BENCHMARKS
     ]
     for option, value in named:
-        if value and value != SANDBOX and (problem := file_problem(value)):
+        if value and value not in sandbox.MODEL_PATHS and (problem := file_problem(value)):
             yield Problem(option, value, f": {problem}")
 
 

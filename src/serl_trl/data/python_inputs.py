@@ -18,12 +18,13 @@ _MESSAGES = "messages"
 def read_seed_set(given: Any) -> SeedSet:
     """Return the seed set that `given` is, names or holds.
 
-    A text is a path, a Hub dataset or "sandbox", as in a config. Otherwise rows are read: texts,
-    mappings, conversations, a `Dataset` or `IterableDataset`, a data frame. Repeated rows of these
-    are kept. Raises `SeedSetError` with every bad row.
+    A text is a path, a Hub dataset or a sandbox's name, as in a config. Otherwise rows are
+    read: texts, mappings, conversations, a `Dataset` or `IterableDataset`, a data frame. Repeated
+    rows of these are kept. Raises `SeedSetError` with every bad row.
     """
-    if isinstance(given, str) and given == "sandbox":
-        return make_seed_set([{"instruction": text} for text in sandbox.seed_set()], source="seeds")
+    if isinstance(given, str) and given in sandbox.MODEL_PATHS:
+        rows = [{"instruction": text} for text in sandbox.seed_set(given)]
+        return make_seed_set(rows, source="seeds")
     return _read(given, "seed_set")
 
 
@@ -34,8 +35,8 @@ def read_probe_set(given: Any) -> SeedSet | None:
     """
     if given is None:
         return None
-    if isinstance(given, str) and given == "sandbox":
-        return make_seed_set(sandbox.heldout(), source="held-out problems")
+    if isinstance(given, str) and given in sandbox.MODEL_PATHS:
+        return make_seed_set(sandbox.heldout(given), source="held-out problems")
     return _read(given, "eval_dataset", is_probe=True)
 
 

@@ -168,7 +168,8 @@ def _rows(benchmark: Benchmark, file: str | None) -> tuple[str, list[tuple[str, 
             raise SeedSetError(f"{benchmark.name}: bad rows:\n{examples(broken)}")
         return table.source, [(row.place, row.values or {}) for row in rows]
     if not benchmark.hub_id:
-        return "sandbox", [(f"sandbox row {n}", row) for n, row in enumerate(sandbox.heldout(), 1)]
+        built_in = enumerate(sandbox.heldout(benchmark.name), 1)
+        return benchmark.name, [(f"{benchmark.name} row {n}", row) for n, row in built_in]
     source = f"{benchmark.hub_id}@{benchmark.revision} ({benchmark.split})"
     data = _load_from_hub(benchmark)
     return source, [(f"{benchmark.hub_id} row {n}", row) for n, row in enumerate(data, 1)]

@@ -385,7 +385,7 @@ class RunArguments:
     seed_set: str | None = option(
         None,
         "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
-        "the Hub, or `sandbox`.",
+        "the Hub, `sandbox` or `sandbox_hard`.",
     )
     seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
     seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")

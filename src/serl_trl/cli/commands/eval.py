@@ -24,7 +24,7 @@ from serl_trl.cli.config_file import ConfigFile, read_config_file
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
-from serl_trl.cli.run_problems import SANDBOX, is_local_path
+from serl_trl.cli.run_problems import is_local_path
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.folder import Folder
@@ -41,7 +41,7 @@ OUTPUT = Path("runs") / "eval"
 # The trainer is built to generate: no reference model, nothing saved or pushed, and no seeds of the
 # user's, of which it needs some and looks at none.
 _FORCED = (
-    f"--seed_set {SANDBOX} --use_selfplay true --sources given --label_reward vote --beta 0 "
+    f"--seed_set {sandbox.EASY} --use_selfplay true --sources given --label_reward vote --beta 0 "
     "--gradient_checkpointing false --max_instruction_tokens 256 --proposer_max_tokens 8 "
     "--proposer_presence_penalty 0 --push_to_hub false --report_to none --eval_strategy no "
     "--save_strategy no"
@@ -62,13 +62,14 @@ class _Request:
         With `here` false no model will be loaded, and what this machine lacks is not a problem.
         """
         names = (self.first.benchmarks or "").split(",")
-        about_sandbox = SANDBOX in (self.first.model_name_or_path, *names)
+        named_here = (self.first.model_name_or_path, *names)
+        built_in = next((name for name in named_here if name in sandbox.CONFIG_PATHS), None)
         named = [] if model is None else ["--model_name_or_path", model]
         parser = SeRLParser(prog="serl eval", extra=EvalOptions)
         args = parser.parse(
             [*self.argv, *_FORCED, "--probe_set", "", "--output_dir", self.scratch, *named],
-            # The sandbox's model and problems need the prompts it was made with.
-            default_config=str(sandbox.CONFIG_PATH) if about_sandbox else None,
+            # A sandbox's model and problems need the prompts it was made with.
+            default_config=built_in,
             here=here,
         )
         # What a run's file may name, and this command does not read.
@@ -198,7 +199,7 @@ def _prepare(request: _Request, model: str | None = None) -> _Prepared:
 def _rest_of(request: _Request) -> list[str]:
     """Return what else is wrong where the options are, if that is the fault of the model alone."""
     try:
-        return _load_sets(request.parse(SANDBOX))[1]
+        return _load_sets(request.parse(sandbox.EASY))[1]
     except SeRLConfigError:
         return []
 
@@ -373,7 +374,7 @@ def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
         raise SeRLConfigError(list(dict.fromkeys(problems)))
     for number, each in enumerate(prepared.values(), start=1):
         _evaluate(each, out, last=number == len(prepared))
-    args = [each.args for each in prepared.values()] or [request.parse(SANDBOX, here=False)]
+    args = [each.args for each in prepared.values()] or [request.parse(sandbox.EASY, here=False)]
     return args[0], [
         prepared[side].folder if side in prepared else Path(side).expanduser()
         for side in request.first.compare

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from serl_trl import sandbox
 from serl_trl.answers.equality import known_labels
 from serl_trl.cli.command_options import PlanOptions
 from serl_trl.cli.parser import SeRLParser
-from serl_trl.cli.run_problems import SANDBOX, batch_problems, is_local_path, model_location
+from serl_trl.cli.run_problems import batch_problems, is_local_path, model_location
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.plugin import shown
@@ -214,8 +215,9 @@ def _skipped(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a plan does not look at, because it may lie on the Hub."""
     yield "tokenizer: an instruction counts as max_instruction_tokens"
     for name in ("seed_set", "probe_set"):
-        if values[name] and values[name] != SANDBOX and not Path(values[name]).exists():
-            yield f"{name}: {visible(values[name])} is not read"
+        value = values[name]
+        if value and value not in sandbox.MODEL_PATHS and not Path(value).exists():
+            yield f"{name}: {visible(value)} is not read"
 
 
 def _skipped_of_launch(launch: Any) -> Iterator[str]:
