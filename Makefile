@@ -21,7 +21,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 TESTS ?= tests/unit tests/integration
 
 .NOTPARALLEL:
-.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu gpu-day gpu-pack test-vllm test-deepspeed notebooks bench bench-gpu real soak-kill soak clean
+.PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu gpu-day gpu-pack test-vllm test-deepspeed notebooks bench bench-hard bench-gpu real soak-kill soak clean
 
 # One thread: a model this small gains nothing from more, and they wait for each other on busy cores.
 demo: install
@@ -160,6 +160,10 @@ notebooks: install
 bench: install
 	$(BIN)/python -m benchmarks.sandbox --results benchmarks/RESULTS.md \
 	    --json benchmarks/results/sandbox.json --figure benchmarks/results/sandbox.png
+
+bench-hard: install
+	$(BIN)/python -m benchmarks.hard --results benchmarks/RESULTS.md \
+	    --json benchmarks/results/hard.json --figure benchmarks/results/hard.png
 
 # SmolLM2 on film reviews: hours. Its two packages serve measuring alone and stay out of .venv.
 REAL_MODEL := runs/smollm2

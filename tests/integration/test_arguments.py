@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import hard
 from serl_trl.cli import parser as arguments
 from serl_trl.cli.parser import REMOVED, Arguments, SeRLConfigError, SeRLParser
 from serl_trl.cli.run_problems import find_run_problems
@@ -146,6 +147,12 @@ def test_a_sandbox_s_config_is_one_file_known_by_name_and_holds_its_texts(name):
     written = yaml.safe_load(link.read_text())
     assert {field.name for field in fields(PromptStyle)} <= written.keys()
     assert written["save_strategy"] == "steps"
+
+
+@pytest.mark.parametrize("arm", hard.ARMS, ids=lambda arm: arm.name)
+def test_the_flags_of_each_arm_of_the_hard_study_are_options(arm, tmp_path):
+    argv = ["--config", "sandbox_hard", "--output_dir", str(tmp_path / "run"), *arm.flags]
+    assert SeRLParser().parse(argv).config.max_steps == 60
 
 
 # Names.

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from benchmarks import real, study
+from benchmarks import hard, real, study
 from benchmarks.study import Arm, complete, interval, over_seeds, run_all
 from serl_trl.common.files import read_lines
 
@@ -138,3 +138,47 @@ def test_arms_with_several_seeds_vary_over_seeds_and_single_runs_over_texts():
     table = real.as_markdown(summary)
     assert "| base |  | 0.500 [0.400, 0.600] |" in table
     assert "| gold_given | 1 | 0.700 [0.600, 0.800] |" in table
+
+
+# The study of the hard sandbox.
+
+
+def hard_run(pass_at_1, maj):
+    figures = {"pass@1": 0.45, "maj@16": 0.7, "pass@16": 0.99, "greedy": 0.72}
+    told = dict.fromkeys(("label_accuracy", "kept_label_accuracy", "no_gold_rate"), 0.8)
+    told |= dict.fromkeys(("rollouts", "accepted", "phrasings", "steps", "seconds"), 5)
+    told |= {"kept_no_gold_rate": 0.3, "starved": False, "label_accuracy_over_time": []}
+    told |= {"phrasings_over_time": [], "over_time": [{"step": 0, **figures}]}
+    return {"before": figures, "after": {**figures, "pass@1": pass_at_1, "maj@16": maj}, **told}
+
+
+def test_two_arms_are_apart_from_two_standard_errors_in_one_figure_on():
+    runs = {
+        "serl": [hard_run(0.60, 0.7), hard_run(0.62, 0.7)],
+        "random": [hard_run(0.40, 0.7), hard_run(0.44, 0.7)],
+        "gold_generated": [hard_run(0.61, 0.7), hard_run(0.63, 0.7)],
+    }
+    found = hard.pair("serl", "random", runs)
+    # Variances .0002 and .0008 over two seeds each: the error is the root of .0005.
+    assert found["pass@1"]["standard_errors"] == pytest.approx(0.19 / 0.0005**0.5)
+    assert found["maj@16"]["standard_errors"] is None
+    assert found["apart"]
+    assert not hard.pair("gold_generated", "serl", runs)["apart"]
+    assert not hard.pair("serl", "random", {name: each[:1] for name, each in runs.items()})["apart"]
+
+
+def test_the_summary_of_the_hard_study_has_its_keys_and_every_pair_once():
+    arms = [arm for arm in hard.ARMS if arm.name in ("serl", "gold_generated", "random")]
+    runs = {arm.name: [hard_run(0.5, 0.7), hard_run(0.6, 0.8)] for arm in arms}
+
+    found = json.loads(json.dumps(hard.summarise(runs, arms, [1, 2], 60)))
+
+    assert {"pass@1", "maj@16", "pass@16", "vote_wrong_kinds"} <= found["base"].keys()
+    assert 0 <= found["base"]["invalid_proposals"] <= 1
+    assert found["arms"]["serl"]["pass@1"]["mean"] == pytest.approx(0.55)
+    assert {"greedy", "kept_without_gold", "label_accuracy"} <= found["arms"]["random"].keys()
+    assert (found["seeds"], found["steps"]) == (2, 60)
+    assert [each["pair"] for each in found["pairs"]] == [
+        ["gold_generated", "serl"], ["gold_generated", "random"], ["serl", "random"],
+    ]  # fmt: skip
+    assert "| serl - random | +0.000 | +0.0 |" in hard.as_markdown(found, runs)
