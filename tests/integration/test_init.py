@@ -108,7 +108,8 @@ def test_rows_that_ask_nothing_are_asked_one_question(capsys):
 
 
 def test_lengths_of_the_seeds_are_allowed():
-    long = [f"{text} {'Then he counts them all again. ' * 40}" for text in PLAIN]
+    counted = " ".join(f"Then he counts {num} of them again." for num in range(60))
+    long = [f"{text} {counted}" for text in PLAIN]
 
     assert init("--seed_set", seeds(long), *SANDBOX) == 0
 

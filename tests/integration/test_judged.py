@@ -50,7 +50,8 @@ def test_seeds_that_the_filters_refuse_are_counted_with_the_option_to_change(cap
         "'Lena hat 6 Äpfel und isst 1 davon. Wie viele Äpfel hat si...'",
     ]
     kept = (
-        "length,special_tokens,question,one_question,figure,program,answer_leak,model_talk,tokens"
+        "length,special_tokens,question,one_question,figure,program,answer_leak,model_talk,"
+        "unfinished,validity,tokens"
     )
     assert found["to_change"] == [
         "language (its code, such as de); proposals like 20 of 20 seeds would be refused"

@@ -34,7 +34,7 @@ def test_a_new_problem_is_kept_with_its_nearest_known_text():
     ("text", "reason"),
     [
         ("Add them.", "length"),
-        ("word " * 151 + "?", "length"),
+        ("word " * 401 + "?", "length"),
         ("What is 3 + 4?<|im_end|>", "special_token"),
         ("Tom has 3 apples and Ann has 4 apples.", "no_question"),
         ("How many apples are there? How many pears are there?", "several_questions"),

@@ -32,7 +32,7 @@ def test_the_default_refuses_under_five_percent_beyond_those_that_need_a_figure(
 
 
 def test_the_papers_rules_refuse_as_many_seeds_as_the_original_did(problems):
-    judge = ProposalFilter(names=paper_filters, novelty="plain").judge
+    judge = ProposalFilter(names=paper_filters, max_words=150, novelty="plain").judge
     num_refused = sum(not judge(text).keep for text in read_seeds(problems))
     assert num_refused / 500 == 0.158
 

@@ -62,7 +62,7 @@ def test_english_changes_nothing():
 
 
 def test_english_filters_of_the_default_step_aside_and_those_of_a_list_stay():
-    kept = ["length", "special_tokens", "question", "answer_leak", "tokens"]
+    kept = ["length", "special_tokens", "question", "answer_leak", "unfinished", "tokens"]
 
     assert find_filters("default", language="de") == kept
     assert find_filters("length,figure", language="de") == ["length", "figure"]

@@ -63,14 +63,28 @@ def known_labels(kind: str | AnswerKind) -> tuple[str, ...] | None:
 
     A text that names no such kind gives `None` too, so that no code of a plug-in is imported.
     """
-    if isinstance(kind, str):
-        if is_path(kind):
-            return None
-        try:
-            kind = get_kind(kind)
-        except ValueError:
-            return None
-    return getattr(kind, "known_labels", None)
+    return getattr(_ours(kind), "known_labels", None)
+
+
+def holds_several(kind: str | AnswerKind) -> bool:
+    """Say whether an answer of `kind` may hold several values, as the parts of a question have.
+
+    A kind says so by its attribute `several_values`. A text that names no kind of this package
+    gives false, so that no code of a plug-in is imported.
+    """
+    return bool(getattr(_ours(kind), "several_values", False))
+
+
+def _ours(kind: str | AnswerKind) -> AnswerKind | None:
+    """Return a kind of this package by its text, an object as it is, and `None` for other texts."""
+    if not isinstance(kind, str):
+        return kind
+    if is_path(kind):
+        return None
+    try:
+        return get_kind(kind)
+    except ValueError:
+        return None
 
 
 def lenient(kind: str) -> str | None:

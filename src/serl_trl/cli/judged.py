@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serl_trl.answers.equality import known_labels
+from serl_trl.answers.equality import holds_several, known_labels
 from serl_trl.cli.parser import Arguments
 from serl_trl.common.text import shortened, visible
 from serl_trl.filters.registry import filter_options, find_filters
@@ -60,7 +60,11 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
     named = find_filters(config.proposal_filters, plugins, language=language, of_texts=of_texts)
     # Too many tokens are an error of a seed, and were looked at; no filter of the user is called.
     names = [each for each in named if isinstance(each, str) and each != "tokens"]
-    options = filter_options(min_words=config.min_words, max_words=config.max_words)
+    options = filter_options(
+        min_words=config.min_words,
+        max_words=config.max_words,
+        several_answers=holds_several(config.answer_kind),
+    )
     judged = judge_seeds(seeds, names, options)
     if not judged.num_refused:
         return (), []

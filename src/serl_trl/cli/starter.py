@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from serl_trl.answers.equality import get_kind, known_labels
+from serl_trl.answers.equality import get_kind, holds_several, known_labels
 from serl_trl.answers.golds import read_gold
 from serl_trl.cli.judged import num_choices
 from serl_trl.common.plain_yaml import own_table
@@ -154,7 +154,9 @@ def _changes(seeds: Sequence[str], answered: Answered) -> list[tuple[str, Any, s
     names = [str(name) for name in named]
     # No tokenizer is loaded here: a config is written before any model is downloaded.
     looked = [name for name in names if name != "tokens"]
-    judged = judge_seeds(seeds, looked, filter_options(min_words=least, max_words=most))
+    several = holds_several(answered.answer_kind)
+    options = filter_options(min_words=least, max_words=most, several_answers=several)
+    judged = judge_seeds(seeds, looked, options)
     if "length" in judged.often:
         lengths = [len(text.split()) for text in seeds]
         why = "The seeds' own lengths in words; the default refuses proposals as long."

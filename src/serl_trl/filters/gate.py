@@ -27,16 +27,18 @@ class FilterOptions:
     """What a `ProposalFilter` refuses.
 
     `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
-    as `max_rouge_l` or `max_per_template`, or a cap of 0, switches that rule off. `novelty_scope`
-    "pool" compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the
-    seeds, and what was admitted since `forget_pending`. `embedding` is the path or id of a
-    sentence-transformers model, or an `Encoder`. `contamination` maps the name of an evaluation
-    set to its problems.
+    as `max_rouge_l` or `max_per_template`, or a cap of 0, switches that rule off. `several_answers`
+    says that an answer may hold the answers to several parts of a question. `novelty_scope` "pool"
+    compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the seeds,
+    and what was admitted since `forget_pending`. `embedding` is the path or id of a
+    sentence-transformers model, or an `Encoder`. `contamination` maps the name of an evaluation set
+    to its problems.
     """
 
     names: Sequence[str | TextFilter] = default_filters
     min_words: int = 4
-    max_words: int = 150
+    max_words: int = 400
+    several_answers: bool = False
     max_tokens: int | None = None
     count_tokens: Callable[[str], int] | None = None
     special_tokens: Sequence[str] = ()
@@ -62,6 +64,7 @@ class FilterOptions:
         options = filter_options(
             min_words=self.min_words,
             max_words=self.max_words,
+            several_answers=self.several_answers,
             special_tokens=self.special_tokens,
             max_tokens=self.max_tokens,
             count_tokens=self.count_tokens,

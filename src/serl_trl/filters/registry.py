@@ -12,6 +12,7 @@ from serl_trl.common.plugin import Plugin, Role, find, split, split_list
 from serl_trl.common.text import one_line
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.english import leaks, pictures, quality
+from serl_trl.filters.validity import text as validity
 from serl_trl.propose.languages import ENGLISH, is_english
 
 TextFilter = Callable[[str], Verdict]
@@ -34,6 +35,8 @@ FILTERS: dict[str, Callable[..., Verdict]] = {
         leaks.check_answer_leak,
         quality.check_model_talk,
         quality.check_language,
+        validity.check_unfinished,
+        validity.check_validity,
         quality.check_tokens,
         quality.check_paper_length,
         quality.check_paper_words,
@@ -47,11 +50,20 @@ paper_filters = ("paper_length", "paper_words", "paper_program", "paper_start", 
 default_filters = tuple(name for name in FILTERS if not name.startswith("paper_"))
 
 # What they look for is said in English; the others read no language, or many.
-english_filters = ("one_question", "figure", "program", "model_talk", "language")
+english_filters = ("one_question", "figure", "program", "model_talk", "language", "validity")
 
 # None of these suits texts that ask nothing, about which a `task_template` asks: they demand a
 # question, or judge a text for being a task.
-task_filters = ("question", "one_question", "figure", "program", "paper_words", "paper_program")
+task_filters = (
+    "question",
+    "one_question",
+    "figure",
+    "program",
+    "unfinished",
+    "validity",
+    "paper_words",
+    "paper_program",
+)
 
 # What stands for a whole list in `proposal_filters`; a list with commas may hold neither name.
 PRESETS = {"default": default_filters, "paper": paper_filters}
@@ -74,15 +86,20 @@ def filter_options(
     *,
     min_words: int,
     max_words: int,
+    several_answers: bool = False,
     special_tokens: Sequence[str] = (),
     max_tokens: int | None = None,
     count_tokens: Callable[[str], int] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the options of a run by the names of the filters that take them."""
+    """Return the options of a run by the names of the filters that take them.
+
+    `several_answers`: an answer of the run's kind may hold several values.
+    """
     words = {"min_words": min_words, "max_words": max_words}
     return {
         "length": words,
         "paper_length": words,
+        "one_question": {"several_answers": several_answers},
         "special_tokens": {"special_tokens": tuple(special_tokens)},
         "tokens": {"max_tokens": max_tokens, "count_tokens": count_tokens},
     }

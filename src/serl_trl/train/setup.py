@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from serl_trl.answers.base import AnswerKind
-from serl_trl.answers.equality import get_kind
+from serl_trl.answers.equality import get_kind, holds_several
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
 from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem
@@ -130,6 +130,7 @@ def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
         "names": tuple(
             each if isinstance(each, str) else _asked_once(policy, each) for each in chosen.filters
         ),
+        "several_answers": holds_several(args.answer_kind),
         "max_tokens": args.max_instruction_tokens,
         "count_tokens": functools.partial(count_tokens, tokenizer),
         "special_tokens": special_tokens_of(tokenizer),

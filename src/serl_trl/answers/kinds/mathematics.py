@@ -28,6 +28,7 @@ class MathKind(MarkedKind):
     name: str = "math"
     finders = (partial(markers.last_boxes, tuples=True),)
     natural_forms = (_ANSWER_IS, _DOLLARS, _NUMBER)
+    several_values = True
 
     def canonical(self, answer: str) -> str | None:
         """Return the one LaTeX spelling of an exact value, or the normalised text of the rest."""

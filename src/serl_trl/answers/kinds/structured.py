@@ -54,6 +54,7 @@ class JsonKind(MarkedKind):
 
     name: str = "json"
     finders = (markers.last_boxed, _last_fenced)
+    several_values = True
 
     def natural(self, completion: str) -> str | None:
         return _last_json(completion)
@@ -81,6 +82,7 @@ class ListKind(MarkedKind):
     name: str = "list"
     ordered: bool = True
     natural_forms = (_IN_BRACKETS,)
+    several_values = True
 
     def canonical(self, answer: str) -> str | None:
         """Return the items in canonical form, a set's in sorted order."""

@@ -37,7 +37,9 @@ def _points_away(text: str) -> re.Match[str] | None:
     for found in _WORDS["points at picture"].finditer(text):
         if _WORDS["near"].search(found.group()):
             # "The lattice shown" may be a table in the text; a diagram never is.
-            if not holds_data or _WORDS["picture word"].search(found.group()):
+            drawn = _WORDS["picture word"].search(found.group())
+            # A stem-and-leaf plot is a table.
+            if not holds_data or (drawn and not _WORDS["plotted data"].search(text)):
                 return found
         # "A spinner has ... On the spinner ...": the text describes the picture it brings in.
         elif introduced is None or introduced.start() > found.start():

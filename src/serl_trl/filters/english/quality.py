@@ -71,21 +71,51 @@ def check_program(text: str) -> Verdict:
     return _refuse_found(_WORDS["program"], text, "program")
 
 
-def check_one_question(text: str) -> Verdict:
+def check_one_question(text: str, *, several_answers: bool = False) -> Verdict:
     """Refuse proposals that ask several things: two question marks, parts (a) and (b), two orders.
 
-    A question inside quotation marks is somebody's speech.
+    A question inside quotation marks is somebody's speech. With `several_answers` one answer can
+    hold those of all parts: then up to eight parts about one common statement are one task, and
+    several problems with a heading each are not.
     """
     bare = QUOTED.sub(" ", text)
+    headings = [found.group().strip() for found in _WORDS["heading"].finditer(bare)]
+    if len(headings) > 1:
+        return Verdict(False, "several_questions", {"found": " ".join(headings[:5])})
+    found = _several_asks(bare)
+    is_one = not found or (several_answers and _is_about_one(bare))
+    return KEEP if is_one else Verdict(False, "several_questions", {"found": found})
+
+
+_MAX_PARTS = 8
+_MIN_COMMON_WORDS = 3
+# Longer texts of two or three orders tell one story; short ones are exercises in a row.
+_MIN_STORY_WORDS, _MAX_STORY_ASKS = 25, 3
+
+
+def _is_about_one(text: str) -> bool:
+    """Whether a statement stands before the first ask, and not too many asks behind it."""
+    asks = [found.start() for found in _WORDS["strong sentence"].finditer(text)]
+    num_asks = max(text.count("?"), len(asks))
+    if (mark := text.find("?")) >= 0:
+        begin = max(text.rfind(end, 0, mark) for end in ".!;:\n") + 1
+        question = ASKS.search(text, begin, mark)
+        asks.append(question.start() if question else begin)
+    has_common = len(_WORD.findall(text[: min(asks, default=0)])) >= _MIN_COMMON_WORDS
+    is_story = num_asks <= _MAX_STORY_ASKS and len(text.split()) >= _MIN_STORY_WORDS
+    return num_asks <= _MAX_PARTS and (has_common or is_story)
+
+
+def _several_asks(bare: str) -> str:
+    """Return what shows that the text asks several things; nothing when it does not."""
     parts = [] if CHOICE.search(bare) else _asking_parts(bare)
     orders = [found.group().strip(" .?!;\n") for found in _WORDS["strong sentence"].finditer(bare)]
-    found = (
+    return (
         ("??" if bare.count("?") > 1 else "")
         or _lettered(bare)
         or (" ".join(parts) if len(parts) > 1 else "")
         or (" / ".join(orders[:5]) if len(orders) > 1 else "")
     )
-    return Verdict(False, "several_questions", {"found": found}) if found else KEEP
 
 
 _MAX_CHOICE_WORDS = 12  # of a choice with its share of the stem; tasks are longer

@@ -1,0 +1,49 @@
+"""The signals that read a text alone, and the filter that refuses by them.
+
+Without a rollout: what a careful reader sees. A text whose signs come to `REFUSED_FROM` or more is
+refused with the reason `validity`; the detail names the signal that counts most.
+"""
+
+from collections.abc import Callable, Mapping
+
+from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.filters.validity.missing import missing
+from serl_trl.filters.validity.quantities import quantities
+from serl_trl.filters.validity.sign import Sign, add_up
+from serl_trl.filters.validity.spelling import spelling
+from serl_trl.filters.validity.stray import stray
+from serl_trl.filters.validity.unfinished import unfinished
+
+TextSignal = Callable[[str], Sign]
+
+# These read English.
+ENGLISH_SIGNALS: dict[str, TextSignal] = {
+    signal.__name__: signal for signal in (stray, quantities, missing, spelling)
+}
+TEXT_SIGNALS: dict[str, TextSignal] = {**ENGLISH_SIGNALS, "unfinished": unfinished}
+
+REFUSED_FROM = 0.5
+
+
+def doubt(text: str) -> float:
+    """Return how likely the text signals take `text` for broken, in [0, 1]."""
+    return add_up(signal(text) for signal in TEXT_SIGNALS.values()).score
+
+
+def check_validity(text: str) -> Verdict:
+    """Refuse what a reader of English sees is no question with an answer."""
+    return _judge(text, ENGLISH_SIGNALS)
+
+
+def check_unfinished(text: str) -> Verdict:
+    """Refuse texts that are cut off or caught in a loop, in any language."""
+    return _judge(text, {"unfinished": unfinished})
+
+
+def _judge(text: str, signals: Mapping[str, TextSignal]) -> Verdict:
+    signs = {name: signal(text) for name, signal in signals.items()}
+    if add_up(signs.values()).score < REFUSED_FROM:
+        return KEEP
+    deciding = max(signs, key=lambda name: signs[name].score)
+    found = signs[deciding].found[:80]
+    return Verdict(False, "validity", {"signal": deciding, "found": found})
