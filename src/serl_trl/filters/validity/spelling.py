@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from serl_trl.common.plain_yaml import own_table
-from serl_trl.filters.validity.sign import Sign, add_up
+from serl_trl.filters.english.quality import check_language
+from serl_trl.filters.validity.sign import NO_SIGN, Sign, add_up
 
 _TABLE = {name: frozenset(text.split()) for name, text in own_table(__file__).items()}
 # Letters of formulas and of source code are no words. Bounded, for a mark may stay open.
@@ -53,7 +54,9 @@ def known_words() -> frozenset[str]:
 
 
 def spelling(text: str) -> Sign:
-    """Say how garbled the words of `text` are."""
+    """Say how garbled the words of `text` are; nothing of a text in another language."""
+    if not check_language(text).keep:
+        return NO_SIGN
     words = Counter(_WORD.findall(_FORMULA.sub(" ", text)))
     unknown = [word for word in words if not _is_known(word)]
     # What is written twice is meant: a name the text gives to a thing, or to several of them.
