@@ -107,8 +107,8 @@ def test_a_band_that_noise_passes_is_to_change():
 
     assert found["noise_in_band"] == pytest.approx(0.315, abs=0.001)
     assert found["to_change"] == [
-        "difficulty_low: 0.5 and difficulty_high: 0.8; 32% of groups of 16 random votes over 4 "
-        "answers pass the band"
+        "difficulty_low: 0.5 and difficulty_high: 0.8, once `serl try` reads an answer in nearly "
+        "every completion; 32% of groups of 16 random votes over 4 answers pass the band"
     ]
 
 

@@ -47,6 +47,14 @@ def test_a_band_that_begins_low_lets_pure_noise_pass(labels, low, share):
     assert found == pytest.approx(share, abs=0.006)
 
 
+def test_what_cannot_be_read_counts_in_the_ratio_of_noise():
+    band = {"votes": 16, "labels": 2, "low": 0.75, "high": 0.875}
+    # Unanimous groups of 12 have the 12 votes that the band asks for; 2 of 4,096 are.
+    assert noise_in_band(**band, read=12) == pytest.approx(2 / 4096)
+    assert noise_in_band(**band, read=11) == noise_in_band(**band, read=0) == 0
+    assert noise_in_band(**band, read=16) == noise_in_band(**band)
+
+
 @given(st.integers(2, 64), st.integers(1, 30), st.floats(0, 1), st.floats(0, 1))
 def test_the_share_of_noise_is_a_share_and_grows_with_the_band(votes, labels, low, high):
     narrow = noise_in_band(votes=votes, labels=labels, low=low, high=high)

@@ -66,7 +66,7 @@ SPEED = Speed(
 # A trial that nothing speaks against; each case changes what it is about.
 GOOD = Trial(
     Answers(256, 250, {NO_MARKER: Unread(6, ("I do not know.",))}, ()),
-    Votes(16, (0.5,) * 12 + (1.0,) * 4, 12, {"band_high": 4}),
+    Votes(16, (0.5,) * 12 + (1.0,) * 4, (16,) * 16, 12, {"band_high": 4}),
     Known("probe set", 16, 0.7, 0.1, 12, 11, 0.65, 0.99),
     Proposals(20, 17, {"rouge_l": 3}, 1, ("How many?",), (("rouge_l", "How much?"),)),
     SPEED,
@@ -141,19 +141,21 @@ def test_a_trial_that_nothing_speaks_against_is_a_go():
             "max_completion_length",
         ),
         (
-            replace(GOOD, votes=Votes(16, (1.0,) * 16, 1, {"band_high": 15})),
+            replace(GOOD, votes=Votes(16, (1.0,) * 16, (16,) * 16, 1, {"band_high": 15})),
             "too easy",
             CHANGE,
             "seed_set",
         ),
         (
-            replace(GOOD, votes=Votes(16, (0.1,) * 16, 1, {"band_low": 15})),
+            replace(GOOD, votes=Votes(16, (0.1,) * 16, (16,) * 16, 1, {"band_low": 15})),
             "no agreement",
             NOT,
             "model_name_or_path",
         ),
         (
-            replace(GOOD, votes=Votes(16, (0.5, 0.75) * 8, 8, {"band_low": 8}, num_labels=2)),
+            replace(
+                GOOD, votes=Votes(16, (0.5, 0.75) * 8, (16,) * 16, 8, {"band_low": 8}, num_labels=2)
+            ),
             "no better than chance",
             NOT,
             "model_name_or_path",
@@ -209,8 +211,26 @@ def test_every_rule_has_a_case():
 
 
 def test_votes_that_agree_more_than_chance_are_no_noise():
-    votes = Votes(16, (0.7, 0.75) * 8, 8, {"band_low": 8}, num_labels=2)
+    votes = Votes(16, (0.7, 0.75) * 8, (16,) * 16, 8, {"band_low": 8}, num_labels=2)
     assert judge(replace(GOOD, votes=votes)).decision == GO
+
+
+def test_noise_draws_as_many_answers_as_can_be_read():
+    # Of 16 completions 6 can be read. Of 6 random votes on two labels the majority has 3.9.
+    for most, decision in ((4, NOT), (5, GO)):
+        votes = Votes(16, (most / 16,) * 16, (6,) * 16, 8, {"band_low": 8}, num_labels=2)
+        assert judge(replace(GOOD, votes=votes)).decision == decision
+    one_each = Votes(16, (1 / 16,) * 16, (1,) * 16, 8, {"band_low": 8}, num_labels=2)
+    assert judge(replace(GOOD, votes=one_each)).decision == GO
+
+
+def test_a_kind_without_a_marker_is_told_of_answers():
+    found = replace(answers(2, no_marker=62), lenient=True)
+
+    (finding,) = judge(replace(GOOD, answers=found)).findings
+    assert finding.because == "62 of 64 completions have no answer"
+    assert finding.changes[0] == "answer_instruction: ask for the answer alone"
+    assert "no answer: 62 completions, for example" in page_of(replace(GOOD, answers=found))
 
 
 @pytest.mark.parametrize(("votes", "labels"), [(2, 2), (3, 2), (4, 3), (5, 4)])
@@ -224,25 +244,34 @@ def test_the_worst_finding_decides_and_stands_first():
     trial = replace(
         GOOD,
         answers=answers(40, no_marker=24),
-        votes=Votes(16, (0.1,) * 16, 0, {"band_low": 16}),
+        known=Known("probe set", 16, 0.3, 0.3, 12, 6, 0.25, 0.75),
     )
 
     assert judge(trial).decision == NOT
-    assert rules_of(trial) == ["no agreement", "few completions have an answer"]
+    assert rules_of(trial) == ["agrees on wrong answers", "few completions have an answer"]
+
+
+@pytest.mark.parametrize("refused", ["band_low", "tie"])
+def test_votes_are_not_judged_where_few_completions_have_an_answer(refused):
+    votes = Votes(16, (0.3,) * 16, (6,) * 16, 0, {refused: 16}, num_labels=2)
+    trial = replace(GOOD, answers=answers(24, cut_off=40), votes=votes)
+
+    assert rules_of(trial) == ["few completions have an answer"]
+    assert "no agreement" in rules_of(replace(trial, answers=answers(64)))
 
 
 def test_nothing_to_vote_on_says_how_many_and_nothing_that_follows_from_it():
     trial = replace(
         GOOD,
         answers=answers(2, no_marker=61, cut_off=1),
-        votes=Votes(4, (0.0,) * 16, 0, {"unparsable": 16}),
+        votes=Votes(4, (0.0,) * 16, (0,) * 16, 0, {"unparsable": 16}),
         proposals=None,
         stopped_early=True,
     )
 
     (finding,) = judge(trial).findings
-    assert changes_of(trial) == ["answer_instruction"]
-    assert changes_of(replace(trial, asked_by="task_template")) == ["task_template"]
+    assert changes_of(trial) == ["answer_instruction", "model_name_or_path"]
+    assert changes_of(replace(trial, asked_by="task_template"))[0] == "task_template"
     assert finding.because == "61 of 64 completions have no marked answer, 1 were cut off"
 
 
@@ -343,7 +372,7 @@ def test_votes_are_those_of_the_labeller():
 
     votes = count_votes(groups, get_kind("math"))
 
-    assert votes == Votes(4, (0.75, 1.0), 1, {"band_high": 1})
+    assert votes == Votes(4, (0.75, 1.0), (4, 2), 1, {"band_high": 1})
     assert votes.kept_ratio == 0.5
     assert count_votes(groups, get_kind("label")).num_labels == 2
 
@@ -401,7 +430,7 @@ def test_the_cost_of_a_step_follows_from_what_was_measured():
 
 
 def test_the_cost_is_unknown_where_nothing_is_kept():
-    nothing = replace(GOOD, votes=Votes(16, (1.0,), 0, {"band_high": 1}))
+    nothing = replace(GOOD, votes=Votes(16, (1.0,), (16,), 0, {"band_high": 1}))
     assert measured_cost(VALUES, Layout(), nothing) is None
     silent = measured_cost(VALUES, Layout(), replace(GOOD, proposals=None))
     assert silent is not None and silent.proposing_s is None
@@ -442,6 +471,39 @@ def test_the_page_answers_each_question_in_plain_words():
         assert sentence in page
 
 
+def test_the_page_says_what_chance_would_keep_of_as_many_answers():
+    # Of 6 random votes on two labels 3 at least agree, and a band from 0.2 begins at 4 of 16.
+    votes = Votes(16, (0.3125,) * 16, (6,) * 16, 16, {}, num_labels=2)
+
+    page = page_of(replace(GOOD, votes=votes))
+
+    # 1 less the 20 of 64 ways of three against three.
+    share = "69 % of the groups would lie in the band."
+    assert f"(100 %). Were the same number of answers drawn at random, {share}" in page
+    assert "drawn at random" not in page_of(GOOD)
+
+
+def test_broken_lines_stand_below_the_first_and_fit_the_terminal():
+    trial = replace(GOOD, answers=answers(2, cut_off=62))
+    out = Console(file=io.StringIO(), width=80)
+    show(trial_page(trial, judge(trial), None, VALUES), out)
+
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    at = next(n for n, line in enumerate(lines) if line.startswith("  change max_completion"))
+    assert lines[at + 1].startswith("  prompt_style, or is a base model")
+
+
+def test_a_long_completion_is_shown_by_its_end():
+    found = answers(63, no_marker=1)
+    found.unread[NO_MARKER] = Unread(1, (f"{'word ' * 100}at last 7.",))
+
+    page = page_of(replace(GOOD, answers=found))
+
+    assert "for example ..." in page
+    assert "at last 7." in page
+
+
 def test_the_page_names_the_rule_and_the_option():
     trial = replace(GOOD, answers=answers(2, no_marker=62), known=None, proposals=None)
     page = page_of(replace(trial, stopped_early=True))
@@ -475,10 +537,17 @@ def test_what_json_says_is_plain_values():
 
     more = {"stopped_early", "asked_by"}
     assert set(found) == {"answers", "votes", "known", "proposals", "speed", *more}
-    assert set(found["answers"]) == {"num_completions", "num_answered", "unread", "readings"}
+    assert set(found["answers"]) == {
+        "num_completions",
+        "num_answered",
+        "unread",
+        "readings",
+        "lenient",
+    }
     assert set(found["votes"]) == {
         "num_votes",
         "majority_ratios",
+        "num_read",
         "num_kept",
         "refused",
         "num_labels",

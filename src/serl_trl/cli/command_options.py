@@ -29,7 +29,12 @@ class TryOptions:
         (1, INF),
         "16 takes minutes on a CPU",
     )
-    try_votes: int = option(16, "Completions of each.", (2, 4096), "num_generations is usual")
+    try_votes: int | None = option(
+        None,
+        "Completions of each; by default num_generations, as in the run.",
+        (2, 4096),
+        "leave it out to vote as the run does",
+    )
     try_proposals: int = option(20, "How many proposals to write.", (0, INF), "0 writes none")
 
 

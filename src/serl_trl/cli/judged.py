@@ -32,7 +32,8 @@ _NUM_CHARS = 60
 class Judged:
     """Lines about refused seeds, the share of noise in the band, and what to change.
 
-    `noise` is `None` where the number of answers is not known, or no band is used.
+    `noise` is `None` where the number of answers is not known, or no band is used. It takes every
+    completion to have an answer.
     """
 
     refused: tuple[str, ...] = ()
@@ -110,11 +111,14 @@ def _noise(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[float | None, li
         return noise, []
     better = find_band(None, None, votes=votes, labels=labels)
     why = f"{noise:.0%} of groups of {votes} random votes over {labels} answers pass the band"
+    # Nothing was rolled out. A narrow band starves where few completions can be read.
+    once = "once `serl try` reads an answer in nearly every completion"
     if known is None:
         return noise, [f"num_choices={labels} in answer_kind, as the seeds have; {why}"]
     if (better.low, better.high) == (band.low, band.high):
         return noise, [f"num_generations, to have more votes; {why}"]
-    return noise, [f"difficulty_low: {better.low:g} and difficulty_high: {better.high:g}; {why}"]
+    ends = f"difficulty_low: {better.low:g} and difficulty_high: {better.high:g}"
+    return noise, [f"{ends}, {once}; {why}"]
 
 
 def _is_choice(kind: str) -> bool:

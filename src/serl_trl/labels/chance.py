@@ -57,16 +57,21 @@ def majority_of_noise(*, votes: int, labels: int) -> tuple[float, float]:
     return mean / votes, math.sqrt(max(0.0, square - mean**2)) / votes
 
 
-def noise_in_band(*, votes: int, labels: int, low: float, high: float) -> float:
+def noise_in_band(
+    *, votes: int, labels: int, low: float, high: float, read: int | None = None
+) -> float:
     """Return the share of groups of random votes whose majority ratio lies in [low, high].
 
-    Ties for the first place count, although the vote then refuses the group.
+    Of the `votes` completions `read` have an answer, which is drawn at random; `None`: all. Those
+    without one count in the ratio. Ties for the first place count, although the vote then refuses
+    the group.
     """
+    read = votes if read is None else read
     inside = reachable_votes(votes, low=low, high=high)
-    if not inside:
+    if not inside or not read:
         return 0.0
-    below = majority_at_most(inside[0] - 1, votes=votes, labels=labels)
-    return max(0.0, majority_at_most(inside[-1], votes=votes, labels=labels) - below)
+    below = majority_at_most(inside[0] - 1, votes=read, labels=labels)
+    return max(0.0, majority_at_most(inside[-1], votes=read, labels=labels) - below)
 
 
 def find_band(low: float | None, high: float | None, *, votes: int, labels: int | None) -> Ends:

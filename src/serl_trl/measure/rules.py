@@ -45,12 +45,15 @@ class Rule:
     """A rule by its name: `find` returns a finding where the counts pass the `limit`.
 
     Where a rule with `ends` holds, those after it are not tried: they would say the same again.
+    With `of_votes` it is not tried where few completions have an answer, because it would judge
+    the votes that are missing.
     """
 
     name: str
     limit: float
     find: Callable[["Rule", Trial], Finding | None]
     ends: bool = False
+    of_votes: bool = False
 
     def found(
         self, decision: Decision, because: str, changes: Sequence[str | None] = ()
@@ -63,7 +66,10 @@ class Rule:
 def judge(trial: Trial) -> Judgement:
     """Judge what a trial counted; the same counts always give the same judgement."""
     findings = []
+    few = trial.answers.answered_ratio < FEW
     for rule in RULES:
+        if few and rule.of_votes:
+            continue
         if finding := rule.find(rule, trial):
             findings.append(finding)
             if rule.ends:
@@ -94,6 +100,7 @@ def helpful(answers: Answers, num_groups: int) -> Reading | None:
     return next(found, None)
 
 
+FEW = 0.7  # the limit of the second rule
 _MIN_HELP = 0.5  # below that most votes are still missing after the change
 _MIN_AGREEING = 0.25  # of the groups; two votes of noise agree far more seldom
 _MIN_PROBLEMS = 8  # with fewer known answers one problem tips the scale
@@ -106,7 +113,10 @@ def _nothing_to_vote_on(rule: Rule, trial: Trial) -> Finding | None:
     better = helpful(answers, len(trial.votes.majority_ratios))
     # An end that was cut off may have held the answer.
     mendable = better or answers.unread_ratio(CUT_OFF) > 1 / 2
-    return rule.found(CHANGE if mendable else NOT, _say_unread(answers), _answer_changes(trial))
+    changes = _answer_changes(trial)
+    if not mendable:
+        changes.append("model_name_or_path: take a stronger one, if that does not help")
+    return rule.found(CHANGE if mendable else NOT, _say_unread(answers), changes)
 
 
 def _few_answers(rule: Rule, trial: Trial) -> Finding | None:
@@ -141,13 +151,18 @@ def _chance(rule: Rule, trial: Trial) -> Finding | None:
     votes = trial.votes
     if not votes.num_labels or not votes.majority_ratios:
         return None
-    noise, spread = majority_of_noise(votes=votes.num_votes, labels=votes.num_labels)
-    mean = fmean(votes.majority_ratios)
-    if mean > noise + rule.limit * spread / math.sqrt(len(votes.majority_ratios)):
+    # A completion without an answer draws none: noise agrees less where some cannot be read.
+    drawn = [read for read in votes.num_read if read]
+    expected = [majority_of_noise(votes=read, labels=votes.num_labels) for read in drawn]
+    of_noise = math.fsum(read * mean for read, (mean, _) in zip(drawn, expected, strict=True))
+    spread = math.hypot(*(read * each for read, (_, each) in zip(drawn, expected, strict=True)))
+    found = fmean(votes.majority_ratios)
+    whole = votes.num_votes * len(votes.majority_ratios)
+    if not spread or found > (of_noise + rule.limit * spread) / whole:
         return None
     because = (
-        f"the majority ratio is {mean:.2f} on average, and {noise:.2f} where {votes.num_votes} "
-        f"votes over {votes.num_labels} answers are drawn at random"
+        f"the majority ratio is {found:.2f} on average, and {of_noise / whole:.2f} where each "
+        f"completion draws one of {votes.num_labels} answers at random"
     )
     return rule.found(NOT, because, ["model_name_or_path: take a stronger one"])
 
@@ -210,16 +225,16 @@ RULES: tuple[Rule, ...] = (
     Rule("nothing to vote on", 0.2, _nothing_to_vote_on, ends=True),
     # A completion without an answer counts in the ratio. With three in ten silent a unanimous
     # group ends in the middle of the band and looks like a hard one.
-    Rule("few completions have an answer", 0.7, _few_answers),
+    Rule("few completions have an answer", FEW, _few_answers),
     # Each costs the full length and has no vote; the update learns to be short before it learns.
-    Rule("completions are cut off", 0.2, _cut_off),
+    Rule("completions are cut off", 0.2, _cut_off, of_votes=True),
     # A refill rolls out max_refill_rollouts prompts for each that it needs, by default 8. Where
     # less than one in eight groups is kept, refills end before the batch is full.
     Rule("too easy", 1 / 8, _too_easy),
-    Rule("no agreement", 1 / 8, _no_agreement),
+    Rule("no agreement", 1 / 8, _no_agreement, of_votes=True),
     # In standard errors of the mean: two are the usual level of a test. It applies where the kind
     # knows its answers, as label does.
-    Rule("no better than chance", 2.0, _chance),
+    Rule("no better than chance", 2.0, _chance, of_votes=True),
     # A vote sharpens what is commonest. Where wrong answers are as common as right ones, training
     # on the vote sharpens both alike.
     Rule("agrees on wrong answers", 0.0, _agrees_on_wrong),
@@ -274,7 +289,7 @@ def _commonest_first(answers: Answers) -> list[tuple[str, Unread]]:
 def _say_unread(answers: Answers) -> str:
     whole = count_of(answers.num_completions, "completion")
     why = {
-        NO_MARKER: "have no marked answer",
+        NO_MARKER: "have no answer" if answers.lenient else "have no marked answer",
         CUT_OFF: "were cut off",
         OTHER_FORM: "mark what is not an answer of this kind",
     }
@@ -293,7 +308,12 @@ def _answer_changes(trial: Trial) -> list[str | None]:
         read = f"{better.num_read} of the same {answers.num_completions} completions"
         reread = f"answer_kind: {better.answer_kind} reads {read}"
     told = {
-        NO_MARKER: f"{trial.asked_by}: name the marker that answer_kind reads, with an example",
+        NO_MARKER: f"{trial.asked_by}: "
+        + (
+            "ask for the answer alone"
+            if answers.lenient
+            else "name the marker that answer_kind reads, with an example"
+        ),
         CUT_OFF: "max_completion_length: raise it; a model that never stops needs another "
         "prompt_style, or is a base model",
         OTHER_FORM: f"{trial.asked_by}: say in which form the answer stands in the marker",

@@ -47,12 +47,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Answers:
-    """How many completions have an answer, why the others have none, and who would read more."""
+    """How many completions have an answer, why the others have none, and who would read more.
+
+    `lenient` says that the kind needs no marker.
+    """
 
     num_completions: int
     num_answered: int
     unread: Mapping[str, Unread]
     readings: tuple[Reading, ...]
+    lenient: bool = False
 
     @property
     def answered_ratio(self) -> float:
@@ -69,11 +73,13 @@ class Answers:
 class Votes:
     """The votes on the seeds: majority ratios, how many groups stay, why the others do not.
 
-    `num_labels` is how many answers the kind knows, or `None` where they have no end.
+    `num_read` is how many of the `num_votes` completions of each group have an answer, `num_labels`
+    how many answers the kind knows, or `None` where they have no end.
     """
 
     num_votes: int
     majority_ratios: tuple[float, ...]
+    num_read: tuple[int, ...]
     num_kept: int
     refused: Mapping[str, int]
     num_labels: int | None = None
@@ -205,7 +211,8 @@ def count_answers(
     ]
     more = [each for each in found if each.num_read > answered]
     more.sort(key=lambda each: (-each.num_read, -each.num_majorities))
-    return Answers(len(flat), answered, unread, tuple(more))
+    needs_none = bool(getattr(kind, "lenient", False))
+    return Answers(len(flat), answered, unread, tuple(more), needs_none)
 
 
 def _why_unread(completion: Completion, kind: AnswerKind) -> str | None:
@@ -242,6 +249,7 @@ def count_votes(groups: Sequence[Group], kind: AnswerKind) -> Votes:
     return Votes(
         num_votes=max((len(group.completions) for group in groups), default=0),
         majority_ratios=tuple(group.vote.majority_ratio for group in groups),
+        num_read=tuple(len(group.completions) - group.vote.num_unparsable for group in groups),
         num_kept=sum(verdict.keep for verdict in verdicts),
         refused=dict(refused.most_common()),
         num_labels=len(known_labels(kind) or ()) or None,

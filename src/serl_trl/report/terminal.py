@@ -34,7 +34,8 @@ def _show(block: Block, out: Console) -> None:
         case Heading():
             out.print(Text(f"\n{block.text}", "bold"))
         case Paragraph():
-            out.print(Text(block.text, _STYLES.get(block.tone, "")))
+            text = block.text.lstrip()
+            _indented(text, len(block.text) - len(text), out, _STYLES.get(block.tone, ""))
         case Question():
             out.print(Text(f"\n{block.question}", "bold"))
             out.print(Text(block.answer, _STYLES.get(block.tone, "")))
@@ -61,7 +62,12 @@ def _table(block: Table) -> table.Table:
 def _show_excerpt(block: Excerpt, out: Console) -> None:
     for note in block.notes:
         out.print(Text(note, "dim"))
-    out.print(Padding(Text(block.text.text), (0, 0, 0, 2)))
+    _indented(block.text.text, 2, out)
+
+
+def _indented(text: str, blanks: int, out: Console, style: str = "") -> None:
+    # Broken lines begin below the first.
+    out.print(Padding(Text(text, style), (0, 0, 0, blanks), expand=False))
 
 
 def _plain(cell: Cell) -> str:

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 from serl_trl.common.text import count_of
 from serl_trl.labels.band import reachable_votes
-from serl_trl.measure.rules import GO, Judgement
-from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Cost, Trial
+from serl_trl.labels.chance import noise_in_band
+from serl_trl.measure.rules import GO, Judgement, helpful
+from serl_trl.measure.trial import CUT_OFF, NO_MARKER, OTHER_FORM, Cost, Trial, Votes
 from serl_trl.report.blocks import (
     Block,
     Excerpt,
@@ -66,12 +68,12 @@ def _answers(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
     counts = {"answered": found.num_answered, "all": found.num_completions}
     yield Question("Do the completions have an answer?", say("trial_answers", kind=kind, **counts))
     for reason, unread in found.unread.items():
-        note = f"{_UNREAD[reason]}: {count_of(unread.count, 'completion')}, for example"
+        why = "no answer" if reason == NO_MARKER and found.lenient else _UNREAD[reason]
+        note = f"{why}: {count_of(unread.count, 'completion')}, for example"
         for number, text in enumerate(unread.examples):
-            # An answer is expected at the end.
-            end = text.strip()[-_MAX_EXAMPLE:]
-            shown = written(" ".join(end.split()) or "(nothing)", max_chars=_MAX_EXAMPLE)
-            yield Excerpt(shown, (note,) if not number else ())
+            yield Excerpt(
+                written(_end(text), max_chars=_MAX_EXAMPLE), (note,) if not number else ()
+            )
     if found.readings:
         rows = (
             (each.answer_kind, f"{each.num_read:,}", f"{each.num_majorities:,}")
@@ -79,8 +81,16 @@ def _answers(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
         )
         headers = ("the same completions, read with answer_kind", "read", "groups with a majority")
         yield Table(headers, tuple(rows))
+        if not helpful(found, len(trial.votes.majority_ratios)):
+            yield Paragraph("What is read more agrees too seldom, or is too little, to be answers.")
     elif found.unread:
         yield Paragraph("No other answer_kind reads more of them.")
+
+
+def _end(text: str) -> str:
+    """Return the end of a completion, where an answer is expected."""
+    whole = " ".join(text.split()) or "(nothing)"
+    return whole if len(whole) <= _MAX_EXAMPLE else f"...{whole[3 - _MAX_EXAMPLE :].lstrip()}"
 
 
 def _votes(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
@@ -88,7 +98,13 @@ def _votes(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
     refused = [(REASONS.get(reason, reason), count) for reason, count in votes.refused.items()]
     yield Question(
         "Do they agree, and what would a run train on?",
-        say("trial_votes", kept=votes.num_kept, all=len(votes.majority_ratios), refused=refused),
+        say(
+            "trial_votes",
+            kept=votes.num_kept,
+            all=len(votes.majority_ratios),
+            refused=refused,
+            noise=_noise(votes, values),
+        ),
     )
     inside: list[int] = []
     if values["use_band"]:
@@ -105,6 +121,15 @@ def _votes(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
         for number in range(max(bars), min(bars) - 1, -1)
     )
     yield Table(("votes of the commonest answer", "groups", "", ""), rows)
+
+
+def _noise(votes: Votes, values: Mapping[str, Any]) -> float | None:
+    """Return how many groups lie in the band where what was read is drawn at random instead."""
+    if not values["use_band"] or not votes.num_labels:
+        return None
+    band = {"low": values["difficulty_low"], "high": values["difficulty_high"]}
+    size = {"votes": votes.num_votes, "labels": votes.num_labels}
+    return fmean(noise_in_band(**size, **band, read=read) for read in votes.num_read)
 
 
 def _known(trial: Trial) -> Iterator[Block]:

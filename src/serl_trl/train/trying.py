@@ -112,6 +112,7 @@ class _Trying:
             self._tell(
                 f"rolled out {answers.num_completions} of {total}: "
                 f"{answers.num_answered} have an answer"
+                f"{', so few that the others are left out' if early else ''}"
             )
             if early:
                 break

@@ -29,7 +29,9 @@ def run(argv: Sequence[str], out: Console) -> int:
     options = {*vars(args.run), *vars(args.config), *vars(args.model)}
     shown = dict(report)
     if "noise_in_band" in report:
-        shown["noise_in_band"] = f"{report['noise_in_band']:.1%} of groups of random votes"
+        shown["noise_in_band"] = (
+            f"{report['noise_in_band']:.1%} of groups of random votes, if all can be read"
+        )
     for name, value in shown.items():
         lines = (value or ["none"]) if isinstance(value, list) else [str(value)]
         for label, line in zip_longest([label_of(name, options)], lines, fillvalue=""):

@@ -263,7 +263,10 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
     line("max_steps", f"{report['num_steps']:,}")
     _show_time(report, out)
     if report["noise_in_band"] is not None:
-        line("noise in band", f"{report['noise_in_band']:.1%} of groups of random votes")
+        line(
+            "noise in band",
+            f"{report['noise_in_band']:.1%} of groups of random votes, if all can be read",
+        )
     for name in ("notes", "skipped"):
         for text in report[name]:
             line(name, visible(text))

@@ -31,7 +31,7 @@ def run(argv: Sequence[str], out: Console) -> int:
         with out.status("trying the model"):
             trial = trainer.try_out(
                 num_seeds=given.try_seeds,
-                num_votes=given.try_votes,
+                num_votes=given.try_votes or args.config.num_generations,
                 num_proposals=given.try_proposals,
                 tell=lambda line: say(out, visible(line)),
             )
