@@ -28,12 +28,14 @@ def config(**values) -> str:
 
 def test_the_sandbox_is_a_go_and_its_folder_stays_untouched(capsys):
     Path("out").mkdir()
-    size = ["--try_seeds", "8", "--try_votes", "8", "--try_proposals", "6"]
+    size = ["--try_seeds", "8", "--try_proposals", "6"]
 
-    assert main(["try", "--config", config(), *size, "--json", "o.json"]) == 0
+    assert main(["try", "--config", config(num_generations=8), *size, "--json", "o.json"]) == 0
 
     found, page = json.loads(Path("o.json").read_text()), capsys.readouterr().out
     assert found["verdict"] == GO and found["findings"] == []
+    # As many votes as in a run.
+    assert found["votes"]["num_votes"] == 8
     assert found["answers"]["num_completions"] == 64
     assert found["known"]["source"] == "probe set" and found["known"]["num_problems"] == 8
     assert found["known"]["right_ratio"] > found["known"]["agreed_wrong_ratio"]
@@ -55,6 +57,7 @@ def test_a_model_without_answers_is_found_out_after_sixteen_completions(tiny_mod
     assert found["answers"]["num_completions"] == 16
     assert found["stopped_early"] and found["proposals"] is None and found["cost"] is None
     assert "Nothing to vote on: " in err
+    assert "rolled out 16 of 256: 0 have an answer, so few that the others are left out" in err
 
 
 @pytest.mark.parametrize(

@@ -494,6 +494,13 @@ def test_broken_lines_stand_below_the_first_and_fit_the_terminal():
     assert lines[at + 1].startswith("  prompt_style, or is a base model")
 
 
+def test_other_kinds_that_would_not_help_are_called_so():
+    for majorities, said in ((0, True), (16, False)):
+        reading = Reading("math(lenient=True)", 60, majorities)
+        page = page_of(replace(GOOD, answers=answers(2, no_marker=62, readings=(reading,))))
+        assert ("None of these would help: it reads too few," in page) is said
+
+
 def test_a_long_completion_is_shown_by_its_end():
     found = answers(63, no_marker=1)
     found.unread[NO_MARKER] = Unread(1, (f"{'word ' * 100}at last 7.",))

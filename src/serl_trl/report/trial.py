@@ -82,7 +82,8 @@ def _answers(trial: Trial, values: Mapping[str, Any]) -> Iterator[Block]:
         headers = ("the same completions, read with answer_kind", "read", "groups with a majority")
         yield Table(headers, tuple(rows))
         if not helpful(found, len(trial.votes.majority_ratios)):
-            yield Paragraph("What is read more agrees too seldom, or is too little, to be answers.")
+            why = "it reads too few, or what it reads does not agree"
+            yield Paragraph(f"None of these would help: {why}.")
     elif found.unread:
         yield Paragraph("No other answer_kind reads more of them.")
 
