@@ -403,11 +403,12 @@ def _sampling(values: Mapping[str, Any], shape: ModelShape, layout: Layout, trai
         return whole
     rows, compute = rows_at_once(values), _compute_bytes(values)
     prompts = rows * (_row_tokens(values) - values["max_completion_length"])
-    prefill = prompts * compute * (2 * shape.hidden_size + 3 * shape.intermediate_size)
-    # Logits, their softmax, and a sorted copy.
+    # PEFT hands an adapter what enters it in float32, and autocast computes with a further copy.
+    inner = (6 if values["use_peft"] else 3) * shape.intermediate_size
+    prefill = prompts * compute * (2 * shape.hidden_size + inner)
+    # Logits, their softmax, and a sorted copy. docs/small_gpu.md has what was measured.
     logits = 3 * rows * shape.vocab_size * 4
     gathered = whole or _gathered(shape, layout)
-    # Measured on an H100 with 0.5 B float32 weights: 8.74 GiB where this foretells 8.59.
     return max(prefill, logits) + gathered + _casts(values, layout, trained)
 
 
