@@ -9,6 +9,7 @@ from serl_trl.filters.english.quality import check_one_question
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.filters.registry import filter_options, find_filters
 from serl_trl.filters.validity.sign import NO_SIGN, Sign, add_up
+from serl_trl.filters.validity.spelling import knows_words_of
 from serl_trl.filters.validity.text import (
     ENGLISH_SIGNALS,
     TEXT_SIGNALS,
@@ -53,6 +54,13 @@ BROKEN = {
         "Tha lengt of a rektangl iz tree tims itz widt. Wat iz da numbar of santimitars?",
     ],
 }
+
+# No list of English words knows these.
+SPECIAL = [
+    "Which enzyme is inhibited by acetazolamide in the proximal convoluted tubule?",
+    "What is the product of the hydroboration of propyne followed by oxidation?",
+    "What does the malloc function return when it fails?",
+]
 
 SOUND = [
     "A family has an average of 2.5 children per house. How many children live in 4 houses?",
@@ -195,3 +203,23 @@ def test_each_signal_is_quiet_on_problems_of_public_sets(problems):
 
     for name, signal in ENGLISH_SIGNALS.items():
         assert sum(signal(text).score >= 0.5 for text in texts) <= 0.003 * len(texts), name
+
+
+@pytest.mark.parametrize("seed", SPECIAL)
+def test_the_spelling_is_not_looked_at_where_the_seeds_have_words_of_their_own(seed):
+    proposal = SPECIAL[(SPECIAL.index(seed) + 1) % len(SPECIAL)]
+    plain = [f"How many edges do {number} cubes have?" for number in range(3, 9)]
+
+    assert not knows_words_of([*plain, seed])
+    assert knows_words_of(plain)
+    assert knows_words_of([])
+    assert check_validity(proposal, spelt=False).keep
+    assert not check_validity(proposal).keep
+    assert not check_validity(BROKEN["quantities"][0], spelt=False).keep
+
+
+def test_of_many_seeds_a_few_hundred_are_looked_at_from_the_first_to_the_last():
+    plain = [f"How many edges do {number} cubes have?" for number in range(3, 1003)]
+
+    assert not knows_words_of([SPECIAL[0], *plain])
+    assert not knows_words_of([*plain, *SPECIAL[:1] * 5])

@@ -11,6 +11,7 @@ from serl_trl.cli.parser import Arguments
 from serl_trl.common.text import shortened, visible
 from serl_trl.filters.registry import filter_options, find_filters
 from serl_trl.filters.seeds import JudgedSeeds, judge_seeds, spread
+from serl_trl.filters.validity.spelling import knows_words_of
 from serl_trl.labels.chance import find_band, noise_in_band
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.words import REASONS
@@ -66,6 +67,7 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
         max_words=config.max_words,
         several_answers=holds_several(config.answer_kind),
     )
+    options["validity"] = {"spelt": knows_words_of(seeds)}
     judged = judge_seeds(seeds, names, options)
     if not judged.num_refused:
         return (), []

@@ -28,17 +28,18 @@ class FilterOptions:
 
     `max_tokens` and `count_tokens` belong together; without them "tokens" refuses nothing. `None`
     as `max_rouge_l` or `max_per_template`, or a cap of 0, switches that rule off. `several_answers`
-    says that an answer may hold the answers to several parts of a question. `novelty_scope` "pool"
-    compares with the seeds and everything admitted; "seeds_and_pending" is the paper's: the seeds,
-    and what was admitted since `forget_pending`. `embedding` is the path or id of a
-    sentence-transformers model, or an `Encoder`. `contamination` maps the name of an evaluation set
-    to its problems.
+    says that an answer may hold the answers to several parts of a question, and `spelt` that no
+    seed has words which the list of words takes for misspelt. `novelty_scope` "pool" compares with
+    the seeds and everything admitted; "seeds_and_pending" is the paper's: the seeds, and what was
+    admitted since `forget_pending`. `embedding` is the path or id of a sentence-transformers model,
+    or an `Encoder`. `contamination` maps the name of an evaluation set to its problems.
     """
 
     names: Sequence[str | TextFilter] = default_filters
     min_words: int = 4
     max_words: int = 400
     several_answers: bool = False
+    spelt: bool = True
     max_tokens: int | None = None
     count_tokens: Callable[[str], int] | None = None
     special_tokens: Sequence[str] = ()
@@ -69,6 +70,7 @@ class FilterOptions:
             max_tokens=self.max_tokens,
             count_tokens=self.count_tokens,
         )
+        options["validity"] = {"spelt": self.spelt}
         return [
             bind_filter(each, options) if isinstance(each, str) else each for each in self.names
         ]

@@ -23,6 +23,7 @@ ENGLISH_SIGNALS: dict[str, TextSignal] = {
 TEXT_SIGNALS: dict[str, TextSignal] = {**ENGLISH_SIGNALS, "unfinished": unfinished}
 
 REFUSED_FROM = 0.5
+_SPELT = spelling.__name__
 
 
 def doubt(text: str) -> float:
@@ -30,9 +31,13 @@ def doubt(text: str) -> float:
     return add_up(signal(text) for signal in TEXT_SIGNALS.values()).score
 
 
-def check_validity(text: str) -> Verdict:
-    """Refuse what a reader of English sees is no question with an answer."""
-    return _judge(text, ENGLISH_SIGNALS)
+def check_validity(text: str, *, spelt: bool = True) -> Verdict:
+    """Refuse what a reader of English sees is no question with an answer.
+
+    Without `spelt` the spelling is not looked at: the domain has words of its own.
+    """
+    signals = {name: ENGLISH_SIGNALS[name] for name in ENGLISH_SIGNALS if spelt or name != _SPELT}
+    return _judge(text, signals)
 
 
 def check_unfinished(text: str) -> Verdict:
