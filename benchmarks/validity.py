@@ -21,7 +21,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,15 @@ from benchmarks.study import as_table, made_on
 from serl_trl.common.files import read_lines
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.filters.registry import default_filters
+from serl_trl.filters.validity import gate
 from serl_trl.filters.validity.answer_domain import AnswerDomain
-from serl_trl.filters.validity.gate import AGAINST, FEATURES, features_of, fit, save, threshold_for
+from serl_trl.filters.validity.gate import (
+    AGAINST,
+    FEATURES,
+    features_of,
+    fit,
+    threshold_for,
+)
 from serl_trl.filters.validity.text import REFUSED_FROM, TEXT_SIGNALS, doubt
 from serl_trl.filters.validity.vote_shape import shape_of
 from serl_trl.sandbox.domain import seed_problems
@@ -195,7 +202,9 @@ def signals(options: argparse.Namespace) -> dict[str, Any]:
             }
     if options.fit:
         hard = groups["hard"]
-        save(fit([group.features for group in hard], [group.valid for group in hard]))
+        model = fit([group.features for group in hard], [group.valid for group in hard])
+        shipped = Path(gate.__file__).with_suffix(".json")
+        shipped.write_text(json.dumps(asdict(model), indent=1) + "\n", encoding="utf-8")
     return found
 
 

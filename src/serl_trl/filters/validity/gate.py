@@ -8,9 +8,8 @@ follows from the precision that is wanted, `threshold_for`.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -129,14 +128,5 @@ def threshold_for(chances: Sequence[float], valid: Sequence[bool], *, precision:
 
 def shipped() -> ValidityModel:
     """Return the model that comes with the package."""
-    return ValidityModel(**json.loads(_shipped().read_text(encoding="utf-8")))
-
-
-def save(model: ValidityModel, path: Path | None = None) -> None:
-    """Write a model as JSON; without a path as the one that comes with the package."""
-    record: dict[str, Any] = asdict(model)
-    (path or _shipped()).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _shipped() -> Path:
-    return Path(__file__).with_suffix(".json")
+    text = Path(__file__).with_suffix(".json").read_text(encoding="utf-8")
+    return ValidityModel(**json.loads(text))
