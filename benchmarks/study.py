@@ -126,9 +126,13 @@ def portable(command: Sequence[str], work_dir: Path) -> list[str]:
 
 
 def is_whole(report: Path) -> bool:
-    """Whether a run's report is there and was written to its end."""
+    """Whether a run's report is there, was written to its end, and is of a run that ended itself.
+
+    A run that is stopped writes a report, too; the next call resumes it.
+    """
     try:
-        return bool(json.loads(report.read_text()))
+        found = json.loads(report.read_text())
+        return bool(found) and "stopped_by" not in found
     except (FileNotFoundError, json.JSONDecodeError):
         return False
 

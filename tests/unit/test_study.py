@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from benchmarks import hard, real, study
-from benchmarks.study import Arm, complete, interval, over_seeds, run_all
+from benchmarks.study import Arm, complete, interval, is_whole, over_seeds, run_all
 from serl_trl.common.files import read_lines
 
 
@@ -182,3 +182,19 @@ def test_the_summary_of_the_hard_study_has_its_keys_and_every_pair_once():
         ["gold_generated", "serl"], ["gold_generated", "random"], ["serl", "random"],
     ]  # fmt: skip
     assert "| serl - random | +0.000 | +0.0 |" in hard.as_markdown(found, runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('{"run": "x", "steps": 60}', True),
+        ('{"run": "x", "steps": 21, "stopped_by": "SIGTERM"}', False),
+        ('{"run": "x", "st', False),
+        ("{}", False),
+    ],
+)
+def test_a_run_that_was_stopped_or_cut_off_is_not_done(tmp_path, text, whole):
+    (tmp_path / "run.json").write_text(text)
+
+    assert is_whole(tmp_path / "run.json") is whole
+    assert not is_whole(tmp_path / "other.json")
