@@ -26,12 +26,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from benchmarks.study import ROOT, as_table
+from serl_trl.common.folder import Folder
+from serl_trl.runs.facts import installed
 
 SANDBOX_MODEL = ROOT / "src" / "serl_trl" / "sandbox" / "model"
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "bitsandbytes")
@@ -144,7 +145,8 @@ def run_steps(steps: dict[str, Step], options: argparse.Namespace) -> int:
     path, ends = options.out / "day.json", time.monotonic() + options.total_s
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"steps": {}}
     found |= {"date": date.today().isoformat(), "device": device_name(options.device)}
-    found |= {"versions": versions(), "tiny": options.tiny}
+    found |= {"versions": {"python": platform.python_version(), **installed(PACKAGES)}}
+    found["tiny"] = options.tiny
     for name, step in steps.items():
         earlier, left = found["steps"].get(name, {}), int(ends - time.monotonic())
         if earlier.get("exit_code") == 0:
@@ -156,7 +158,7 @@ def run_steps(steps: dict[str, Step], options: argparse.Namespace) -> int:
             found["steps"][name] = run_step(
                 step, options.out / f"{name}.log", min(left, step.limit_s)
             )
-            replace(path, json.dumps(found, indent=1) + "\n")
+            Folder(options.out).write(path.name, json.dumps(found, indent=1) + "\n")
             say_end(name, found["steps"][name], options.out / f"{name}.log")
     return int(any(found["steps"].get(name, {}).get("exit_code") != 0 for name in steps))
 
@@ -225,24 +227,6 @@ def device_name(device: str) -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"no CUDA GPU: nothing was run ({error})") from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what is installed of `PACKAGES`, and Python's."""
-    installed = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
-
-
-def replace(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader finds all of it or what was there before."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def say(line: str) -> None:

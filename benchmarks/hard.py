@@ -16,6 +16,7 @@ from itertools import combinations
 from statistics import fmean, variance
 from typing import Any
 
+from benchmarks.sandbox import ARMS as EASY_ARMS
 from benchmarks.sandbox import FIGURES, draw, read_run, summarise_arm
 from benchmarks.study import (
     Arm,
@@ -37,20 +38,17 @@ PROBE_STEPS, CLOSE_PROBES = 20, 10  # the latter where a run rises and falls
 # Two standard errors of a difference tell two arms apart.
 APART = 2.0
 SEPARATED = ("gold_generated", "serl", "oracle_gate", "random")
+SAME = {arm.name: arm for arm in EASY_ARMS}
 ARMS = (
-    Arm("serl", "the default: self-written prompts, vote, band, novelty"),
+    SAME["serl"],
     Arm("gold_generated", "exact labels on those with an answer", ("--label_reward", "gold")),
     Arm(
         "oracle_gate",
         "serl, but no problem without an answer is rolled out",
         ("--proposal_filters", ",".join((*default_filters, "serl_trl.sandbox.check_sound"))),
     ),
-    Arm("random", "control: a fair coin as the reward", ("--label_reward", "random")),
-    Arm(
-        "no_novelty",
-        "serl without novelty, copies allowed",
-        ("--novelty", "plain", "--max_rouge_l", "1"),
-    ),
+    SAME["random"],
+    SAME["no_novelty"],
     Arm(
         "fast_no_band",
         "six times the rate, no band",

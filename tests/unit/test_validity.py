@@ -8,8 +8,8 @@ from serl_trl.answers.equality import holds_several
 from serl_trl.filters.english.quality import check_one_question
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.filters.registry import filter_options, find_filters
+from serl_trl.filters.seeds import knows_words_of
 from serl_trl.filters.validity.sign import NO_SIGN, Sign, add_up
-from serl_trl.filters.validity.spelling import knows_words_of
 from serl_trl.filters.validity.text import (
     ENGLISH_SIGNALS,
     TEXT_SIGNALS,

@@ -11,7 +11,6 @@ from serl_trl.cli.parser import Arguments
 from serl_trl.common.text import shortened, visible
 from serl_trl.filters.registry import filter_options, find_filters
 from serl_trl.filters.seeds import JudgedSeeds, judge_seeds, spread
-from serl_trl.filters.validity.spelling import knows_words_of
 from serl_trl.labels.chance import find_band, noise_in_band
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.words import REASONS
@@ -67,7 +66,8 @@ def _refused(config: "SeRLConfig", seeds: Sequence[str]) -> tuple[tuple[str, ...
         max_words=config.max_words,
         several_answers=holds_several(config.answer_kind),
     )
-    options["validity"] = {"spelt": knows_words_of(seeds)}
+    # A run looks at the spelling only where it finds nothing in these seeds; see `knows_words_of`.
+    options["validity"] = {"spelt": False}
     judged = judge_seeds(seeds, names, options)
     if not judged.num_refused:
         return (), []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serl_trl.filters.registry import MAX_CHARS, bind_filter
+from serl_trl.filters.validity.spelling import spelling
 
 # Who checks a config waits: a thousand signs take about five milliseconds. A few long texts are
 # looked at all the same.
@@ -52,6 +53,15 @@ def spread(seeds: Sequence[str]) -> list[str]:
     most = max(_MIN_JUDGED, _MAX_CHARS_IN_ALL * len(seeds) // max(chars, 1))
     num = min(len(seeds), MAX_JUDGED, most)
     return [seeds[place * len(seeds) // num][:MAX_CHARS] for place in range(num)]
+
+
+def knows_words_of(seeds: Sequence[str]) -> bool:
+    """Whether the list of words suits a domain: it finds nothing misspelt in its seeds.
+
+    It does not know the words of medicine or of programming, whose proposals it would refuse. Looks
+    at the seeds that `spread` takes.
+    """
+    return not any(spelling(text).score for text in spread(seeds))
 
 
 def judge_seeds(

@@ -17,7 +17,7 @@ from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_probl
 from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter
 from serl_trl.filters.registry import TextFilter, find_filters
-from serl_trl.filters.validity.spelling import knows_words_of
+from serl_trl.filters.seeds import knows_words_of
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.registry import find_labeller
@@ -132,7 +132,7 @@ def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
             each if isinstance(each, str) else _asked_once(policy, each) for each in chosen.filters
         ),
         "several_answers": holds_several(args.answer_kind),
-        "spelt": knows_words_of(trainer.seed_set.instructions),
+        "spelt": "validity" in chosen.filters and knows_words_of(trainer.seed_set.instructions),
         "max_tokens": args.max_instruction_tokens,
         "count_tokens": functools.partial(count_tokens, tokenizer),
         "special_tokens": special_tokens_of(tokenizer),

@@ -9,7 +9,7 @@ commands of LaTeX. Names and formulas are left out. `words.txt.gz` holds a list 
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -42,7 +42,6 @@ _COMMAND = re.compile(r"(?<!\\)\\([A-Za-z]{4,20})(?![A-Za-z])")
 _MIN_UNKNOWN, _MAX_UNKNOWN = 3, 0.15
 _ONE_SLIP, _GARBLED = 0.55, 0.9
 _VOWELS = tuple("aeiouy")
-_MAX_SEEDS = 300  # each takes a few milliseconds
 _BRITISH = (("our", "or"), ("tre", "ter"), ("is", "iz"), ("ll", "l"))
 
 
@@ -52,16 +51,6 @@ def known_words() -> frozenset[str]:
     packed = Path(__file__).with_name("words.txt.gz").read_bytes()
     words = gzip.decompress(packed).decode("ascii").split()
     return _TABLE["mathematics"] | _TABLE["everyday"] | frozenset(words)
-
-
-def knows_words_of(seeds: Sequence[str]) -> bool:
-    """Whether the list of words suits a domain: it finds nothing misspelt in its `seeds`.
-
-    It does not know the words of medicine or of programming, whose proposals it would refuse. At
-    most `_MAX_SEEDS` are looked at, evenly spread.
-    """
-    step = max(1, len(seeds) // _MAX_SEEDS)
-    return not any(spelling(text).score for text in seeds[::step])
 
 
 def spelling(text: str) -> Sign:
