@@ -167,7 +167,13 @@ def test_a_trial_that_nothing_speaks_against_is_a_go():
             "model_name_or_path",
         ),
         (
-            replace(GOOD, known=Known("probe set", 16, 0.4, 0.3, 12, 1, 0.01, 0.35)),
+            replace(GOOD, known=Known("probe set", 16, 0.22, 0.18, 13, 7, 0.29, 0.77)),
+            "agrees on wrong answers",
+            CHANGE,
+            "model_name_or_path",
+        ),
+        (
+            replace(GOOD, known=Known("probe set", 16, 0.5, 0.3, 12, 1, 0.01, 0.35)),
             "labels are mostly wrong",
             NOT,
             "difficulty_low",

@@ -1,7 +1,8 @@
 """May a model be trained on this data? The rules that turn the counts of a trial into a verdict.
 
-All rules and limits stand in `RULES`, in the order in which they are tried. The limits are
-provisional: they come from what a run needs, not yet from runs that failed.
+All rules and limits stand in `RULES`, in the order in which they are tried. The limits come from
+what a run needs, and from runs that learnt or failed (`benchmarks/RESULTS.md`): both sandboxes, and
+SmolLM2-135M on film reviews, whose votes ended in one label for every text.
 """
 
 import math
@@ -171,13 +172,18 @@ def _agrees_on_wrong(rule: Rule, trial: Trial) -> Finding | None:
     known = trial.known
     if known is None or known.num_problems < _MIN_PROBLEMS:
         return None
-    if known.right_ratio - known.agreed_wrong_ratio > rule.limit:
+    lead = known.right_ratio - known.agreed_wrong_ratio
+    if lead > rule.limit:
         return None
     because = (
         f"{known.right_ratio:.0%} of the completions are right, and {known.agreed_wrong_ratio:.0%} "
         "give the commonest wrong answer of their problem"
     )
-    return rule.found(NOT, because, ["model_name_or_path: take a stronger one"])
+    stronger = "model_name_or_path: take a stronger one"
+    if lead <= 0:
+        return rule.found(NOT, because, [stronger])
+    surer = "probe_set: give more problems, to be surer of it"
+    return rule.found(CHANGE, f"{because}: so small a lead is lost", [stronger, surer])
 
 
 def _wrong_labels(rule: Rule, trial: Trial) -> Finding | None:
@@ -224,7 +230,8 @@ RULES: tuple[Rule, ...] = (
     # under the paper's band, which begins at 0.2.
     Rule("nothing to vote on", 0.2, _nothing_to_vote_on, ends=True),
     # A completion without an answer counts in the ratio. With three in ten silent a unanimous
-    # group ends in the middle of the band and looks like a hard one.
+    # group ends in the middle of the band and looks like a hard one. It can be mended: with 41 %
+    # answered, gold labels taught SmolLM2 in 30 steps to answer nearly always.
     Rule("few completions have an answer", FEW, _few_answers),
     # Each costs the full length and has no vote; the update learns to be short before it learns.
     Rule("completions are cut off", 0.2, _cut_off, of_votes=True),
@@ -235,9 +242,11 @@ RULES: tuple[Rule, ...] = (
     # In standard errors of the mean: two are the usual level of a test. It applies where the kind
     # knows its answers, as label does.
     Rule("no better than chance", 2.0, _chance, of_votes=True),
-    # A vote sharpens what is commonest. Where wrong answers are as common as right ones, training
-    # on the vote sharpens both alike.
-    Rule("agrees on wrong answers", 0.0, _agrees_on_wrong),
+    # A vote sharpens what is commonest. Right answers led by 0.04 (22 against 18 %) where all six
+    # runs on votes collapsed, and by 0.2 (44 against 24 %) where they taught; between the two
+    # nothing was measured. Of 16 problems the lead is known to about 0.1 either way, so that only
+    # one below 0 is taken for the model's fault.
+    Rule("agrees on wrong answers", 0.1, _agrees_on_wrong),
     # The upper end of the forecast: surely more wrong labels than right ones.
     Rule("labels are mostly wrong", 0.5, _wrong_labels),
     Rule("nothing proposed", 0, _nothing_proposed),
