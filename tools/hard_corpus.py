@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serl_trl.common.completion import Messages
-from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from serl_trl.propose.prompts import NONE, proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import (
     HARD,
     KIND_BY_NAME,
@@ -27,7 +27,7 @@ from serl_trl.sandbox.domain import (
     write_solution,
 )
 from serl_trl.sandbox.faults import DISPUTES, FAULTS, UNKNOWN, fault_of, step_fault
-from serl_trl.sandbox.forms import NONE, abstain_messages, answer_first_messages, restate_messages
+from serl_trl.sandbox.forms import abstain_messages, answer_first_messages, restate_messages
 from serl_trl.sandbox.phrasings import KINDS, Kind
 
 ABSTAINS_WHERE_BROKEN, ABSTAINS_WHERE_VALID = 0.6, 0.03

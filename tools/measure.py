@@ -15,10 +15,10 @@ from serl_trl.common.completion import Messages
 from serl_trl.filters.novelty import RougeLIndex
 from serl_trl.labels.band import in_band
 from serl_trl.propose.parsing.proposals import parse_proposals
-from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from serl_trl.propose.prompts import NONE, proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import STYLE
 from serl_trl.sandbox.faults import FAULTS, fault_of
-from serl_trl.sandbox.forms import NONE, abstain_messages, answer_first_messages, restate_messages
+from serl_trl.sandbox.forms import abstain_messages, answer_first_messages, restate_messages
 from serl_trl.sandbox.solver import num_phrasings, solve
 from tools.hard_corpus import draw_draft
 

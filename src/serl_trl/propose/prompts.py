@@ -7,6 +7,10 @@ from serl_trl.common.completion import Messages
 
 PLACEHOLDER = "{instruction}"
 """Where a `task_template` takes the text that it asks about."""
+USUAL = "{answer_instruction}"
+"""Where an `abstain_instruction` takes what else stands behind an instruction."""
+NONE = "none"
+"""The answer that says there is no answer, where a prompt allows it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,14 @@ class PromptStyle:
     proposer_request: str = "Problems in {domain}:"
     rollout_system: str = ""
     answer_instruction: str = "Reason step by step and write the final answer inside \\boxed{}."
+    abstain_instruction: str = (
+        "{answer_instruction} If it cannot be answered, because something is missing or "
+        "contradictory, write \\boxed{none} instead."
+    )
+    restate_instruction: str = (
+        "Say this in other words. Keep every number, every name and what is asked. Do not answer "
+        "it; write the new wording alone."
+    )
     task_template: str = ""
 
     def fill(self, text: str) -> str:
@@ -56,6 +68,31 @@ def rollout_messages(instruction: str, style: PromptStyle) -> Messages:
         parts = [instruction, style.fill(style.answer_instruction)]
     user = {"role": "user", "content": "\n".join(part for part in parts if part)}
     return _system(style.fill(style.rollout_system)) + [user]
+
+
+def asked_anew(messages: Messages, instruction: str, text: str) -> Messages:
+    """Return a solver's prompt with `text` in place of what stands behind the instruction in it.
+
+    `{answer_instruction}` in `text` is what stood there.
+    """
+    *before, user = messages
+    content = user["content"]
+    end = content.find(instruction) + len(instruction) if instruction in content else len(content)
+    rest = content[end:]
+    gap = rest[: len(rest) - len(rest.lstrip())] if rest else "\n"
+    behind = text.replace(USUAL, rest.strip()).strip()
+    return [*before, {**user, "content": content[:end] + gap + behind}]
+
+
+def with_instruction(messages: Messages, instruction: str, other: str) -> Messages:
+    """Return a solver's prompt that asks `other` in place of its instruction."""
+    *before, user = messages
+    return [*before, {**user, "content": user["content"].replace(instruction, other, 1)}]
+
+
+def restate_messages(instruction: str, text: str) -> Messages:
+    """Build the conversation that asks, by `text`, for an instruction in other words."""
+    return [{"role": "user", "content": f"{instruction}\n{text}"}]
 
 
 def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:

@@ -22,6 +22,8 @@ STYLE = PromptStyle(
     proposer_system="You teach {domain}. Write new problems. Do not solve them.",
     proposer_request="",
     answer_instruction="Answer in \\boxed{}.",
+    abstain_instruction="Answer in \\boxed{}, or \\boxed{none}.",
+    restate_instruction="Say it in other words.",
 )
 
 SLOT = re.compile(r"\{([a-z]+[0-9]?)\}")

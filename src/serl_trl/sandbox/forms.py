@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from serl_trl.common.completion import Messages
+from serl_trl.propose import prompts
 from serl_trl.propose.prompts import proposer_messages, rollout_messages
 from serl_trl.sandbox.domain import STYLE
 
-NONE = "none"  # the answer that says there is no answer
-_ABSTAIN = replace(STYLE, answer_instruction=f"Answer in \\boxed{{}}, or \\boxed{{{NONE}}}.")
-_RESTATE = replace(STYLE, answer_instruction="Say it in other words.")
 _ANSWER_FIRST = replace(
     STYLE, proposer_system="You teach {domain}. Write a solution, then its problem."
 )
@@ -21,12 +19,13 @@ _ANSWER_FIRST = replace(
 
 def abstain_messages(instruction: str) -> Messages:
     """Ask for a solution with leave to answer `none`."""
-    return rollout_messages(instruction, _ABSTAIN)
+    usual = rollout_messages(instruction, STYLE)
+    return prompts.asked_anew(usual, instruction, STYLE.abstain_instruction)
 
 
 def restate_messages(instruction: str) -> Messages:
     """Ask for the same problem in other words; the completion is nothing but the problem."""
-    return rollout_messages(instruction, _RESTATE)
+    return prompts.restate_messages(instruction, STYLE.restate_instruction)
 
 
 def answer_first_messages(shots: Sequence[str]) -> Messages:

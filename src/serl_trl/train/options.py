@@ -335,6 +335,15 @@ class SelfPlayOptions:
     answer_instruction: str = option(
         _STYLE.answer_instruction, "Line after the instruction that fixes the answer's format."
     )
+    abstain_instruction: str = option(
+        _STYLE.abstain_instruction,
+        "What stands behind the instruction where the signal abstention allows the answer none; "
+        "{answer_instruction} is what usually stands there.",
+    )
+    restate_instruction: str = option(
+        _STYLE.restate_instruction,
+        "Line after the instruction that asks for it in other words, for the signal two_views.",
+    )
     task_template: str = option(
         _STYLE.task_template,
         "For seeds that are texts and no questions: what is asked of each, with the form of the "

@@ -1,0 +1,27 @@
+"""The signals that ask the model, by name, with their options in brackets: `abstention(num=4)`."""
+
+from collections.abc import Collection
+
+from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.filters.validity.abstention import Abstention
+from serl_trl.filters.validity.asked import AskedSignal
+
+ASKED_SIGNALS: dict[str, type[AskedSignal]] = {"abstention": Abstention}
+"""The signals of this package. A new one is a file beside these and a row here."""
+
+_ROLE = Role(
+    option="validity",
+    takes="a signal (an AskedSignal of serl_trl.filters.validity.asked)",
+    known=ASKED_SIGNALS,
+    methods=("judge",),
+    makes=True,
+)
+
+
+def find_asked(text: str, plugins: Collection[str] = ()) -> Plugin:
+    """Return the signal that `text` names, as `name` or `my_package.module.Class(option=value)`.
+
+    Calls nothing; `make(vars(args))` makes it with the prompt texts of a run. Raises `ValueError`
+    for an unknown name or option.
+    """
+    return find(text, _ROLE, plugins)
