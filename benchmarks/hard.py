@@ -17,7 +17,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from benchmarks.sandbox import ARMS as EASY_ARMS
-from benchmarks.sandbox import FIGURES, draw, read_run, summarise_arm
+from benchmarks.sandbox import FIGURES, draw, read_run, summarise_arm, transition_table
 from benchmarks.study import (
     Arm,
     add_options,
@@ -176,7 +176,8 @@ def as_markdown(summary: dict[str, Any], runs: dict[str, list[dict[str, Any]]]) 
                 "" if errors is None else f"{errors:+.1f}",
             ]
         pairs.append([" - ".join(each["pair"]), *cells, "yes" if each["apart"] else "no"])
-    return "\n".join([*lines, *as_table(rows), "", *as_table(pairs)]) + "\n"
+    table = transition_table(summary["arms"])
+    return "\n".join([*lines, *as_table(rows), *table, "", *as_table(pairs)]) + "\n"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from benchmarks.study import (
     write,
 )
 from serl_trl.common.files import read_lines
+from serl_trl.measure.transitions import TRANSITIONS
 from serl_trl.sandbox import num_phrasings, seed_set
 
 FIGURES = ("pass@1", "maj@16", "pass@16", "greedy")
@@ -107,10 +108,13 @@ def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
         for row in metrics
         if "serl/probe/pass@1" in row
     ]
+    measured = json.loads((folder / "_serl" / "evaluation.json").read_text(encoding="utf-8"))
     recent = [accepted[i : i + 200] for i in range(0, len(accepted) - 199, 200)]
     return {
         "before": report["before"],
         "after": report["after"],
+        # Runs of earlier versions did not note it.
+        "transitions": measured.get("transitions"),
         "steps": report["steps"],
         "starved": bool(report["starved"]),
         "seconds": report["seconds"],
@@ -193,11 +197,36 @@ def summarise_arm(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]
         "gain": over(lambda r: r["after"]["pass@1"] - r["before"]["pass@1"]),
         **{name: over(lambda r, n=name: r[n], is_rate=True) for name in rates},
         **{name: over(lambda r, n=name: r[n]) for name in counted},
+        "transitions": transition_shares(results),
         "starved": sum(result["starved"] for result in results),
         "over_time": probes,
         "label_accuracy_over_time": labels,
         "phrasings_over_time": phrasing_points(results),
     }
+
+
+def transition_shares(results: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Return the share of problems that made each transition, the mean over the runs.
+
+    `None` unless all of them noted it; see `serl_trl.measure.transitions`.
+    """
+    found = [result.get("transitions") for result in results]
+    if not all(found):
+        return None
+    return {
+        name: fmean(counts[name] / sum(counts.values()) for counts in found) for name in TRANSITIONS
+    }
+
+
+def transition_table(arms: dict[str, Any]) -> list[str]:
+    """Return the lines of a Markdown table of the arms' transitions; none where none is known."""
+    rows = [
+        [name, *(f"{share:.3f}" for share in shares.values())]
+        for name, figures in arms.items()
+        if (shares := figures.get("transitions"))
+    ]
+    head = ["share of the problems", *TRANSITIONS]
+    return ["", *as_table([head, *rows])] if rows else []
 
 
 def label_point(results: Sequence[dict[str, Any]], first: int, end: int) -> dict[str, Any]:
@@ -244,7 +273,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
             value = figures.get(count)
             cells.append(f"{value['mean']:,.0f}" if value and value["mean"] else "")
         rows.append([name, *cells, figures["what"]])
-    return "\n".join([*lines, *as_table(rows)]) + "\n"
+    table = transition_table(summary["arms"])
+    return "\n".join([*lines, *as_table(rows), *table]) + "\n"
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:

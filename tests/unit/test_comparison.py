@@ -9,15 +9,10 @@ from huggingface_hub import parse_eval_result_entries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_trl.measure.comparison import (
-    as_markdown,
-    as_record,
-    compare,
-    mcnemar,
-    write_hub_results,
-)
+from serl_trl.measure.comparison import as_record, compare, mcnemar, write_hub_results
 from serl_trl.measure.figures import Measurement, grade
 from serl_trl.measure.session import Evaluated
+from serl_trl.measure.sheets import as_markdown, sheet_of
 
 SETTINGS = {"problems": "abc", "num_samples": 3, "temperature": 1.0, "model": {"name": "base"}}
 
@@ -103,7 +98,7 @@ def test_evaluations_without_a_common_benchmark_are_refused():
 def test_other_settings_that_differ_are_named_but_not_the_model():
     (found,) = compare(evaluated([1]), evaluated([1], temperature=0.6, model={"name": "new"}))
     assert found.other_settings == ("temperature: 1.0 / 0.6",)
-    assert "temperature: 1.0 / 0.6" in as_markdown("a", "b", [found])
+    assert "temperature: 1.0 / 0.6" in as_markdown("a", "b", [sheet_of(found)])
 
 
 def test_fewer_unparsable_answers_are_a_win_and_the_table_says_so():
@@ -113,7 +108,7 @@ def test_fewer_unparsable_answers_are_a_win_and_the_table_says_so():
     rates = {each.figure: each for each in found.differences}["unparsable_rate"]
     assert (rates.difference.mean, rates.wins, rates.losses) == (-1.0, 1, 0)
     assert "| unparsable_rate (lower wins) | 1.000 | 0.000 | -1.000 - | 1 | 0 | 0 |" in as_markdown(
-        "a", "b", [found]
+        "a", "b", [sheet_of(found)]
     )
 
 
@@ -121,8 +116,13 @@ def test_the_record_is_json_and_the_markdown_a_table_without_markup_of_names():
     found = compare(evaluated([0, 1]), evaluated([3, 1]))
     record = json.loads(json.dumps(as_record("a", "b", found)))
     assert record["benchmarks"]["gsm8k"]["differences"]["pass@1"]["wins"] == 1
-    text = as_markdown("a|<b>\x1b", "b", found)
+    text = as_markdown("a|<b>\x1b", "b", [sheet_of(each) for each in found])
     assert "| pass@1 | 0.167 | 0.667 | +0.500 [+0.000, +1.000] | 1 | 0 | 1 |" in text
+    assert "| trained | 1 (50.0%) | 0 (0.0%) | 0 (0.0%) | 0 (0.0%) | 1 (50.0%) |" in text
+    assert "The base's maj@3, a vote without training: 0.000. The trained model's pass@1:" in text
+    assert record["benchmarks"]["gsm8k"]["transition_of_each"] == ["learnt", "never"]
+    assert record["benchmarks"]["gsm8k"]["transitions"]["learnt"] == 1
+    assert record["benchmarks"]["gsm8k"]["beyond_vote"]["after"]["mean"] == pytest.approx(2 / 3)
     assert "<b>" not in text
     assert "\x1b" not in text
 

@@ -587,6 +587,8 @@ def test_a_comparison_of_models_is_the_before_and_after_of_a_run(tmp_path, capsy
     markdown = read(folder, "report.md")
     assert "Yes: pass@1 on gsm8k went from 25 % to 75 %." in markdown
     assert "| `pass@1` | 25 % (0.0 to 50.0) | 75 % (50.0 to 100.0) | +50.0 points" in markdown
+    assert "| learnt | 2 | 67 % | wrong before, right after |" in markdown
+    assert "A vote over 4 samples of the untrained model" in markdown
     assert "Measured on 3 problems" in markdown and ": base before, \\<b\\> after" in markdown
     assert report_command([str(folder), "--evaluation", str(folder)], quiet) == 2
     assert "comparison.json is missing" in capsys.readouterr().err

@@ -206,3 +206,8 @@ def test_the_change_is_measured_over_pairs(folder):
     assert figures["before"]["mean"] == pytest.approx(0.375)
     # Every problem gained the same, so that nothing about the change is uncertain.
     assert figures["change"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
+    # Two of four is a tie: the majority is right on 3 before, and on 3 and 4 after.
+    counts = {"learnt": 1, "sharpened": 1, "kept": 0, "lost": 0, "never": 2}
+    assert record["transitions"] == counts
+    vote = record["beyond_vote"]
+    assert [vote[part]["mean"] for part in vote] == [0.375, 0.625, 0.25]

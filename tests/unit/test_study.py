@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from benchmarks import hard, real, study
+from benchmarks import hard, real, sandbox, study
 from benchmarks.study import Arm, complete, interval, is_whole, over_seeds, run_all
 from serl_trl.common.files import read_lines
 
@@ -149,6 +149,9 @@ def hard_run(pass_at_1, maj):
     told |= dict.fromkeys(("rollouts", "accepted", "phrasings", "steps", "seconds"), 5)
     told |= {"kept_no_gold_rate": 0.3, "starved": False, "label_accuracy_over_time": []}
     told |= {"phrasings_over_time": [], "over_time": [{"step": 0, **figures}]}
+    moved = dict.fromkeys(("learnt", "sharpened", "kept", "lost", "never"), 0)
+    lost = round(20 * pass_at_1)
+    told |= {"transitions": {**moved, "lost": lost, "never": 20 - lost}}
     return {"before": figures, "after": {**figures, "pass@1": pass_at_1, "maj@16": maj}, **told}
 
 
@@ -181,7 +184,18 @@ def test_the_summary_of_the_hard_study_has_its_keys_and_every_pair_once():
     assert [each["pair"] for each in found["pairs"]] == [
         ["gold_generated", "serl"], ["gold_generated", "random"], ["serl", "random"],
     ]  # fmt: skip
-    assert "| serl - random | +0.000 | +0.0 |" in hard.as_markdown(found, runs)
+    table = hard.as_markdown(found, runs)
+    assert "| serl - random | +0.000 | +0.0 |" in table
+    # Of 20 problems 10 were lost by one run and 12 by the other.
+    assert found["arms"]["serl"]["transitions"]["lost"] == pytest.approx(0.55)
+    assert "| serl | 0.000 | 0.000 | 0.000 | 0.550 | 0.450 |" in table
+
+
+def test_a_summary_knows_no_transitions_unless_every_run_noted_them():
+    runs = [hard_run(0.5, 0.7), {**hard_run(0.6, 0.7), "transitions": None}]
+
+    assert sandbox.transition_shares(runs) is None
+    assert sandbox.transition_table({"serl": {"transitions": None}, "base": {}}) == []
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from serl_trl._version import __version__
-from serl_trl.common import markdown
 from serl_trl.common.folder import Folder
 from serl_trl.common.intervals import Interval
-from serl_trl.common.text import visible
 from serl_trl.measure.benchmarks import BENCHMARKS
-from serl_trl.measure.figures import Measurement, bootstrap, majority_right
+from serl_trl.measure.figures import Measurement, bootstrap
 from serl_trl.measure.session import Evaluated, differing, read_summary
+from serl_trl.measure.transitions import beyond_vote, counted, majority_is_right, transitions
 
 # Where the Hub looks for what a benchmark gave, beside the model's card.
 RESULTS_FOLDER = ".eval_results"
@@ -56,6 +55,8 @@ class Comparison:
     """One benchmark on both sides. `other_settings` names what else differs than the model.
 
     `greedy` and `majority` are `None` where one side lacks them; a majority that ties is not right.
+    `transitions` names what happened to each problem, in their order, and `beyond_vote` holds the
+    trained model's pass@1 against the base's maj@n; both as `measure/transitions.py` defines them.
     """
 
     benchmark: str
@@ -64,6 +65,9 @@ class Comparison:
     greedy: Discordant | None
     majority: Discordant | None
     other_settings: tuple[str, ...]
+    num_samples: int
+    transitions: tuple[str, ...]
+    beyond_vote: Mapping[str, Interval]
 
 
 def compare(base: Mapping[str, Evaluated], trained: Mapping[str, Evaluated]) -> list[Comparison]:
@@ -136,6 +140,9 @@ def _compared(base: Evaluated, trained: Evaluated) -> Comparison:
         greedy=mcnemar(_greedy(left), _greedy(right)) if "greedy" in both else None,
         majority=mcnemar(_majority(left), _majority(right)) if right.num_samples > 1 else None,
         other_settings=tuple(differing(*settings)),
+        num_samples=right.num_samples,
+        transitions=tuple(transitions(left.problems, right.problems)),
+        beyond_vote=beyond_vote(left, right),
     )
 
 
@@ -160,55 +167,20 @@ def _greedy(measurement: Measurement) -> list[bool]:
 
 
 def _majority(measurement: Measurement) -> list[bool]:
-    return [majority_right(graded) == 1.0 for graded in measurement.problems]
+    return [majority_is_right(graded) for graded in measurement.problems]
 
 
 def as_record(base: str, trained: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return the comparison as JSON values."""
     benchmarks = {}
     for each in comparisons:
-        by_figure = {row.figure: asdict(row) for row in each.differences}
-        benchmarks[each.benchmark] = {**asdict(each), "differences": by_figure}
+        benchmarks[each.benchmark] = {
+            **asdict(each),
+            "differences": {row.figure: asdict(row) for row in each.differences},
+            "transitions": counted(each.transitions),
+            "transition_of_each": each.transitions,
+        }
     return {"base": base, "trained": trained, "benchmarks": benchmarks}
-
-
-def as_markdown(base: str, trained: str, comparisons: Sequence[Comparison]) -> str:
-    """Return the comparison as Markdown, one table per benchmark."""
-    heads = ("figure", "base", "trained", "difference, 95 % paired", "wins", "losses", "ties")
-    parts = [f"# {_plain(trained)} against {_plain(base)}"]
-    for each in comparisons:
-        parts.append(f"## {each.benchmark}, {each.num_problems} problems")
-        rows = [
-            [label(d.figure), f"{d.base:.3f}", f"{d.trained:.3f}", shown(d.difference)]
-            + [str(number) for number in (d.wins, d.losses, d.ties)]
-            for d in each.differences
-        ]
-        parts.append(markdown.table(heads, rows))
-        parts += [
-            f"McNemar on {name}: right only in base {found.only_base}, only in trained "
-            f"{found.only_trained}, exact p = {found.p_value:.3g}."
-            for name, found in (("greedy", each.greedy), ("majority", each.majority))
-            if found
-        ]
-        if each.other_settings:
-            changed = _plain("; ".join(each.other_settings))
-            parts.append(f"Measured under other settings (base / trained): {changed}.")
-    return "\n\n".join(parts) + "\n"
-
-
-def label(figure: str) -> str:
-    """Return a figure's name as it stands in a table, with what wins where that is the lower."""
-    return f"{figure} (lower wins)" if figure in LOWER_WINS else figure
-
-
-def shown(interval: Interval) -> str:
-    """Return a difference with its interval, each with its sign."""
-    return f"{interval.mean:+.3f} {interval.bounds(sign='+')}"
-
-
-def _plain(text: str) -> str:
-    """Return `text` on one line, without what Markdown or HTML would read as markup."""
-    return " ".join("".join(c if c not in "|<>`*#" else " " for c in visible(text)).split())
 
 
 def write_hub_results(folder: Path) -> list[Path]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serl_trl.common.records import fits
 from serl_trl.common.text import count_of
+from serl_trl.measure.transitions import TRANSITIONS
 from serl_trl.report.blocks import written
 from serl_trl.runs.reader import Run, interval_in, number_in
 
@@ -14,6 +16,8 @@ Bounded = tuple[float, float, float]
 """A mean, and the low and the high end of its 95 % interval."""
 Point = tuple[float, float]
 """A step and a value."""
+
+_PARTS = ("before", "after", "change")
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Measured:
-    """One set of problems, measured before and after training, with its figures by name."""
+    """One set of problems, measured before and after training, with its figures by name.
+
+    `transitions` counts the problems by what happened to them, and is empty where that was not
+    noted; `beyond_vote` holds the base's maj@n against pass@1 after training.
+    """
 
     problems: str
     num_problems: float | None
     num_samples: float | None
     figures: dict[str, Change]
+    transitions: dict[str, int]
+    beyond_vote: Change | None
 
     @property
     def fallen(self) -> dict[str, Change]:
@@ -79,15 +89,27 @@ def measured_by(run: Run) -> Measured:
     if n := run.ledger.num_seed_overlaps:
         problems += f" (but {count_of(n, 'seed')} overlap an evaluation set)"
     sizes = [number_in(run.evaluation, key) for key in ("num_problems", "num_samples")]
-    figures = _figures_in(run.evaluation.get("figures"), ("before", "after", "change"))
-    return Measured(problems, *sizes, figures)
+    figures = _figures_in(run.evaluation.get("figures"), _PARTS)
+    return Measured(problems, *sizes, figures, *_by_problem(run.evaluation))
 
 
 def _of_benchmark(name: str, entry: Mapping[str, Any]) -> Measured:
     keys = ("base_interval", "trained_interval", "difference")
     problems = written(name, max_chars=40).text
     figures = _figures_in(entry.get("differences"), keys)
-    return Measured(problems, number_in(entry, "num_problems"), None, figures)
+    sizes = [number_in(entry, key) for key in ("num_problems", "num_samples")]
+    return Measured(problems, *sizes, figures, *_by_problem(entry))
+
+
+def _by_problem(record: Mapping[str, Any]) -> tuple[dict[str, int], Change | None]:
+    """Return the transitions of a record, and its pass@1 beside the base's vote."""
+    found = record.get("transitions")
+    # A record of an earlier version, or a stranger's, may hold neither.
+    counts = {}
+    if fits(found, dict.fromkeys(TRANSITIONS, int)):
+        counts = {name: max(found[name], 0) for name in TRANSITIONS}
+    vote = _figures_in({"": record.get("beyond_vote")}, _PARTS)
+    return counts, vote.get("")
 
 
 def _figures_in(figures: Any, keys: tuple[str, str, str]) -> dict[str, Change]:

@@ -8,7 +8,8 @@ from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, quoted,
 from serl_trl.report.charts import Mark, interval_chart
 from serl_trl.report.figures import Bounded, Measured, measured_of, probe_ends
 from serl_trl.report.improvement import improvement
-from serl_trl.report.sentences import percent, points
+from serl_trl.report.sentences import percent, points, say
+from serl_trl.report.words import TRANSITIONS
 from serl_trl.runs.facts import is_machine_path
 from serl_trl.runs.reader import Run, number_in
 
@@ -56,7 +57,24 @@ def _measured_blocks(measured: Measured) -> list[Block]:
             " In the table, unparsable_rate: completions without a final answer; truncated_rate: "
             "cut off; mean_length: tokens."
         )
-    return _with_intervals(quoted(measured.problems), caption, table, marks)
+    blocks = _with_intervals(quoted(measured.problems), caption, table, marks)
+    return blocks + _problem_blocks(measured)
+
+
+def _problem_blocks(measured: Measured) -> list[Block]:
+    """Return what happened to single problems, and what a vote without training would give."""
+    blocks: list[Block] = []
+    if measured.beyond_vote:
+        samples = measured.num_samples or 0
+        blocks.append(Paragraph(say("beyond_vote", vote=measured.beyond_vote, samples=samples)))
+    if all_of := sum(measured.transitions.values()):
+        rows = tuple(
+            (name, f"{number:,}", percent(number / all_of), TRANSITIONS[name])
+            for name, number in measured.transitions.items()
+        )
+        heads = ("problems", "number", "share", "the majority of the samples is")
+        blocks.append(Table(heads, rows))
+    return blocks
 
 
 def _probe_blocks(run: Run) -> list[Block]:

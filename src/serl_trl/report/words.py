@@ -8,5 +8,6 @@ REASONS: dict[str, str] = _WORDS["reasons"]
 """Why a proposal or a group was refused; a filter of the user's own has no row."""
 DETAILS: dict[str, str] = _WORDS["details"]
 BOUNDS: dict[str, str] = _WORDS["bounds"]
+TRANSITIONS: dict[str, str] = _WORDS["transitions"]
 GLOSSARY: dict[str, str] = _WORDS["glossary"]
 OPTIONS: list[str] = _WORDS["options"]

@@ -22,6 +22,7 @@ from serl_trl.common.processes import is_main_process
 from serl_trl.common.records import ANY, fits, optional, parse_json
 from serl_trl.common.text import count_of
 from serl_trl.measure.figures import Measurement, bootstrap
+from serl_trl.measure.transitions import beyond_vote, counted, transitions
 from serl_trl.propose.prompts import PromptStyle
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
@@ -269,6 +270,8 @@ def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]
     """Return the content of `EVALUATION`: each figure before and after, and its change.
 
     Both measurements are of the same problems, so the interval of the change is over pairs.
+    `transitions` counts what happened to them, `beyond_vote` holds pass@1 after training against
+    maj@n before; see `measure/transitions.py`.
     """
     earlier, later = before.values(), after.values()
     figures = {}
@@ -280,6 +283,8 @@ def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]
         "num_problems": len(before.problems),
         "num_samples": before.num_samples,
         "figures": figures,
+        "transitions": counted(transitions(before.problems, after.problems)),
+        "beyond_vote": {part: asdict(each) for part, each in beyond_vote(before, after).items()},
     }
 
 

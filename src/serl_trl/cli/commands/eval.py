@@ -33,6 +33,7 @@ from serl_trl.common.text import count_of, examples, list_names, visible
 from serl_trl.measure import comparison, session
 from serl_trl.measure.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
 from serl_trl.measure.figures import Measurement
+from serl_trl.measure.sheets import Sheet, as_markdown, sheet_of
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.runs.reader import COMPARISON
 
@@ -350,8 +351,10 @@ def _compare(request: _Request, out: Console) -> int:
     record = comparison.as_record(*sides, comparisons)
     files = Folder(target)
     files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
-    files.write("comparison.md", comparison.as_markdown(*sides, comparisons))
-    out.print(_comparison_table(comparisons))
+    sheets = [sheet_of(each) for each in comparisons]
+    files.write("comparison.md", as_markdown(*sides, sheets))
+    for sheet in sheets:
+        _show(sheet, out)
     say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
     for path in comparison.write_hub_results(folders[1]):
         say(out, f"for the model's page on the Hub: {path}")
@@ -402,22 +405,13 @@ def _only(
     return {name: held[name] for name in names}
 
 
-def _comparison_table(comparisons: Sequence[comparison.Comparison]) -> Table:
-    table = Table("benchmark", "figure", "base", "trained", "difference, 95 % paired", "w/l/t")
-    for each in comparisons:
-        name = each.benchmark
-        for row in each.differences:
-            sides = (
-                f"{row.base:.3f}",
-                f"{row.trained:.3f}",
-                Text(comparison.shown(row.difference)),
-            )
-            table.add_row(
-                name, comparison.label(row.figure), *sides, f"{row.wins}/{row.losses}/{row.ties}"
-            )
-            name = ""
-        for answer, found in (("greedy", each.greedy), ("majority", each.majority)):
-            if found:
-                only = (f"only {found.only_base}", f"only {found.only_trained}")
-                table.add_row("", f"McNemar, {answer}", *only, f"p = {found.p_value:.3g}", "")
-    return table
+def _show(sheet: Sheet, out: Console) -> None:
+    out.print(Text(sheet.title, "bold"))
+    for head, *rows in sheet.tables:
+        table = Table(*head)
+        for row in rows:
+            # As texts: the brackets of an interval are not markup.
+            table.add_row(*map(Text, row))
+        out.print(table)
+    for note in sheet.notes:
+        say(out, note)
