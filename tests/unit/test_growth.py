@@ -9,9 +9,12 @@ import pytest
 from serl_trl import filters
 from serl_trl.answers.equality import KINDS, get_kind
 from serl_trl.answers.golds import read_gold
+from serl_trl.common.completion import Completion
 from serl_trl.filters import gate
 from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
+from serl_trl.filters.validity.abstention import gives_up
+from serl_trl.filters.validity.restatement import keeps_sense, read_restatement
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.report.blocks import Excerpt, Report, written
 from serl_trl.report.render import render_html, render_markdown
@@ -50,6 +53,9 @@ def readers() -> dict[str, Reader]:
                 found[f"kind {text} equal"] = lambda text, kind=kind: kind.equal(text, text + "1")
         found[f"kind {name} gold"] = lambda text, name=name: read_gold(text, name)
     found["proposals that are texts"] = lambda text: parse_proposals(text, asking=False)
+    found["restatement"] = lambda text: read_restatement(KNOWN[0], Completion(text, [0], False))
+    found["sense of a restatement"] = lambda text: keeps_sense(text, f"{text} ?")
+    found["abstention"] = lambda text: gives_up(Completion(text, [0], False))
     for name in filters.filter_names():
         found[f"filter {name}"] = filters.ProposalFilter(
             names=[name], novelty="plain", special_tokens=["<|end|>"], **BOUNDS

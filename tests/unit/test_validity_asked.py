@@ -161,3 +161,32 @@ def test_another_instruction_takes_the_place_of_the_first_in_the_prompt():
     found = with_instruction(rollout_messages(APPLES, style), APPLES, BROKEN)
 
     assert found == rollout_messages(BROKEN, style)
+
+
+def test_two_views_score_what_the_best_answer_of_both_lacks():
+    again = "There are 3 apples with Ann. She gets 4 more. How many apples is that?"
+    answers = iter([r"\boxed{7}", r"\boxed{8}", r"\boxed{8}", "no box"])
+    model = Model(lambda text: again if text.endswith("other words.") else next(answers))
+
+    [found] = signal_of("two_views(num=4)").judge(
+        [asked(APPLES, ["7", "7", "7", "8"])], tools_of(model)
+    )
+
+    # The case of test_views.py: .375 for 7, 1/3 for 8.
+    assert found.score == pytest.approx(1 - (0.375 - 1 / 3))
+    assert found.found == "7 in both, by 4%"
+    assert model.calls == [[f"{APPLES}\nSay it in other words."], [f"{again}\n{FORM}"] * 4]
+
+
+def test_without_a_restatement_there_is_no_sign_and_no_second_vote():
+    model = Model(lambda text: "Bob has 3 apples.")
+
+    assert signal_of("two_views").judge([asked(APPLES)], tools_of(model)) == [NO_SIGN]
+    assert len(model.calls) == 1
+
+
+def test_two_views_that_agree_in_all_votes_are_no_sign():
+    again = "There are 3 apples with Ann. She gets 4 more. How many apples is that?"
+    model = Model(lambda text: again if text.endswith("other words.") else r"\boxed{7}")
+
+    assert signal_of("two_views").judge([asked(APPLES, ["7"] * 4)], tools_of(model)) == [NO_SIGN]

@@ -19,7 +19,9 @@ _FACTOR = r"(?:\d{1,20}(?:\.\d{1,20})?|[A-Za-z])"
 _SHAPES = r"matri(?:x|ces)|grid|table|board|chessboard|array|rectangle|square|block|box"
 _LENGTHS = re.compile(r"(?:mm|cm|dm|m|km|in|ft|yd|mi)")
 _NUMBER_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_BASES = {name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven", "twelve"), 2)}
+NUMBER_WORDS = {
+    name: str(base) for base, name in enumerate((*_NUMBER_NAMES, "eleven", "twelve"), 2)
+}
 
 
 def read_words(text: str) -> Form | None:
@@ -96,7 +98,7 @@ def _size(match: re.Match[str]) -> Form | None:
 
 def _based(match: re.Match[str]) -> Form | None:
     digits, base = (group.replace("(", "").replace(")", "") for group in match.groups())
-    base = base if base.isdigit() else _BASES.get(base, "")
+    base = base if base.isdigit() else NUMBER_WORDS.get(base, "")
     has_digits = any(digit.isdigit() for digit in digits)
     return Words(f"{digits.upper()}_{{{base}}}") if base and has_digits else None
 

@@ -49,7 +49,7 @@ class Abstention:
             asked_anew(each.messages, each.instruction, self.abstain_instruction)
             for each in questions
         ]
-        groups = complete_each(tools, prompts, self.num, max_tokens=self.max_tokens)
+        groups = complete_each(tools.complete, prompts, self.num, max_tokens=self.max_tokens)
         return [self._sign(sum(map(gives_up, group))) for group in groups]
 
     def _sign(self, given_up: int) -> Sign:

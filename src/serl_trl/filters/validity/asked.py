@@ -64,7 +64,7 @@ class AskedSignal(Protocol):
 
 
 def complete_each(
-    tools: AskingTools, prompts: Sequence[Messages], num: int, *, max_tokens: int = 0
+    complete: Complete, prompts: Sequence[Messages], num: int, *, max_tokens: int = 0
 ) -> list[list[Completion]]:
     """Complete each prompt `num` times in one call; returns the completions by prompt.
 
@@ -74,7 +74,7 @@ def complete_each(
     if not prompts:
         return []
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=max_tokens) if max_tokens else None
-    found = tools.complete([prompt for prompt in prompts for _ in range(num)], sampling)
+    found = complete([prompt for prompt in prompts for _ in range(num)], sampling)
     return [found[start : start + num] for start in range(0, len(found), num)]
 
 

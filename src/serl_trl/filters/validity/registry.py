@@ -5,8 +5,12 @@ from collections.abc import Collection
 from serl_trl.common.plugin import Plugin, Role, find
 from serl_trl.filters.validity.abstention import Abstention
 from serl_trl.filters.validity.asked import AskedSignal
+from serl_trl.filters.validity.two_views import TwoViews
 
-ASKED_SIGNALS: dict[str, type[AskedSignal]] = {"abstention": Abstention}
+ASKED_SIGNALS: dict[str, type[AskedSignal]] = {
+    "abstention": Abstention,
+    "two_views": TwoViews,
+}
 """The signals of this package. A new one is a file beside these and a row here."""
 
 _ROLE = Role(
