@@ -103,6 +103,11 @@ def masked_batch(tiny_model, tmp_path, **options) -> tuple[SeRLTrainer, dict]:
     config = SeRLConfig(output_dir=str(tmp_path), **{**OPTIONS, "learning_rate": 1e-12, **options})
     trainer = SeRLTrainer(tiny_model, config, SEEDS)
     trainer.selfplay.labelling.labeller = Halved()
+    return trainer, first_batch(trainer)
+
+
+def first_batch(trainer) -> dict:
+    """Train, and return the first micro-batch that the loss was given."""
     batches = []
     loss = trainer.compute_loss
 
@@ -113,7 +118,7 @@ def masked_batch(tiny_model, tmp_path, **options) -> tuple[SeRLTrainer, dict]:
     trainer.compute_loss = keep
     trainer.train()
     trainer.compute_loss = loss
-    return trainer, batches[0]
+    return batches[0]
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "bnpo", "dr_grpo"])

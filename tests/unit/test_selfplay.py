@@ -61,6 +61,9 @@ class ScriptedPolicy:
         self.num_scored += len(groups)
         return [[[-1.0, -2.0] for _ in group.completions] for group in groups]
 
+    def entropies(self, groups: Sequence[Rollouts]) -> list[list[float]]:
+        return [[0.5 + place for place, _ in enumerate(g.completions)] for g in groups]
+
     def decide(self, work):
         return work()
 

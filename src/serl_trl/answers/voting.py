@@ -32,6 +32,14 @@ class Vote:
     tied: bool
     classes: list[int | None]
 
+    @property
+    def shares(self) -> list[float]:
+        """The share of each answer's class in all G completions; 0.0 where there is no answer."""
+        size = max(len(self.classes), 1)
+        # Classes are numbered in the order of `counts`, unless log-probs have broken a tie: then
+        # the classes that change places are of one size.
+        return [0.0 if own is None else self.counts[own][1] / size for own in self.classes]
+
 
 def majority_vote(
     answers: Sequence[str | None],

@@ -13,13 +13,15 @@ class Completion:
     """One text of the policy after a prompt.
 
     `truncated` says that it did not end by itself. `logprobs` holds one value per token under the
-    policy that sampled it, or `None` when the backend returns none and nobody has asked.
+    policy that sampled it, or `None` when the backend returns none and nobody has asked. `entropy`
+    is the mean entropy of its tokens under the present weights, in nats, or `None` likewise.
     """
 
     text: str
     token_ids: list[int]
     truncated: bool
     logprobs: list[float] | None = None
+    entropy: float | None = None
 
     def scored(self, logprobs: list[float]) -> "Completion":
         """Return the completion with the log-probs of its tokens."""

@@ -9,6 +9,7 @@ from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote
 from serl_trl.common.completion import Complete, Completion, Messages
+from serl_trl.common.problem import Problem
 from serl_trl.common.verdict import Verdict
 from serl_trl.propose.sources.base import Task
 
@@ -18,9 +19,10 @@ SOLVER = "solver"
 NEEDS = frozenset({"gold", "log_probs", "entropy", "second_view", "teacher", "judge"})
 """What a labeller may ask for beyond texts and votes."""
 
-PROVIDED = frozenset({"gold", "log_probs", "second_view"})
-"""What this version computes where a labeller asks for it: gold answers, the log-probs of the
-completions under the present weights, and completions of further prompts by `Tools.complete`."""
+PROVIDED = frozenset({"gold", "log_probs", "entropy", "second_view"})
+"""What this version computes where a labeller asks for it: gold answers, the log-probs and the mean
+token entropies of the completions under the present weights, and completions of further prompts by
+`Tools.complete`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Labelled:
     no other function rewards it either, the loss leaves it out. `verdict` keeps the group or gives
     the reason to refuse it. `agreement` is the share of the winning class in all completions, in
     [0, 1]. `label` is the rewarded answer, or `None`. `metrics` are averaged over the groups of a
-    refill and logged under `serl/label/`.
+    refill and logged under `serl/label/`. `weights` multiply the advantages of the completions,
+    in their order; empty leaves all as they are.
     """
 
     rewards: tuple[float | None, ...]
@@ -58,6 +61,7 @@ class Labelled:
     agreement: float
     label: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,15 @@ class Tools:
     decide: Callable[[Callable[[], Any]], Any]
     rng: random.Random
     step: int
+
+
+def check_range(low: float, high: float, **options: float) -> None:
+    """Raise `ValueError` naming the option of a labeller that lies outside [low, high]."""
+    for name, value in options.items():
+        # Written so that NaN is outside too.
+        if not low <= value <= high:
+            rule = f"gives {name}={value}, which must lie in [{low:g}, {high:g}]"
+            raise ValueError(str(Problem("label_reward", rule=rule)))
 
 
 class Labeller(Protocol):

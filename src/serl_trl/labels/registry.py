@@ -3,14 +3,26 @@
 from collections.abc import Collection
 
 from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.labels.asymmetric_vote import AsymmetricVote
 from serl_trl.labels.base import NEEDS, PROVIDED, Labeller
+from serl_trl.labels.certainty import Certainty
 from serl_trl.labels.gold import Gold
+from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.none import NoLabel
+from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.random import Coin
+from serl_trl.labels.soft_vote import SoftVote
 from serl_trl.labels.vote import MajorityVote
+from serl_trl.labels.weighted_vote import WeightedVote
 
 LABELLERS: dict[str, type[Labeller]] = {
     "vote": MajorityVote,
+    "soft_vote": SoftVote,
+    "margin_vote": MarginVote,
+    "weighted_vote": WeightedVote,
+    "asymmetric_vote": AsymmetricVote,
+    "novelty_vote": NoveltyVote,
+    "certainty": Certainty,
     "gold": Gold,
     "random": Coin,
     "none": NoLabel,

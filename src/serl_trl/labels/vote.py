@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from serl_trl.answers.voting import MIN_VOTES, Vote
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
 
@@ -27,11 +28,14 @@ class MajorityVote(Labeller):
 
     def _label(self, group: Rollouts) -> Labelled:
         vote = group.vote
-        verdict = KEEP
-        if vote.answer is None:
-            # What stands in the way first is named: without answers there can be no tie.
-            unread = vote.num_unparsable == len(group.completions)
-            verdict = Verdict(
-                False, "unparsable" if unread else "tie" if vote.tied else "no_majority"
-            )
-        return Labelled(tuple(vote.rewards), verdict, vote.majority_ratio, vote.answer)
+        return Labelled(tuple(vote.rewards), hindrance(vote), vote.majority_ratio, vote.answer)
+
+
+def hindrance(vote: Vote, *, ties: bool = False) -> Verdict:
+    """Keep a group with a majority answer, or name what is in its way; `ties` keeps tied groups."""
+    if vote.answer is not None or (ties and vote.counts and vote.counts[0][1] >= MIN_VOTES):
+        return KEEP
+    # What stands in the way first is named: without answers there can be no tie.
+    unread = vote.num_unparsable == len(vote.classes)
+    several = vote.tied and not ties
+    return Verdict(False, "unparsable" if unread else "tie" if several else "no_majority")

@@ -66,6 +66,8 @@ class Group:
         labelled |= {
             "rewards": tuple(labelled["rewards"]),
             "verdict": Verdict(**labelled["verdict"]),
+            # Absent in checkpoints of releases without weights.
+            "weights": tuple(labelled.get("weights", ())),
         }
         judged = {"rollouts": Rollouts(**rollouts), "labelled": Labelled(**labelled)}
         values: dict[str, Any] = {**saved, **judged}
@@ -76,6 +78,12 @@ def scored(rollouts: Rollouts, logprobs: Sequence[list[float]]) -> Rollouts:
     """Return rollouts with the log-probs of their completions."""
     pairs = zip(rollouts.completions, logprobs, strict=True)
     return replace(rollouts, completions=tuple(each.scored(values) for each, values in pairs))
+
+
+def with_entropies(rollouts: Rollouts, entropies: Sequence[float]) -> Rollouts:
+    """Return rollouts with the mean token entropies of their completions."""
+    pairs = zip(rollouts.completions, entropies, strict=True)
+    return replace(rollouts, completions=tuple(replace(c, entropy=value) for c, value in pairs))
 
 
 def task_from_state(saved: dict[str, Any]) -> Task:

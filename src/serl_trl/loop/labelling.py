@@ -14,7 +14,7 @@ from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
 from serl_trl.loop.books import Books, plain
-from serl_trl.loop.groups import Group, scored
+from serl_trl.loop.groups import Group, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
 from serl_trl.loop.seams import Policy
 from serl_trl.loop.tally import Tally
@@ -141,6 +141,10 @@ class Labelling:
             with tally.time("rollout"):
                 log_probs = policy.log_probs(rollouts)
             shown = [scored(*pair) for pair in zip(rollouts, log_probs, strict=True)]
+        if "entropy" in self.labeller.needs:
+            with tally.time("rollout"):
+                entropies = policy.entropies(rollouts)
+            shown = [with_entropies(*pair) for pair in zip(shown, entropies, strict=True)]
 
         def complete(
             prompts: Sequence[Messages], sampling: Sampling | None = None
@@ -168,15 +172,24 @@ class Labelling:
                 "completions; give one reward, or None, for each."
             )
         rewards = tuple(None if each is None else float(each) for each in labelled.rewards)
+        weights = tuple(map(float, labelled.weights))
+        if len(weights) not in (0, expected):
+            raise LabellerError(
+                f"{name} returned {len(weights)} weights for a group of {expected} completions; "
+                "give one for each, or none at all."
+            )
         metrics = {str(key): float(value) for key, value in labelled.metrics.items()}
         agreement = float(labelled.agreement)
-        numbers = [agreement, *metrics.values(), *(each for each in rewards if each is not None)]
+        given = [each for each in rewards if each is not None]
+        numbers = [agreement, *metrics.values(), *given, *weights]
         if not all(map(math.isfinite, numbers)):
             raise LabellerError(
-                f"{name} returned a reward, agreement or metric that is not finite; give None as "
-                "the reward of a completion that says nothing."
+                f"{name} returned a reward, weight, agreement or metric that is not finite; give "
+                "None as the reward of a completion that says nothing."
             )
-        return replace(labelled, rewards=rewards, agreement=agreement, metrics=metrics)
+        return replace(
+            labelled, rewards=rewards, agreement=agreement, metrics=metrics, weights=weights
+        )
 
     def _group(self, rollouts: Rollouts, labelled: Labelled, *, step: int, tally: Tally) -> Group:
         vote, texts, counters = rollouts.vote, rollouts.completions, self._books.counters

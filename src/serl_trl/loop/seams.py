@@ -49,6 +49,10 @@ class Policy(Protocol):
         """Score the tokens of every completion of `groups` under the present weights."""
         ...
 
+    def entropies(self, groups: Sequence[Rollouts]) -> list[list[float]]:
+        """Return the mean token entropy of every completion under the present weights, in nats."""
+        ...
+
     def decide(self, work: Callable[[], T]) -> T:
         """Do `work` in one process and return its result in all: what the clock may sway."""
         ...

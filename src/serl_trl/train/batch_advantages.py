@@ -38,25 +38,32 @@ class BatchAdvantages:
         unscored = torch.isnan(rewards).all(dim=1)
         self.rewards = weighted.nansum(dim=1).masked_fill(unscored, torch.nan)
 
-    def replace(self, output: dict[str, Any], roles: Sequence[str]) -> None:
+    def replace(
+        self, output: dict[str, Any], roles: Sequence[str], weights: Sequence[float] = ()
+    ) -> None:
         """Replace TRL's advantages by those of `args.advantage`; "grpo" is TRL's own.
 
-        `roles` has the role of each row of all processes; empty where TRL made the batch.
+        `roles` has the role of each row of all processes; empty where TRL made the batch. `weights`
+        are factors of the advantages of these rows; empty where no labeller weighs.
         """
         trainer, rewards = self._trainer, self.rewards
         kind = trainer.args.advantage
         mine = own_rows(trainer, len(output["advantages"]))
         if kind == "reinforce_pp":
             output["advantages"] = self._token_advantages(rewards[mine], output, roles)
-            # TRL logs one number for each completion: that of its first token, which all of the KL
-            # follows.
-            shaped = trainer.accelerator.gather(output["advantages"][:, 0].contiguous())
-        else:
-            shape = self._shape_of(kind, len(set(roles)) > 1)
-            if shape is None:
-                return
-            shaped = by_role(shape, rewards, roles)
-            output["advantages"] = shaped[mine]
+        elif shape := self._shape_of(kind, len(set(roles)) > 1):
+            output["advantages"] = by_role(shape, rewards, roles)[mine]
+        elif not weights:
+            return
+        found = output["advantages"]
+        if weights:
+            # After every normalisation, which would take a common factor out again.
+            factors = torch.tensor(weights[mine], dtype=found.dtype, device=found.device)
+            found = output["advantages"] = found * factors.view(-1, *[1] * (found.ndim - 1))
+        # TRL logs one number for each completion: of several that of its first token, which all of
+        # the KL follows.
+        firsts = found if found.ndim == 1 else found[:, 0]
+        shaped = trainer.accelerator.gather(firsts.contiguous())
         log: Any = inside(trainer)._logs["advantages"]
         # TRL has logged its own values of these rows. The log is bounded, and may hold fewer of
         # them.

@@ -101,6 +101,13 @@ class GenerationBatches:
 
     def _own_rows(self, groups: Sequence[Group]) -> list[dict[str, Any]]:
         roles = [group.rollouts.role for group in groups for _ in group.completions]
+        # Of all rows, too, and only where a labeller weighs.
+        weights = [
+            weight
+            for group in groups
+            for weight in group.labelled.weights or (1.0,) * len(group.completions)
+        ]
+        weighed = {"weights": weights} if any(group.labelled.weights for group in groups) else {}
         rows: list[dict[str, Any]] = [
             {
                 "prompt": group.rollouts.messages,
@@ -113,6 +120,7 @@ class GenerationBatches:
                 "fresh": group.step == self._trainer.state.global_step,
                 # Of all rows, of which another process may have some: one list for the batch.
                 "roles": roles,
+                **weighed,
             }
             for group in groups
             for completion, reward in zip(group.completions, group.rewards, strict=True)

@@ -80,8 +80,9 @@ def _names(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _look_for_labeller(named: Any) -> None:
+    # One of this package is made, too: it refuses values of its options that have no meaning.
     if not is_path(str(named)):
-        find_labeller(str(named))
+        find_labeller(str(named)).make()
 
 
 def _look_for_sources(named: Any) -> None:

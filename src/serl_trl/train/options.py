@@ -109,8 +109,10 @@ class SelfPlayOptions:
     label_reward: str = option(
         "vote",
         "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
-        "gold answer. random: a fair coin, the control. none: only the given reward functions. Or "
-        "a dotted path to a labeller in `plugins`, with its options: my_package.Half(share=0.25).",
+        "gold answer. random: a fair coin, the control. none: only the given reward functions. "
+        "soft_vote(gate=0.5), margin_vote, weighted_vote, asymmetric_vote, novelty_vote and "
+        "certainty: see docs/strategies.md. Or a dotted path to a labeller in `plugins`, with its "
+        "options: my_package.Half(share=0.25).",
     )
     answer_kind: str = option(
         "math",

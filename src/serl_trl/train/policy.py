@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from statistics import fmean
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
@@ -93,15 +95,13 @@ class TrainerPolicy:
 
     def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         """Score the tokens of every completion of `groups` under the present weights."""
-        rows = [
-            (group.messages, completion.token_ids)
-            for group in groups
-            for completion in group.completions
-        ]
-        scores = iter(
-            self._over_processes(rows, self._score, lambda row: len(row[1]), self._own_batch())
-        )
-        return [[next(scores) for _ in group.completions] for group in groups]
+        return _of_tokens(self, groups, self._score)
+
+    def entropies(self, groups: Sequence[Rollouts]) -> list[list[float]]:
+        """Return the mean token entropy of every completion under the present weights, in nats."""
+        # The forward pass that scores has them; they are of the whole vocabulary.
+        found = _of_tokens(self, groups, partial(self._score, entropies=True))
+        return [[fmean(values) for values in group] for group in found]
 
     def count_request_tokens(self, messages: Messages) -> int:
         """Count the tokens of a request in the chat template."""
@@ -151,7 +151,9 @@ class TrainerPolicy:
             for i, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
 
-    def _score(self, rows: Sequence[tuple[Messages, list[int]]]) -> list[list[float]]:
+    def _score(
+        self, rows: Sequence[tuple[Messages, list[int]]], *, entropies: bool = False
+    ) -> list[list[float]]:
         trainer = self._trainer
         prompt_ids, _, _ = inside(trainer)._tokenize_prompts([prompt for prompt, _ in rows])
         # On the CPU: only the padded whole is copied to the device.
@@ -168,26 +170,23 @@ class TrainerPolicy:
 
         ones = [[torch.ones_like(ids) for ids in half] for half in (prompts, completions)]
         with torch.no_grad():
-            logps, _, _ = inside(trainer)._get_per_token_logps_and_entropies(
+            logps, spread, _ = inside(trainer)._get_per_token_logps_and_entropies(
                 trainer.model,
                 joined(prompts, completions, inside(trainer)._tokenizer.pad_token_id),
                 joined(*ones, 0),
                 max(len(ids) for ids in completions),
                 batch_size=trainer.args.per_device_train_batch_size,
+                compute_entropy=entropies,
             )
-        return [row[: len(ids)].tolist() for row, ids in zip(logps, completions, strict=True)]
-
-    def _own_batch(self) -> int:
-        """Return how many rows of a generation batch this process would generate under TRL."""
-        args = self._trainer.args
-        return max(1, args.generation_batch_size // self._trainer.accelerator.num_processes)
+        values = spread if entropies else logps
+        return [row[: len(ids)].tolist() for row, ids in zip(values, completions, strict=True)]
 
     def _most_at_once(self) -> int | None:
         """Return the most rows of one call to the backend; `None`: it has a queue of its own."""
         trainer = self._trainer
         if trainer.use_vllm or inside(trainer).use_transformers_continuous_batching:
             return None
-        most = self._own_batch()
+        most = _own_batch(trainer)
         return min(most, CPU_PIECE) if trainer.accelerator.device.type == "cpu" else most
 
     def _over_processes(
@@ -214,6 +213,21 @@ class TrainerPolicy:
             results |= zip(piece, work([mine[i] for i in piece]), strict=True)
         local = [results[i] for i in range(share)]
         return (gather_object(local) if world > 1 else local)[: len(items)]
+
+
+def _own_batch(trainer: Host) -> int:
+    """Return how many rows of a generation batch this process would generate under TRL."""
+    return max(1, trainer.args.generation_batch_size // trainer.accelerator.num_processes)
+
+
+def _of_tokens(
+    policy: TrainerPolicy, groups: Sequence[Rollouts], work: Callable[[Any], list[list[float]]]
+) -> list[list[list[float]]]:
+    """Apply `work` to prompt and tokens of every completion, over all processes."""
+    rows = [(group.messages, each.token_ids) for group in groups for each in group.completions]
+    most = _own_batch(policy._trainer)
+    found = iter(policy._over_processes(rows, work, lambda row: len(row[1]), most))
+    return [[next(found) for _ in group.completions] for group in groups]
 
 
 def _in_groups(

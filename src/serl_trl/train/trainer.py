@@ -222,7 +222,8 @@ class SeRLTrainer(GRPOTrainer):
         if self.model.training:
             if rolled_out or self.args.advantage != "grpo":
                 mask_unrewarded(self, output, self.advantages.rewards)
-            self.advantages.replace(output, inputs[0].get("roles", ()))
+            first = inputs[0]
+            self.advantages.replace(output, first.get("roles", ()), first.get("weights", ()))
         return output
 
     def _generate_single_turn(

@@ -1,0 +1,77 @@
+"""What labellers ask of a real model, and what their weights do to the advantages."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from serl_trl.common.verdict import KEEP
+from serl_trl.labels.base import Labelled, Labeller
+from serl_trl.train.config import SeRLConfig
+from serl_trl.train.trainer import SeRLTrainer
+from tests.integration.test_own_parts import first_batch, result_of, run_two
+from tests.integration.tiny import OPTIONS, SEEDS
+
+
+class Weighing(Labeller):
+    """Rewards the first two of four, and weighs the completions."""
+
+    def __init__(self, *weights):
+        self.weights = weights
+
+    def label(self, groups, tools):
+        return [Labelled((1.0, 1.0, 0.0, 0.0), KEEP, 0.5, weights=self.weights) for _ in groups]
+
+
+def trained(tiny_model, folder, labeller, **options):
+    config = SeRLConfig(output_dir=str(folder), **{**OPTIONS, "max_steps": 1, **options})
+    trainer = SeRLTrainer(tiny_model, config, SEEDS)
+    trainer.selfplay.labelling.labeller = labeller
+    return trainer, first_batch(trainer)
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "rloo", "reinforce_pp"])
+def test_weights_multiply_the_advantages_after_every_normalisation(tiny_model, tmp_path, advantage):
+    options = {"advantage": advantage, "beta": 0.1}
+    _, plain = trained(tiny_model, tmp_path / "plain", Weighing(), **options)
+    trainer, weighed = trained(
+        tiny_model, tmp_path / "weighed", Weighing(0.25, 0.5, 1.0, 1.0), **options
+    )
+    # TRL shuffles the rows of a generation batch alike in both runs.
+    factors = (weighed["advantages"] / plain["advantages"]).nan_to_num(nan=1.0)
+    firsts = factors if factors.ndim == 1 else factors[:, 0]
+    expected = sorted([0.25, 0.5, 1.0, 1.0] * 2)
+    assert sorted(firsts.tolist()) == pytest.approx(expected, rel=1e-4)
+    shown = sorted(map(abs, trainer._logs["advantages"]))
+    found = weighed["advantages"]
+    assert shown == pytest.approx(
+        sorted((found if found.ndim == 1 else found[:, 0]).abs().tolist())
+    )
+
+
+def test_entropies_are_the_means_over_the_tokens_under_the_present_weights(tiny_model, tmp_path):
+    config = SeRLConfig(output_dir=str(tmp_path), **{**OPTIONS, "max_steps": 1})
+    trainer = SeRLTrainer(tiny_model, config, SEEDS)
+    rollouts = trainer.selfplay.refill(0).groups[0].rollouts
+    # Of different lengths, so that some of the rows are padded.
+    short = replace(rollouts.completions[0], token_ids=rollouts.completions[0].token_ids[:2])
+    rollouts = replace(rollouts, completions=(short, *rollouts.completions[1:]))
+    (found,) = trainer.policy.entropies([rollouts])
+    (prompt,), _, _ = trainer._tokenize_prompts([rollouts.messages])
+    for value, completion in zip(found, rollouts.completions, strict=True):
+        ids = torch.tensor([[*prompt, *completion.token_ids]])
+        with torch.no_grad():
+            logits = trainer.model(ids).logits[0, len(prompt) - 1 : -1] / trainer.temperature
+        by_hand = torch.distributions.Categorical(logits=logits.float()).entropy().mean()
+        assert value == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_a_labeller_that_needs_entropies_trains_on_two_processes_and_resumes(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = {"label_reward": "margin_vote(consensus=0.25)", "sources": ["few_shot"]}
+    run_two(whole, max_steps=2, **options)
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoint-2")
+    run_two(cut, max_steps=2, resume="auto", **options)
+    assert result_of(cut) == result_of(whole)

@@ -1,0 +1,190 @@
+"""The labellers beyond the plain vote: each by a case computed by hand, then what all keep."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serl_trl.common.completion import Completion
+from serl_trl.labels.asymmetric_vote import AsymmetricVote
+from serl_trl.labels.certainty import Certainty
+from serl_trl.labels.margin_vote import MarginVote
+from serl_trl.labels.novelty_vote import NoveltyVote
+from serl_trl.labels.registry import LABELLERS
+from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.weighted_vote import WeightedVote
+from serl_trl.train.config_checks import find_problems
+from tests.unit.playing import Lines, make
+from tests.unit.test_seams import judge, rollouts
+from tests.unit.test_selfplay import ScriptedPolicy
+
+# Of votes alone; the others of the registry have tests of their own.
+OF_VOTES = [SoftVote, WeightedVote, AsymmetricVote, NoveltyVote, MarginVote]
+ANSWERS = st.lists(st.none() | st.sampled_from(["1", "2", "3"]), min_size=2, max_size=9)
+
+
+def unsure(group, *entropies):
+    """Give the completions of a group their entropies."""
+    pairs = zip(group.completions, entropies, strict=True)
+    return replace(group, completions=tuple(replace(c, entropy=e) for c, e in pairs))
+
+
+def saying(group, *texts):
+    """Give the completions of a group other texts."""
+    return replace(group, completions=tuple(Completion(text, [5], False) for text in texts))
+
+
+def test_a_soft_vote_rewards_each_answer_with_its_share_of_all_completions():
+    (found,) = judge(SoftVote(), rollouts("7", "7", "7", "9", "9", "8", None, None))
+    assert found.rewards == (3 / 8, 3 / 8, 3 / 8, 2 / 8, 2 / 8, 1 / 8, 0.0, 0.0)
+    assert (found.label, found.agreement, found.verdict.keep) == ("7", 3 / 8, True)
+
+
+def test_a_soft_vote_keeps_ties_and_refuses_by_its_gate_and_what_nobody_shares():
+    tie, weak, alone, unread = (
+        rollouts("7", "7", "9", "9"),
+        rollouts("7", "7", "9", "8", "5"),
+        rollouts("7", "9", "8"),
+        rollouts(None, None),
+    )
+    found = judge(SoftVote(gate=0.5), tie, weak, alone, unread)
+    assert [each.verdict.reason for each in found] == [
+        "",
+        "no_consensus",
+        "no_majority",
+        "unparsable",
+    ]
+    assert (found[0].rewards, found[0].label) == ((0.5,) * 4, None)
+
+
+def test_a_sure_majority_gets_one_and_what_is_rare_and_doubtful_minus_one():
+    # Shares of 10: 7 has .6, 9 has .2, 8 and 5 have .1 each, of which only 5 is in more doubt than
+    # the mean entropy of (8 x 1 + 0 + 4) / 10 = 1.2.
+    group = unsure(rollouts(*["7"] * 6, "9", "9", "8", "5"), *[1.0] * 8, 0.0, 4.0)
+    (found,) = judge(MarginVote(), group)
+    assert found.rewards == (*[1.0] * 6, 0.0, 0.0, 0.0, -1.0)
+    assert (found.label, found.verdict.keep) == ("7", True)
+    assert found.metrics == {"positive": 1.0, "num_wrong_classes": 1.0}
+
+
+def test_without_a_clear_lead_only_what_is_surely_wrong_trains():
+    # 4 of 10 against 3 of 10: the lead of .1 is not above .125. No answer is wrong in any case.
+    group = unsure(rollouts(*["7"] * 4, *["9"] * 3, "8", "5", None), *[1.0] * 7, 0.0, 1.0, 1.0)
+    (found,) = judge(MarginVote(), group)
+    assert found.rewards == (*[0.0] * 7, 0.0, -1.0, -1.0)
+    assert (found.label, found.metrics["positive"]) == (None, 0.0)
+    (nothing,) = judge(MarginVote(), unsure(rollouts("7", "7", "9", "9"), 1.0, 1.0, 1.0, 1.0))
+    assert nothing.verdict.reason == "no_signal"
+    # One class alone is sure however small the demanded lead, but all rewards are equal.
+    (unanimous,) = judge(MarginVote(), unsure(rollouts("7", "7"), 1.0, 1.0))
+    assert (unanimous.label, unanimous.verdict.reason) == ("7", "no_signal")
+
+
+def test_weights_of_answers_follow_the_published_function():
+    (found,) = judge(WeightedVote(sigma=0.5), rollouts("7", "7", "7", "9", None))
+    # g(.6) = exp(-.16 / .5), g(.2) = exp(-.64 / .5).
+    large, small = math.exp(-0.32), math.exp(-1.28)
+    assert found.rewards == pytest.approx(
+        [large / (large + small)] * 3 + [small / (large + small), 0.0]
+    )
+
+
+def test_what_agrees_counts_by_the_majority_ratio_and_what_disagrees_in_full():
+    (found,) = judge(AsymmetricVote(), rollouts("7", "7", "7", "9", None))
+    assert found.rewards == (1.0, 1.0, 1.0, 0.0, 0.0)
+    assert found.weights == (0.6, 0.6, 0.6, 1.0, 1.0)
+
+
+def test_novelty_orders_the_majority_and_never_crosses_it():
+    group = rollouts("7", "7", "7", "9", None)
+    # The first two say the same; the third shares no word with anybody.
+    told = saying(group, "a b", "a b", "c d", "e", "f")
+    (found,) = judge(NoveltyVote(), told)
+    # Raw novelty: 1 - (1 + 0) / 2 / 2 - 1 / 2 = .25 twice, and 1 for the third.
+    assert found.rewards == pytest.approx((0.5, 0.5, 1.0, -0.5, -1.0))
+    # All alike: the middle. The single member of the other side keeps the upper end.
+    (alike,) = judge(NoveltyVote(), saying(group, "a", "a", "a", "a", "a"))
+    assert alike.rewards == pytest.approx((0.75, 0.75, 0.75, -0.5, -1.0))
+    (others,) = judge(NoveltyVote(), saying(rollouts("7", "7", "8", "9"), "a", "a", "b", "b"))
+    assert others.rewards == pytest.approx((0.75, 0.75, -0.75, -0.75))
+
+
+def test_novelty_asks_an_encoder_where_one_is_named():
+    labeller = NoveltyVote("some-model")
+    labeller._encode = lambda texts: [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    (found,) = judge(labeller, saying(rollouts("7", "7", "7"), "a", "b", "c"))
+    assert found.rewards == pytest.approx((0.5, 0.5, 1.0))
+
+
+def test_certainty_is_minus_the_entropy_and_no_answer_costs_seven():
+    (found,) = judge(Certainty(), unsure(rollouts("7", "9", None), 0.5, 2.0, 0.1))
+    assert found.rewards == (-0.5, -2.0, -7.0)
+    assert (found.label, found.verdict.keep) == (None, True)
+
+
+@pytest.mark.parametrize("labeller", OF_VOTES)
+@given(answers=ANSWERS, data=st.data())
+def test_rewards_go_with_the_completions_in_whatever_order_these_come(labeller, answers, data):
+    order = data.draw(st.permutations(range(len(answers))))
+    (found,) = judge(labeller(), unsure(rollouts(*answers), *[1.0] * len(answers)))
+    (moved,) = judge(
+        labeller(), unsure(rollouts(*(answers[i] for i in order)), *[1.0] * len(answers))
+    )
+    assert moved.rewards == pytest.approx([found.rewards[i] for i in order])
+    assert moved.verdict == found.verdict and len(moved.weights) == len(found.weights)
+
+
+@pytest.mark.parametrize("labeller", OF_VOTES)
+@given(answers=ANSWERS)
+def test_no_answer_of_a_kept_group_is_worth_more_than_the_largest_class_and_none_at_all_least(
+    labeller, answers
+):
+    group = unsure(rollouts(*answers), *[1.0] * len(answers))
+    (found,) = judge(labeller(), group)
+    pairs = list(zip(found.rewards, group.vote.classes, strict=True))
+    best = [reward for reward, own in pairs if own == 0]
+    kept = found.verdict.keep
+    assert all(reward <= max(best) + 1e-9 for reward, _ in pairs if kept)
+    assert all(reward == min(found.rewards) for reward, own in pairs if own is None)
+
+
+def test_entropies_are_asked_for_where_a_labeller_needs_them_and_stay_out_of_the_batch():
+    policy, asked = ScriptedPolicy(), []
+    entropies = policy.entropies
+    policy.entropies = lambda groups: asked.extend(groups) or entropies(groups)
+    make(policy).refill(step=0)
+    assert not asked
+    refill = make(policy, label_reward="certainty").refill(step=0)
+    assert len(asked) == refill.metrics["serl/num_groups"]
+    assert refill.groups[0].rewards == [-0.5, -1.5, -2.5, -3.5]
+    assert all(c.entropy is None for group in refill.groups for c in group.completions)
+
+
+def test_the_ledger_names_why_a_labeller_refused():
+    ledger = Lines()
+    make(ScriptedPolicy(), ledger, label_reward="soft_vote(gate=0.9)").refill(step=0)
+    assert {record["reason"] for record in ledger.of("group")} == {"no_consensus"}
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("soft_vote(gate=1.5)", "label_reward gives gate=1.5, which must lie in [0, 1]."),
+        ("margin_vote(rare=-1)", "label_reward gives rare=-1, which must lie in [0, 1]."),
+        ("weighted_vote(sigma=0)", "label_reward gives sigma=0, which must lie in [0.05, 10]."),
+    ],
+)
+def test_an_option_without_meaning_is_refused_before_anything_is_loaded(named, said):
+    assert [str(each) for each in find_problems({"label_reward": named})] == [said]
+
+
+def test_a_labeller_of_another_type_of_option_is_refused_in_a_sentence():
+    (problem,) = find_problems({"label_reward": "soft_vote(gate='half')"})
+    assert "label_reward=soft_vote(gate='half') cannot be made" in str(problem)
+
+
+def test_each_labeller_is_a_file_of_its_own():
+    homes = {labeller.__module__ for labeller in LABELLERS.values()}
+    assert len(homes) == len(LABELLERS)
