@@ -14,15 +14,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
+from serl_trl.common.intervals import student
+
 ROOT = Path(__file__).parents[1]
-# The two-sided 95 % quantile of Student's t, by degrees of freedom: an interval over few seeds.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 @dataclass(frozen=True)
@@ -142,14 +141,10 @@ def interval(values: Sequence[float], *, is_rate: bool = False) -> dict[str, Any
 
     The interval of a rate is cut to [0, 1].
     """
-    mean, values = fmean(values), list(values)
-    if len(values) == 1:
-        return {"mean": mean, "low": None, "high": None, "values": values}
-    half = T_95.get(len(values) - 1, 1.96) * stdev(values) / len(values) ** 0.5
-    low, high = mean - half, mean + half
-    if is_rate:
-        low, high = max(0.0, low), min(1.0, high)
-    return {"mean": mean, "low": low, "high": high, "values": values}
+    found = asdict(student(values))
+    if is_rate and found["low"] is not None:
+        found |= {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
+    return {**found, "values": list(values)}
 
 
 def over_seeds(

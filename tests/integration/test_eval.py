@@ -307,6 +307,40 @@ def test_two_folders_are_compared(whole, capsys):
     assert "temperature: 1.0 / 0.3" in Path("cold/comparison.md").read_text()
 
 
+def test_several_runs_are_compared_with_one_base(whole, capsys):
+    base = str(whole / "eval")
+    shutil.copytree(base, "second")
+    assert main([*SANDBOX, "--output_dir", "third", "--temperature", "0.3"]) == 0
+    assert main(["eval", "--compare", base, base, "second", "third", "--output_dir", "out"]) == 0
+    found = json.loads(Path("out/comparison_of_runs.json").read_text())
+    assert found["runs"] == [base, "second", "third"]
+    sandbox = found["benchmarks"]["sandbox"]
+    gain = sandbox["differences"]["pass@1"]
+    assert gain["trained"][0] == gain["trained"][1] == gain["base"]
+    assert gain["difference"]["low"] <= gain["difference"]["mean"] <= gain["difference"]["high"]
+    assert sum(counts[2] for counts in sandbox["transitions"].values()) == 10
+    assert "run 3: third." in Path("out/comparison_of_runs.md").read_text()
+    assert "run 3" in capsys.readouterr().out
+    assert main(["eval", "--compare", base, "second", "second"]) == 2
+    assert "--compare names second twice" in problems(capsys)
+
+
+def test_the_golds_of_a_benchmark_are_graded_against_themselves_without_a_model(capsys):
+    # A gold in words that no box can hold, and one that is none of its kind.
+    file = rows("own.jsonl", [{"text": "q", "answer": a} for a in ("7", "\\frac{1}{2}", "")])
+    flags = ["--benchmarks", "sandbox,own", "--benchmark_files", f"own={file}"]
+    assert main(["eval", "--self_check", *flags, "--json", "out.json"]) == 2
+    found = json.loads(Path("out.json").read_text())["benchmarks"]
+    assert found["sandbox"] == {"num_golds": 200, "cannot_match": [], "problems": []}
+    assert found["own"]["num_golds"] == 3
+    assert len(found["own"]["cannot_match"]) == 1
+    assert "own.jsonl:3" in found["own"]["cannot_match"][0]
+    assert "own.jsonl:3" in capsys.readouterr().out
+    assert main(["eval", "--self_check", "true", "--benchmarks", "sandbox,sandbox_hard"]) == 0
+    assert main(["eval", "--self_check", "true", "--benchmarks", "none_such"]) == 2
+    assert "benchmarks=none_such is unknown" in problems(capsys)
+
+
 def test_two_models_are_evaluated_and_then_compared(tiny_model):
     flags = ["--benchmarks", "gsm8k", "--benchmark_files", "gsm8k=" + rows("g.jsonl", GSM8K)]
     flags += [*TINY, "--output_dir", "both"]

@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FOLDERS = (ROOT, PACKAGE, ROOT / "configs" / "accelerate")
 # A run writes these, or they are the reader's.
 MADE = r"(_serl|\.eval_results|figures|runs)/.*|serl_\w+\.json|(my_filters|run|x)\.\w+|<.*"
-MADE += r"|(config|metrics|ledger|report|summary|comparison|trainer_state)\.\w+"
+MADE += r"|(config|metrics|ledger|report|summary|comparison|comparison_of_runs|trainer_state)\.\w+"
 MADE += r"|(adapter|generation)_config\.json|README\.md"
 # What the page of the rooms names beside a file, and the file uses.
 ABOUT = {"num_generations"}

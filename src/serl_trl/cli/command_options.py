@@ -113,7 +113,14 @@ class EvalOptions:
         CHUNK_SIZE, "Problems between two writes; an interrupted chunk is done again."
     )
     compare: list[str] | None = option(
-        None, "BASE TRAINED: two folders of serl eval, or models to evaluate first."
+        None,
+        "BASE TRAINED [TRAINED ...]: folders of serl eval, or models to evaluate first; several "
+        "trained ones are runs of one method, averaged.",
+    )
+    self_check: bool = option(
+        False,
+        "Grade the gold answers of the benchmarks (by default all) against themselves, and name "
+        "those that cannot match; no model is loaded.",
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from serl_trl.common import markdown
 from serl_trl.common.intervals import Interval
-from serl_trl.common.text import visible
+from serl_trl.common.text import count_of, visible
 from serl_trl.measure.comparison import LOWER_WINS, Comparison
+from serl_trl.measure.several import Several
 from serl_trl.measure.transitions import TRANSITIONS, counted
 
 Rows = Sequence[Sequence[str]]
@@ -45,6 +46,29 @@ def sheet_of(each: Comparison) -> Sheet:
     )
     title = f"{each.benchmark}, {each.num_problems} problems"
     return Sheet(title, ([heads, *rows], fates), (*notes, *_settings(each.other_settings)))
+
+
+def sheet_of_several(each: Several, names: Sequence[str]) -> Sheet:
+    """Return the sheet of one benchmark of several runs, which `names` tells apart."""
+    labels = [f"run {number}" for number in range(1, len(names) + 1)]
+    heads = ("figure", "base", *labels, "mean difference, 95 % over problems", "over runs")
+    rows = [
+        [label(spread.figure), f"{spread.base:.3f}", *(f"{mean:.3f}" for mean in spread.trained)]
+        + [shown(spread.difference), spread.over_runs.bounds(sign="+")]
+        for spread in (*each.spreads, each.beyond_vote)
+    ]
+    fates = [["problems", *TRANSITIONS]]
+    for name, run in zip(labels, each.runs, strict=True):
+        fates.append([name, *_with_shares(counted(run.transitions), each.num_problems)])
+    notes = [f"{name}: {_plain(shown)}." for name, shown in zip(labels, names, strict=True)]
+    notes.append(f"Every run lost {count_of(each.num_always_lost, 'problem')}.")
+    notes.append(
+        "The first interval covers which problems were asked (clustered by problem over the runs), "
+        "the second which seed trained (Student's t). Trust the wider one."
+    )
+    others = dict.fromkeys(line for run in each.runs for line in run.other_settings)
+    title = f"{each.benchmark}, {each.num_problems} problems"
+    return Sheet(title, ([heads, *rows], fates), (*notes, *_settings(list(others))))
 
 
 def _with_shares(counts: Mapping[str, int], num_problems: int) -> list[str]:

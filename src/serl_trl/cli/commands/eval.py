@@ -1,4 +1,4 @@
-"""`serl eval`: a model on benchmarks, into a folder; two models side by side."""
+"""`serl eval`: a model on benchmarks, into a folder; a base and its trained models compared."""
 
 import argparse
 import gc
@@ -25,15 +25,16 @@ from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.model import find_source, model_path
 from serl_trl.cli.parser import Arguments, SeRLParser
 from serl_trl.cli.run_problems import is_local_path
+from serl_trl.cli.self_check import check_golds
 from serl_trl.common.console import OK, say, write_json
 from serl_trl.common.errors import SeRLConfigError
 from serl_trl.common.folder import Folder
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import count_of, examples, list_names, visible
-from serl_trl.measure import comparison, session
+from serl_trl.measure import comparison, session, several
 from serl_trl.measure.benchmarks import BENCHMARKS, ProblemSet, check_benchmarks, load_benchmark
 from serl_trl.measure.figures import Measurement
-from serl_trl.measure.sheets import Sheet, as_markdown, sheet_of
+from serl_trl.measure.sheets import Sheet, as_markdown, sheet_of, sheet_of_several
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.runs.reader import COMPARISON
 
@@ -104,7 +105,7 @@ class _Prepared:
 
 
 def run(argv: Sequence[str], out: Console) -> int:
-    """Evaluate a model on benchmarks, or compare two."""
+    """Evaluate a model on benchmarks, or compare several."""
     if argv and not argv[0].startswith("-"):
         argv = ["--model_name_or_path", *argv]
     started = time.perf_counter()
@@ -113,6 +114,8 @@ def run(argv: Sequence[str], out: Console) -> int:
         request = _Request(argv, _first_look(argv), scratch)
         if request.first.compare is not None:
             return _compare(request, out)
+        if request.first.self_check is not None:
+            return _check_golds(request, out)
         prepared = _prepare(request)
         measured = _evaluate(prepared, out, last=True)
     out.print(_table(measured))
@@ -145,11 +148,18 @@ def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     for name in ("config", "output_dir", "benchmarks", "model_name_or_path"):
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
     parser.add_argument("--compare", nargs="*")
+    parser.add_argument("--self_check", "--self-check", nargs="?", const="true")
     first = parser.parse_known_args(list(argv))[0]
     file = read_config_file(first.config) if first.config else ConfigFile("")
-    if "compare" in file.values:
-        place = file.place_of("compare")
-        raise SeRLConfigError([f"compare ({place}) is not read from a file; give it as --compare."])
+    found = [name for name in ("compare", "self_check") if name in file.values]
+    problems = [
+        f"{name} ({file.place_of(name)}) is not read from a file; give it as --{name}."
+        for name in found
+    ]
+    if problems:
+        raise SeRLConfigError(problems)
+    # `--self_check false` is the default, said aloud.
+    first.self_check = None if first.self_check == "false" else first.self_check
     return first
 
 
@@ -326,44 +336,83 @@ def _table(measured: dict[str, Measurement]) -> Table:
     return table
 
 
-# Two models.
+# No model.
+
+
+def _check_golds(request: _Request, out: Console) -> int:
+    # The sandbox's model stands in: options are read with one, and it is not loaded.
+    args = request.parse(sandbox.EASY, here=False)
+    names, files = _names(args) or list(BENCHMARKS), _files(args)
+    if problems := check_benchmarks(names, files):
+        raise SeRLConfigError(problems)
+    if not is_main_process():
+        return OK
+    code, record = check_golds(names, files, args.config.answer_kind, out)
+    write_json(args.run.json, record)
+    return code
+
+
+# A base and what was trained from it.
 
 
 def _compare(request: _Request, out: Console) -> int:
     sides = request.first.compare
-    if len(sides) != 2:
-        problem = f"--compare takes BASE and TRAINED, got {len(sides)} names or folders."
-        raise SeRLConfigError([problem])
     args, folders = _measured(request, out)
     # All have measured; one process compares and writes.
     if not is_main_process():
         return OK
-    ks = args.extra.k or ()
     try:
-        comparisons = comparison.compare(
-            *(_only(each, session.read_evaluation(each, ks=ks), args) for each in folders)
-        )
+        held = [
+            _only(each, session.read_evaluation(each, ks=args.extra.k or ()), args)
+            for each in folders
+        ]
+        stem, record, sheets = _compared(sides, held)
     except ValueError as error:
         raise SeRLConfigError(str(error).split("\n")) from error
     own = request.first.output_dir
     target = Path(own).expanduser() if own else folders[1]
     target.mkdir(parents=True, exist_ok=True)
-    record = comparison.as_record(*sides, comparisons)
     files = Folder(target)
-    files.write(COMPARISON, json.dumps(record, indent=2) + "\n")
-    sheets = [sheet_of(each) for each in comparisons]
-    files.write("comparison.md", as_markdown(*sides, sheets))
+    files.write(f"{stem}.json", json.dumps(record, indent=2) + "\n")
+    files.write(f"{stem}.md", as_markdown(sides[0], ", ".join(sides[1:]), sheets))
     for sheet in sheets:
         _show(sheet, out)
-    say(out, f"written to {target / 'comparison.md'} and {target / 'comparison.json'}")
-    for path in comparison.write_hub_results(folders[1]):
-        say(out, f"for the model's page on the Hub: {path}")
+    say(out, f"written to {target / stem}.md and {target / stem}.json")
+    for folder in folders[1:]:
+        for path in comparison.write_hub_results(folder):
+            say(out, f"for the model's page on the Hub: {path}")
     write_json(args.run.json, record)
     return OK
 
 
+def _compared(
+    sides: Sequence[str], held: Sequence[Mapping[str, session.Evaluated]]
+) -> tuple[str, dict[str, Any], list[Sheet]]:
+    """Return the name of the files, the record and the sheets of two sides, or of several runs."""
+    base, runs = held[0], held[1:]
+    if len(runs) == 1:
+        found = comparison.compare(base, runs[0])
+        sheets = [sheet_of(each) for each in found]
+        return Path(COMPARISON).stem, comparison.as_record(sides[0], sides[1], found), sheets
+    names = sides[1:]
+    all_of = several.compare_several(base, dict(zip(names, runs, strict=True)))
+    record = several.as_record(sides[0], names, all_of)
+    # Under another name: a report and a card read the comparison of one run.
+    return "comparison_of_runs", record, [sheet_of_several(each, names) for each in all_of]
+
+
+def _check_sides(sides: Sequence[str]) -> None:
+    if len(sides) < 2:
+        raise SeRLConfigError(
+            [f"--compare takes BASE and TRAINED, or BASE and several runs; it got {len(sides)}."]
+        )
+    if twice := [side for side in sides[1:] if sides[1:].count(side) > 1]:
+        raise SeRLConfigError([f"--compare names {visible(twice[0])} twice; name each run once."])
+
+
 def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
-    """Return the folders of both sides, of which those that are models are evaluated first."""
+    """Return the folders of all sides, of which those that are models are evaluated first."""
+    _check_sides(request.first.compare)
     prepared: dict[str, _Prepared] = {}
     problems: list[str] = []
     for side in request.first.compare:
@@ -373,7 +422,7 @@ def _measured(request: _Request, out: Console) -> tuple[Arguments, list[Path]]:
             except SeRLConfigError as error:
                 problems += error.problems
     if problems:
-        # Both sides may lack the same package or benchmark.
+        # All sides may lack the same package or benchmark.
         raise SeRLConfigError(list(dict.fromkeys(problems)))
     for number, each in enumerate(prepared.values(), start=1):
         _evaluate(each, out, last=number == len(prepared))
