@@ -121,7 +121,7 @@ def test_help_lists_options_with_defaults(capsys):
     assert left.value.code == 0
     assert "--difficulty_low" in text
     assert "(default: 0.2)" in text
-    assert "{paper,rl_gold,rl_vote}" in text
+    assert "{paper,rl_gold,rl_vote,om_grpo,evol_rl}" in text
 
 
 # The shipped files.
@@ -330,7 +330,7 @@ def test_convert_accepts_what_yaml_cannot_say_better():
         ("dtype", "bfloat61", "dtype=bfloat61 is unknown; choose one of auto, bfloat16, float16, float32. Did you mean 'bfloat16'?"),
         ("lr_scheduler_type", "cosin", "lr_scheduler_type=cosin is unknown; choose one of linear, cosine,"),
         ("optim", "adam", "optim=adam is unknown; choose one of adamw_torch,"),
-        ("preset", "papr", "preset=papr is unknown; choose one of paper, rl_gold, rl_vote. Did you mean 'paper'?"),
+        ("preset", "papr", "preset=papr is unknown; choose one of paper, rl_gold, rl_vote, om_grpo, evol_rl. Did you mean 'paper'?"),
         ("label_reward", "votes", "label_reward=votes is unknown; choose one of asymmetric_vote, certainty, gold,"),
         ("report_to", "wanbd", "report_to=wanbd is unknown; choose among none, all, azure_ml,"),
         ("report_to", ["tensorbord"], "report_to=tensorbord is unknown; choose among"),

@@ -176,6 +176,9 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("use_selfplay") is False and label and of_groups:
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)
+    # TRL hands its own completions to the loss, in which no answer has been looked for.
+    if values.get("use_selfplay") is False and values.get("mask_answer"):
+        yield Problem("mask_answer", "true", "needs use_selfplay", "leave it out")
 
 
 def _generation(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -114,6 +114,12 @@ class SelfPlayOptions:
         "certainty: see docs/strategies.md. Or a dotted path to a labeller in `plugins`, with its "
         "options: my_package.Half(share=0.25).",
     )
+    mask_answer: bool = option(
+        False,
+        "Leave the tokens of the final answer out of the loss: the answers decide the reward, and "
+        "only the way to them is trained. Of completions that are an answer and nothing else, "
+        "little is left to train. Source: OM-GRPO.",
+    )
     answer_kind: str = option(
         "math",
         "Kind of the final answer, or a dotted path to one in `plugins`; see docs/answers.md.",

@@ -24,6 +24,7 @@ from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 from serl_trl.measure.trial import Trial
 from serl_trl.train import looking, setup, trying
+from serl_trl.train.answer_mask import mask_answers
 from serl_trl.train.batch_advantages import BatchAdvantages
 from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
@@ -222,6 +223,8 @@ class SeRLTrainer(GRPOTrainer):
         if self.model.training:
             if rolled_out or self.args.advantage != "grpo":
                 mask_unrewarded(self, output, self.advantages.rewards)
+            if rolled_out and self.args.mask_answer:
+                mask_answers(self, output, [row["rollout"] for row in inputs], self._kind)
             first = inputs[0]
             self.advantages.replace(output, first.get("roles", ()), first.get("weights", ()))
         return output

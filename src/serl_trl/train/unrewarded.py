@@ -19,20 +19,33 @@ TRAINED = "trained_share"
 def mask_unrewarded(trainer: Host, output: dict[str, Any], rewards: torch.Tensor) -> None:
     """Leave rows whose reward is NaN out of the loss, and out of what it is normalised by.
 
-    `rewards` holds one value for each row of all processes. TRL's own way to leave tokens out is
-    the mask that it keeps for answers of tools.
+    `rewards` holds one value for each row of all processes.
     """
     unscored = torch.isnan(rewards)
     if not unscored.any():
         return
     mask = output["completion_mask"]
-    kept = (~unscored[own_rows(trainer, len(mask))]).to(mask)[:, None]
-    output["tool_mask"] = output.get("tool_mask", torch.ones_like(mask)) * kept
-    tokens = (mask * output["tool_mask"]).sum()
-    # What the losses by token are divided by.
-    output["num_items_in_batch"] = trainer.accelerator.reduce(tokens, reduction="sum")
+    leave_out(trainer, output, (~unscored[own_rows(trainer, len(mask))]).to(mask)[:, None])
     output[TRAINED] = 1 - unscored.float().mean()
     inside(trainer)._metrics["train"]["serl/num_masked"].append(unscored.sum().item())
+
+
+def leave_out(
+    trainer: Host, output: dict[str, Any], kept: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Leave the tokens where `kept`, of shape (B, 1) or (B, L), is 0 out of the loss.
+
+    Returns the tokens in the loss of all processes before and after. TRL's own way to leave tokens
+    out is the mask that it keeps for answers of tools: loss, KL and entropy follow it.
+    """
+    mask = output["completion_mask"]
+    before = output.get("tool_mask", torch.ones_like(mask))
+    output["tool_mask"] = before * kept
+    counts = torch.stack([(mask * before).sum(), (mask * output["tool_mask"]).sum()])
+    # Reduced at once, and the second is what the losses by token are divided by.
+    first, second = trainer.accelerator.reduce(counts, reduction="sum")
+    output["num_items_in_batch"] = second
+    return first, second
 
 
 def over_trained_rows(loss: torch.Tensor, batch: dict[str, Any], loss_type: str) -> torch.Tensor:
