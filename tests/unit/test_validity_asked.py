@@ -13,7 +13,13 @@ from serl_trl.filters.validity.asked import Asked, AskedSignal, AskingTools
 from serl_trl.filters.validity.registry import ASKED_SIGNALS, find_asked
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.labels.base import Tools
-from serl_trl.propose.prompts import PromptStyle, asked_anew, rollout_messages, with_instruction
+from serl_trl.propose.prompts import (
+    JUDGE_QUESTIONS,
+    PromptStyle,
+    asked_anew,
+    rollout_messages,
+    with_instruction,
+)
 from serl_trl.sandbox import STYLE
 
 APPLES = "Ann has 3 apples and buys 4 more. How many apples does Ann have now?"
@@ -74,7 +80,7 @@ def test_abstention_asks_for_all_questions_in_one_call_with_the_form_that_the_mo
 
     form = "Answer in \\boxed{}, or \\boxed{none}."
     assert model.calls == [[f"{APPLES}\n{form}"] * 3 + [f"{BROKEN}\n{form}"] * 3]
-    assert found == [NO_SIGN, NO_SIGN]
+    assert found == [Sign(0.0, "0 of 3 none")] * 2
     assert model.samplings == [None]
 
 
@@ -83,7 +89,7 @@ def test_abstention_can_be_cut_short_and_what_was_cut_off_has_not_given_up():
 
     found = signal_of("abstention(max_tokens=20)").judge([asked(APPLES)], tools_of(model))
 
-    assert found == [NO_SIGN]
+    assert found == [Sign(0.0, "0 of 8 none")]
     assert model.samplings == [Sampling(temperature=1.0, top_p=1.0, max_tokens=20)]
 
 
@@ -185,8 +191,31 @@ def test_without_a_restatement_there_is_no_sign_and_no_second_vote():
     assert len(model.calls) == 1
 
 
-def test_two_views_that_agree_in_all_votes_are_no_sign():
+def test_two_views_that_agree_in_all_votes_leave_no_doubt():
     again = "There are 3 apples with Ann. She gets 4 more. How many apples is that?"
     model = Model(lambda text: again if text.endswith("other words.") else r"\boxed{7}")
 
-    assert signal_of("two_views").judge([asked(APPLES, ["7"] * 4)], tools_of(model)) == [NO_SIGN]
+    [found] = signal_of("two_views").judge([asked(APPLES, ["7"] * 4)], tools_of(model))
+
+    assert found == Sign(0.0, "7 in both, by 100%")
+
+
+def test_the_judge_asks_in_stages_and_stops_at_a_question_that_most_call_broken():
+    answers = iter(["no", "no", "yes"] + ["yes", "yes", "no"] + ["yes"] * 3 + ["no", "maybe", "x"])
+    model = Model(lambda text: rf"So \boxed{{{next(answers)}}}")
+
+    found = signal_of("self_judge").judge([asked(BROKEN), asked(APPLES)], tools_of(model))
+
+    first, second, third = JUDGE_QUESTIONS
+    assert found == [Sign(2 / 3, f"67% no: {first}"), Sign(1 / 3, f"33% no: {first}")]
+    assert [len(call) for call in model.calls] == [6, 3, 3]
+    assert [second in model.calls[1][0], third in model.calls[2][0]] == [True, True]
+    assert all(text.startswith(f"Problem:\n{APPLES}\n\n") for text in model.calls[1])
+
+
+def test_a_judge_that_is_cut_off_finds_nothing():
+    model = Model(lambda text: r"\boxed{no}", truncated=True)
+
+    [found] = signal_of("self_judge").judge([asked(APPLES)], tools_of(model))
+
+    assert found.score == 0

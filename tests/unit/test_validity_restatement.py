@@ -47,6 +47,14 @@ def test_what_does_not_keep_the_sense_is_dropped(other, why):
     assert not keeps_sense(APPLES, other), why
 
 
+def test_other_names_may_be_allowed_but_not_other_numbers():
+    bob = "Bob has 3 pears and gets 4 more. How many pears does Bob have now?"
+
+    assert keeps_sense(APPLES, bob, keep_names=False)
+    assert not keeps_sense(APPLES, bob.replace("4", "5"), keep_names=False)
+    assert read_restatement(APPLES, Completion(bob, [0], False), keep_names=False) == bob
+
+
 def test_texts_that_ask_nothing_may_be_restated_without_asking():
     assert keeps_sense("A dull film about Rome.", "This film on Rome is dull.")
 

@@ -95,6 +95,20 @@ def restate_messages(instruction: str, text: str) -> Messages:
     return [{"role": "user", "content": f"{instruction}\n{text}"}]
 
 
+# Asked one after the other of who judges a question; each answer no finds it broken.
+JUDGE_QUESTIONS = (
+    "Is every condition in this problem possible?",
+    "Do the conditions of this problem agree with each other?",
+    "Does this problem give all that its answer needs?",
+)
+
+
+def judge_messages(instruction: str, question: str) -> Messages:
+    """Build the conversation that asks yes or no about an instruction, one of `JUDGE_QUESTIONS`."""
+    asked = f"{question} Do not solve it. Answer \\boxed{{yes}} or \\boxed{{no}}."
+    return [{"role": "user", "content": f"Problem:\n{instruction}\n\n{asked}"}]
+
+
 def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
     """Build the few-shot request: a numbered list of `shots` whose next number is left open.
 

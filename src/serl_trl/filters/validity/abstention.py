@@ -53,7 +53,7 @@ class Abstention:
         return [self._sign(sum(map(gives_up, group))) for group in groups]
 
     def _sign(self, given_up: int) -> Sign:
-        return Sign(given_up / self.num, f"{given_up} of {self.num} none") if given_up else NO_SIGN
+        return Sign(given_up / self.num, f"{given_up} of {self.num} none")
 
 
 def gives_up(completion: Completion) -> bool:

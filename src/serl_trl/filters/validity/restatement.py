@@ -32,34 +32,43 @@ def restate(
     *,
     text: str = PromptStyle.restate_instruction,
     tries: int = 1,
+    keep_names: bool = True,
 ) -> list[str | None]:
     """Return each instruction in other words, or `None` where none of `tries` keeps its sense.
 
-    The first that does counts. All are asked for in one call; `text` asks for it.
+    The first that does counts. All are asked for in one call; `text` asks for it. `keep_names`
+    false allows other names, where only numbers decide the answer.
     """
     prompts = [restate_messages(each, text) for each in instructions]
     return [
-        next((found for each in written if (found := read_restatement(instruction, each))), None)
+        next(
+            filter(None, (read_restatement(instruction, each, keep_names) for each in written)),
+            None,
+        )
         for instruction, written in zip(
             instructions, complete_each(complete, prompts, tries), strict=True
         )
     ]
 
 
-def read_restatement(instruction: str, completion: Completion) -> str | None:
+def read_restatement(
+    instruction: str, completion: Completion, keep_names: bool = True
+) -> str | None:
     """Return the restatement in a completion, or `None` without one that keeps the sense."""
     asking = ASKS.search(instruction) is not None
     found = parse_proposals(completion.text, truncated=completion.truncated, asking=asking)
     # More than one is a list, or says something beside the restatement.
     whole = not completion.truncated and len(found) == 1
-    return found[0] if whole and keeps_sense(instruction, found[0]) else None
+    kept = whole and keeps_sense(instruction, found[0], keep_names=keep_names)
+    return found[0] if kept else None
 
 
-def keeps_sense(instruction: str, other: str) -> bool:
+def keeps_sense(instruction: str, other: str, *, keep_names: bool = True) -> bool:
     """Return whether `other` restates `instruction`, as far as numbers and names tell.
 
     It has the same numbers and every name, asks if the first asks, holds no answer, is at most
-    three times as long, and is no copy. A number in words is the number.
+    three times as long, and is no copy. A number in words is the number. `keep_names` false leaves
+    names unread.
     """
     if len(other) > _MAX_TIMES_LONGER * len(instruction):
         return False
@@ -69,7 +78,7 @@ def keeps_sense(instruction: str, other: str) -> bool:
         asks
         and words != others
         and numbers_of(instruction) == numbers_of(other)
-        and names_of(instruction) <= {*others, *_LETTER.findall(other)}
+        and (not keep_names or names_of(instruction) <= {*others, *_LETTER.findall(other)})
         and check_answer_leak(other).keep
     )
 

@@ -20,11 +20,12 @@ class TwoViews:
     The model restates the question, up to `tries` times in one call, and answers the first
     restatement that keeps its sense `num` times. The score is 1 minus the lead of the best harmonic
     share over the next (`answers/views.py`). Without a restatement there is no sign, and no further
-    cost.
+    cost. `keep_names` false allows other names: very small models put them anew.
     """
 
     num: int = 8
     tries: int = 1
+    keep_names: bool = True
     restate_instruction: str = PromptStyle.restate_instruction
     name: ClassVar[str] = "two_views"
 
@@ -39,7 +40,13 @@ class TwoViews:
     def judge(self, questions: Sequence[Asked], tools: AskingTools) -> list[Sign]:
         """Return the disagreement of the views of each question."""
         texts = [each.instruction for each in questions]
-        found = restate(texts, tools.complete, text=self.restate_instruction, tries=self.tries)
+        found = restate(
+            texts,
+            tools.complete,
+            text=self.restate_instruction,
+            tries=self.tries,
+            keep_names=self.keep_names,
+        )
         restated = [(each, text) for each, text in zip(questions, found, strict=True) if text]
         prompts = [
             with_instruction(each.messages, each.instruction, text) for each, text in restated
@@ -62,4 +69,4 @@ def _answers(vote: Vote) -> list[str | None]:
 
 def _sign(views: ViewsVote) -> Sign:
     said = f"{views.answer[:40]} in both" if views.answer else "no answer in both"
-    return Sign(1 - views.margin, f"{said}, by {views.margin:.0%}") if views.margin < 1 else NO_SIGN
+    return Sign(1 - views.margin, f"{said}, by {views.margin:.0%}")

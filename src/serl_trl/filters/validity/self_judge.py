@@ -1,0 +1,56 @@
+"""What does the model itself say of a question's conditions?
+
+Asked in stages, after MathQ-Verify, arXiv 2505.13903: whether each condition is possible, whether
+they agree, whether anything is missing. Models below 3B parameters mostly say yes to all; so it is
+off unless it is named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from serl_trl.answers.kinds.label import LabelKind
+from serl_trl.common.completion import Completion
+from serl_trl.filters.validity.asked import Asked, AskingTools, check_counts, complete_each
+from serl_trl.filters.validity.sign import NO_SIGN, Sign
+from serl_trl.propose.prompts import JUDGE_QUESTIONS, judge_messages
+
+_READER = LabelKind(labels="yes_no")
+
+
+@dataclass(frozen=True)
+class SelfJudge:
+    """The largest share of no among `num` answers to each of three questions about a question.
+
+    A question that more than half call broken is not asked about further. An answer that is
+    neither yes nor no, or is cut off, finds nothing.
+    """
+
+    num: int = 3
+    name: ClassVar[str] = "self_judge"
+
+    def __post_init__(self) -> None:
+        check_counts(self.name, num=self.num)
+
+    @property
+    def num_completions(self) -> int:
+        """The answers to all three questions."""
+        return self.num * len(JUDGE_QUESTIONS)
+
+    def judge(self, questions: Sequence[Asked], tools: AskingTools) -> list[Sign]:
+        """Return the worst stage of each question."""
+        signs = [NO_SIGN] * len(questions)
+        for stage in JUDGE_QUESTIONS:
+            places = [place for place, sign in enumerate(signs) if sign.score <= 0.5]
+            prompts = [judge_messages(questions[place].instruction, stage) for place in places]
+            groups = complete_each(tools.complete, prompts, self.num)
+            for place, group in zip(places, groups, strict=True):
+                share = sum(map(_says_no, group)) / self.num
+                if share > signs[place].score or not signs[place].found:
+                    signs[place] = Sign(share, f"{share:.0%} no: {stage}")
+        return signs
+
+
+def _says_no(completion: Completion) -> bool:
+    answer = None if completion.truncated else _READER.extract(completion.text)
+    return answer is not None and _READER.canonical(answer) == "no"
