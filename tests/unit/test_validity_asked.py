@@ -200,6 +200,18 @@ def test_two_views_that_agree_in_all_votes_leave_no_doubt():
     assert found == Sign(0.0, "7 in both, by 100%")
 
 
+def test_restatable_is_the_share_of_restatements_that_lose_the_sense():
+    again = "There are 3 apples with Ann. She gets 4 more. How many apples is that?"
+    written = iter([again, again.replace("Ann", "Bob"), again.replace("4", "5"), ""] * 2)
+    model = Model(lambda text: next(written))
+
+    [strict] = signal_of("restatable").judge([asked(APPLES)], tools_of(model))
+    [loose] = signal_of("restatable(keep_names=False)").judge([asked(APPLES)], tools_of(model))
+
+    assert (strict, loose.score) == (Sign(0.75, "3 of 4 restatements fail"), 0.5)
+    assert model.calls == [[f"{APPLES}\nSay it in other words."] * 4] * 2
+
+
 def test_the_judge_asks_in_stages_and_stops_at_a_question_that_most_call_broken():
     answers = iter(["no", "no", "yes"] + ["yes", "yes", "no"] + ["yes"] * 3 + ["no", "maybe", "x"])
     model = Model(lambda text: rf"So \boxed{{{next(answers)}}}")

@@ -5,11 +5,13 @@ from collections.abc import Collection
 from serl_trl.common.plugin import Plugin, Role, find
 from serl_trl.filters.validity.abstention import Abstention
 from serl_trl.filters.validity.asked import AskedSignal
+from serl_trl.filters.validity.restatable import Restatable
 from serl_trl.filters.validity.self_judge import SelfJudge
 from serl_trl.filters.validity.two_views import TwoViews
 
 ASKED_SIGNALS: dict[str, type[AskedSignal]] = {
     "abstention": Abstention,
+    "restatable": Restatable,
     "two_views": TwoViews,
     "self_judge": SelfJudge,
 }
