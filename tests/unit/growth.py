@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serl_trl.answers.kinds.mathematics import MathKind
+
 PACKAGE = Path(__file__).parents[2] / "src" / "serl_trl"
 
 Reader = Callable[[str], Any]
@@ -58,6 +60,7 @@ ARGUMENTS: dict[str, Any] = {
     "special_tokens": ("<|end|>", " "),
     "form": "NFKC",
     "most": 60,
+    "kind": MathKind(lenient=True),
 }
 
 

@@ -15,6 +15,9 @@ from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
 from serl_trl.filters.validity.abstention import gives_up
 from serl_trl.filters.validity.restatement import keeps_sense, read_restatement
+from serl_trl.labels.judge import Judge
+from serl_trl.labels.novelty_vote import count_words
+from serl_trl.labels.verified_vote import confirms
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.report.blocks import Excerpt, Report, written
 from serl_trl.report.render import render_html, render_markdown
@@ -55,11 +58,14 @@ def readers() -> dict[str, Reader]:
     found["proposals that are texts"] = lambda text: parse_proposals(text, asking=False)
     found["restatement"] = lambda text: read_restatement(KNOWN[0], Completion(text, [0], False))
     found["sense of a restatement"] = lambda text: keeps_sense(text, f"{text} ?")
+    for read in (confirms, Judge().mark):
+        found[f"reply {read.__name__}"] = lambda text, read=read: read(Completion(text, [0], False))
     found["abstention"] = lambda text: gives_up(Completion(text, [0], False))
     for name in filters.filter_names():
         found[f"filter {name}"] = filters.ProposalFilter(
             names=[name], novelty="plain", special_tokens=["<|end|>"], **BOUNDS
         ).judge
+    found["words of a completion"] = lambda text: count_words([text, text])
     found["contamination"] = ContaminationGuard({"test": KNOWN}, ngram=5, max_rouge_l=0.7).judge
     for kind in ("math", "plain"):
         rule = NoveltyRule(kind=kind, max_rouge_l=0.7, max_per_template=3)

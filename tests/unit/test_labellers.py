@@ -1,20 +1,29 @@
 """The labellers beyond the plain vote: each by a case computed by hand, then what all keep."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serl_trl.answers.equality import get_kind
+from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion
+from serl_trl.common.verdict import KEEP
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
+from serl_trl.labels.base import Labelled, Tools
 from serl_trl.labels.certainty import Certainty
+from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.novelty_vote import NoveltyVote
+from serl_trl.labels.paraphrase_vote import ParaphraseVote
 from serl_trl.labels.registry import LABELLERS
 from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.weighted_vote import WeightedVote
+from serl_trl.labels.wide_vote import WideVote
 from serl_trl.train.config_checks import find_problems
 from tests.unit.playing import Lines, make
 from tests.unit.test_seams import judge, rollouts
@@ -188,3 +197,109 @@ def test_a_labeller_of_another_type_of_option_is_refused_in_a_sentence():
 def test_each_labeller_is_a_file_of_its_own():
     homes = {labeller.__module__ for labeller in LABELLERS.values()}
     assert len(homes) == len(LABELLERS)
+
+
+class Answering(ScriptedPolicy):
+    """Answers whatever a labeller asks beside the groups in turn, and remembers the questions."""
+
+    def __init__(self, *texts, **named):
+        super().__init__(**named)
+        self.texts, self.asked = list(texts), []
+
+    def complete(self, prompts, sampling=None):
+        start = len(self.asked)
+        self.asked += prompts
+        found = [self.texts[n % len(self.texts)] for n in range(start, len(self.asked))]
+        return [Completion(text, [5, 2], False) for text in found]
+
+
+def judged(labeller, group, *texts):
+    """Judge one group, with `texts` as the answers to what the labeller asks."""
+    policy = Answering(*texts)
+    tools = Tools(get_kind("math"), Verifier(), policy.complete, policy.decide, random.Random(), 0)
+    (found,) = labeller.label([group], tools)
+    return found, policy.asked
+
+
+def test_the_label_of_a_wide_vote_comes_from_all_votes_and_the_rewards_go_to_the_groups_own():
+    group = rollouts("7", "7", "9", None)
+    found, asked = judged(WideVote(votes=8), group, *["\\boxed{9}"] * 4)
+    # Of eight votes 9 has five, and of the group's four one.
+    assert found == Labelled((0.0, 0.0, 1.0, 0.0), KEEP, 5 / 8, "9")
+    assert asked == [group.messages] * 4
+    enough, asked = judged(WideVote(votes=4), group, "\\boxed{9}")
+    assert (enough.label, asked) == ("7", [])
+
+
+def test_rollouts_of_a_labeller_count_and_its_own_label_is_what_is_compared_with_gold():
+    policy, ledger = Answering("\\boxed{9}"), Lines()
+    selfplay = make(policy, ledger, label_reward="wide_vote(votes=8)", oracle=lambda _: "9")
+    refill = selfplay.refill(step=0)
+    groups = ledger.of("group")
+    # The group's own vote is 3 x 7 and 1 x 9; four more votes for 9 decide.
+    assert {(g["majority_answer"], g["label"], g["label_right"]) for g in groups} == {
+        ("7", "9", True)
+    }
+    assert refill.metrics["serl/num_labeller_rollouts"] == 4 * len(groups)
+    assert refill.metrics["serl/num_rollouts"] == 8 * len(groups)
+    assert refill.metrics["serl/label_accuracy"] == 1.0
+    assert refill.groups[0].rewards == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_a_gold_label_leaves_the_accuracy_of_the_majority_as_it_was():
+    ledger = Lines()
+    make(ScriptedPolicy(), ledger, label_reward="gold", oracle=lambda _: "9").refill(step=0)
+    assert {g["label_right"] for g in ledger.of("group")} == {False}
+
+
+QUESTION = "How many apples have Ann and Bob if Ann has 3 apples and Bob has 4 apples?"
+OTHER = "Ann has 3 apples and Bob has 4 of them. How many are there in all?"
+
+
+def test_a_paraphrase_labels_the_question():
+    group = rollouts("7", "9", "9", None)
+    group = replace(
+        group,
+        task=replace(group.task, instruction=QUESTION),
+        messages=[{"role": "user", "content": f"{QUESTION}\nBox it."}],
+    )
+    votes = ["\\boxed{7}", "\\boxed{7}", "\\boxed{9}", "no"]
+    found, asked = judged(ParaphraseVote(votes=4), group, OTHER, *votes)
+    assert (found.rewards, found.label, found.agreement) == ((1.0, 0.0, 0.0, 0.0), "7", 0.5)
+    assert [each[-1]["content"] for each in asked[1:]] == [f"{OTHER}\nBox it."] * 4
+    lost, asked = judged(ParaphraseVote(votes=4), group, "What is 5 and 6?")
+    assert (lost.verdict.reason, len(asked)) == ("no_paraphrase", 1)
+    split, _ = judged(ParaphraseVote(votes=2), group, OTHER, "\\boxed{7}", "\\boxed{9}")
+    assert split.verdict.reason == "tie"
+
+
+def test_a_vote_is_kept_if_more_than_half_of_its_checks_confirm_it():
+    group = rollouts("7", "7", "9")
+    yes, no = "\\boxed{yes}", "It is not. \\boxed{no}"
+    found, asked = judged(VerifiedVote(checks=4), group, yes, yes, yes, no)
+    assert (found.rewards, found.verdict.keep) == ((1.0, 1.0, 0.0), True)
+    assert found.metrics == {"confirmed_ratio": 0.75}
+    assert all("\\boxed{7}" in each[-1]["content"] for each in asked) and len(asked) == 4
+    half, _ = judged(VerifiedVote(checks=4), group, yes, yes, no, "who knows")
+    assert half.verdict.reason == "unverified"
+    tie, asked = judged(VerifiedVote(checks=4), rollouts("7", "9"), yes)
+    assert (tie.verdict.reason, asked) == ("tie", [])
+
+
+def test_the_judges_marks_are_shares_of_its_scale_and_what_cannot_be_read_is_nothing():
+    group = rollouts("7", "7", "9", "8", None)
+    found, asked = judged(Judge(scale=10), group, "\\boxed{9}", "\\boxed{11}", "good", "\\boxed{2}")
+    assert found.rewards == (0.9, 0.0, 0.0, 0.2, 0.0)
+    assert found.metrics == {"marked_ratio": 0.4}
+    # None was asked for the completion without an answer.
+    assert len(asked) == 4 and "to 10 (" in asked[0][-1]["content"]
+    alike, _ = judged(Judge(), group, "\\boxed{5}")
+    assert alike.verdict.keep  # the one without an answer has 0
+    none, _ = judged(Judge(), group, "no mark")
+    assert none.verdict.reason == "no_signal"
+
+
+@given(st.text())
+def test_whatever_the_model_writes_a_mark_lies_in_the_scale(text):
+    found, _ = judged(Judge(), rollouts("7", "9"), f"\\boxed{{{text}}}", text)
+    assert all(0 <= reward <= 1 for reward in found.rewards)

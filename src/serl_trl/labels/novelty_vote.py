@@ -65,7 +65,7 @@ class NoveltyVote(MajorityVote):
         """Return the cosines of all pairs of texts, of shape (G, G)."""
         if self.embedding_model and self._encode is None:
             self._encode = load_encoder(self.embedding_model)
-        vectors = np.asarray((self._encode or _counts)(texts), dtype=np.float64)
+        vectors = np.asarray((self._encode or count_words)(texts), dtype=np.float64)
         # A text without words has no direction, and is like nothing.
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = vectors / np.where(lengths > 0, lengths, 1)
@@ -89,7 +89,7 @@ def _novelty(cosines: np.ndarray, members: Sequence[int], known: Sequence[int]) 
     return [(value - low) / (high - low) for value in raw]
 
 
-def _counts(texts: Sequence[str]) -> np.ndarray:
+def count_words(texts: Sequence[str]) -> np.ndarray:
     """Return one vector for each text: how often it has each word and pair of words."""
     found = []
     for text in texts:

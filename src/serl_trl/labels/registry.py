@@ -7,13 +7,17 @@ from serl_trl.labels.asymmetric_vote import AsymmetricVote
 from serl_trl.labels.base import NEEDS, PROVIDED, Labeller
 from serl_trl.labels.certainty import Certainty
 from serl_trl.labels.gold import Gold
+from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.none import NoLabel
 from serl_trl.labels.novelty_vote import NoveltyVote
+from serl_trl.labels.paraphrase_vote import ParaphraseVote
 from serl_trl.labels.random import Coin
 from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.vote import MajorityVote
 from serl_trl.labels.weighted_vote import WeightedVote
+from serl_trl.labels.wide_vote import WideVote
 
 LABELLERS: dict[str, type[Labeller]] = {
     "vote": MajorityVote,
@@ -22,6 +26,10 @@ LABELLERS: dict[str, type[Labeller]] = {
     "weighted_vote": WeightedVote,
     "asymmetric_vote": AsymmetricVote,
     "novelty_vote": NoveltyVote,
+    "wide_vote": WideVote,
+    "paraphrase_vote": ParaphraseVote,
+    "verified_vote": VerifiedVote,
+    "judge": Judge,
     "certainty": Certainty,
     "gold": Gold,
     "random": Coin,

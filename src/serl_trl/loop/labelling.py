@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from serl_trl.answers.base import AnswerKind
+from serl_trl.answers.equality import same_answers
 from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion, Messages, Sampling
@@ -74,9 +75,10 @@ class Labelling:
             )
         ]
         labelled = self._label(rollouts, step, tally)
+        rights = self._labels_right(rollouts, labelled)
         groups = [
-            self._group(*pair, step=step, tally=tally)
-            for pair in zip(rollouts, labelled, strict=True)
+            self._group(*each, step=step, tally=tally)
+            for each in zip(rollouts, labelled, rights, strict=True)
         ]
         for group in groups:
             self._note(group, tally)
@@ -149,6 +151,9 @@ class Labelling:
         def complete(
             prompts: Sequence[Messages], sampling: Sampling | None = None
         ) -> list[Completion]:
+            # They cost what any rollout costs, though no group holds them.
+            self._books.counters.num_rollouts += len(prompts)
+            tally.counts["labeller_rollouts"] += len(prompts)
             with tally.time("rollout"):
                 return policy.complete(prompts, sampling)
 
@@ -191,16 +196,58 @@ class Labelling:
             labelled, rewards=rewards, agreement=agreement, metrics=metrics, weights=weights
         )
 
-    def _group(self, rollouts: Rollouts, labelled: Labelled, *, step: int, tally: Tally) -> Group:
+    def _labels_right(
+        self, rollouts: Sequence[Rollouts], labelled: Sequence[Labelled]
+    ) -> list[bool | None]:
+        """Say of each label whether it is the gold answer; `None`: one of the two is missing.
+
+        Where there is no label, or it was read off the gold answer, the majority answer counts.
+        """
+        of_gold = "gold" in self.labeller.needs
+        labels = [
+            group.vote.answer if of_gold or each.label is None else each.label
+            for group, each in zip(rollouts, labelled, strict=True)
+        ]
+        # Labels of other votes than the group's own are compared with gold here.
+        open_pairs = {
+            (label, str(group.task.gold))
+            for group, label in zip(rollouts, labels, strict=True)
+            if label not in (None, group.vote.answer) and group.task.gold is not None
+        }
+        pairs = sorted((str(label), gold) for label, gold in open_pairs)
+        compared = self._policy.decide(lambda: self._same(pairs)) if pairs else []
+        equal = dict(zip(pairs, compared, strict=True))
+        found: list[bool | None] = []
+        for group, label in zip(rollouts, labels, strict=True):
+            gold, vote = group.task.gold, group.vote
+            if gold is None or label is None:
+                found.append(None)
+            # The members of the majority are all right, or all wrong.
+            elif label == vote.answer:
+                found.append(group.right[vote.rewards.index(1.0)])
+            else:
+                found.append(equal[label, str(gold)])
+        return found
+
+    def _same(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        golds = [(label, read_gold(gold, self._kind)) for label, gold in pairs]
+        return same_answers(golds, kind=self._kind, verifier=self._verifier)
+
+    def _group(
+        self,
+        rollouts: Rollouts,
+        labelled: Labelled,
+        label_right: bool | None,
+        *,
+        step: int,
+        tally: Tally,
+    ) -> Group:
         vote, texts, counters = rollouts.vote, rollouts.completions, self._books.counters
-        label_right = None
         if rollouts.task.gold is not None and vote.answer is not None:
             tally.reward_hits += [
                 (reward > 0) == hit
                 for reward, hit in zip(vote.rewards, rollouts.right, strict=True)
             ]
-            # The members of the majority are all right, or all wrong.
-            label_right = rollouts.right[vote.rewards.index(1.0)]
         group = Group(counters.num_groups, step, rollouts, labelled, label_right)
         counters.num_groups += 1
         counters.num_rollouts += len(texts)
@@ -211,8 +258,9 @@ class Labelling:
 
     def _note(self, group: Group, tally: Tally) -> None:
         """Count a group, and write it down."""
-        vote, verdict = group.vote, group.labelled.verdict
-        tally.note_group(group.labelled, vote, group.label_right)
+        vote, labelled = group.vote, group.labelled
+        verdict = labelled.verdict
+        tally.note_group(labelled, vote, group.label_right)
         counts = tuple(votes for _, votes in vote.counts)
         tally.halves.append(split_half(counts, num_unparsable=vote.num_unparsable))
         if vote.answer is not None:
@@ -236,4 +284,6 @@ class Labelling:
             label_right=group.label_right,
             keep=verdict.keep,
             reason=verdict.reason,
+            # Only where another vote than the group's own has made the label.
+            **({} if labelled.label in (None, vote.answer) else {"label": labelled.label}),
         )

@@ -22,6 +22,7 @@ COUNTS = (
     "stale_used",
     "stale_dropped",
     "refill_rounds",
+    "labeller_rollouts",
 )
 
 # The timed parts of a refill.

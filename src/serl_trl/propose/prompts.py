@@ -60,6 +60,18 @@ FOR_TEXTS = PromptStyle(
 """What the proposer is told where instructions are texts and nothing else was chosen."""
 
 
+CHECK_INSTRUCTION = (
+    "Is this solution right? Check it briefly, and write \\boxed{yes} or \\boxed{no} at the end."
+)
+"""What `verified_vote` asks of a solution."""
+
+JUDGE_INSTRUCTION = (
+    "How good is this solution? Write a whole number from 0 (wrong) to {scale} (right and clear) "
+    "inside \\boxed{}."
+)
+"""What `judge` asks of a solution; `{scale}` is its best mark."""
+
+
 def rollout_messages(instruction: str, style: PromptStyle) -> Messages:
     """Build the conversation whose completion is rolled out, or graded in evaluation."""
     # Nothing is replaced once the instruction stands in: a text may hold braces of its own.
@@ -107,6 +119,12 @@ def judge_messages(instruction: str, question: str) -> Messages:
     """Build the conversation that asks yes or no about an instruction, one of `JUDGE_QUESTIONS`."""
     asked = f"{question} Do not solve it. Answer \\boxed{{yes}} or \\boxed{{no}}."
     return [{"role": "user", "content": f"Problem:\n{instruction}\n\n{asked}"}]
+
+
+def check_messages(instruction: str, solution: str, text: str) -> Messages:
+    """Build the conversation that asks, by `text`, what a solution of an instruction is worth."""
+    content = f"{instruction}\n\nA solution:\n{solution}\n\n{text}"
+    return [{"role": "user", "content": content}]
 
 
 def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:

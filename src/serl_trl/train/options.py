@@ -110,8 +110,8 @@ class SelfPlayOptions:
         "vote",
         "vote: 1 for the members of the majority answer, else 0. gold: 1 for a right answer by the "
         "gold answer. random: a fair coin, the control. none: only the given reward functions. "
-        "soft_vote(gate=0.5), margin_vote, weighted_vote, asymmetric_vote, novelty_vote and "
-        "certainty: see docs/strategies.md. Or a dotted path to a labeller in `plugins`, with its "
+        "soft_vote(gate=0.5), wide_vote(votes=32) and others: see `serl strategies`. "
+        "Or a dotted path to a labeller in `plugins`, with its "
         "options: my_package.Half(share=0.25).",
     )
     mask_answer: bool = option(

@@ -1,0 +1,76 @@
+"""The label of a question is the vote on its paraphrase.
+
+An error that hangs on a wording then does not label itself. Source: Co-Reward (Co-rewarding-I),
+arXiv 2508.00410: r_i = 1[a_i = label'], 0 without a label'. There both groups train, each on the
+other's label, and a larger model writes the paraphrases; here the group of the question trains,
+and the model itself writes them.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from serl_trl.answers.equality import extract_answer, same_answers
+from serl_trl.answers.voting import vote_groups
+from serl_trl.common.completion import Completion
+from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.filters.validity.asked import complete_each
+from serl_trl.filters.validity.restatement import restate
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, check_range
+from serl_trl.labels.vote import hindrance
+from serl_trl.propose.prompts import with_instruction
+
+
+class ParaphraseVote(Labeller):
+    """Rewards 1 for the majority answer of `votes` completions of the question's paraphrase.
+
+    Refuses a group whose paraphrase does not keep every number and name in any of `tries`
+    ("no_paraphrase"), and as the vote does where the paraphrase has no majority answer. Agreement
+    is that of the group's own vote.
+    """
+
+    needs: frozenset[str] = frozenset({"second_view"})
+    meaning: ClassVar[str] = "The label is the majority answer to the question in other words."
+    rewarded: ClassVar[str] = "the majority answer to each question in other words was the label"
+
+    def __init__(self, votes: int = 8, tries: int = 1) -> None:
+        check_range(2, 4096, votes=votes)
+        check_range(1, 64, tries=tries)
+        self.votes, self.tries = votes, tries
+
+    def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
+        """Have each question restated and answered, and reward what agrees with that vote."""
+        texts = restate(
+            [group.task.instruction for group in groups], tools.complete, tries=self.tries
+        )
+        restated = [(group, text) for group, text in zip(groups, texts, strict=True) if text]
+        prompts = [
+            with_instruction(group.messages, group.task.instruction, text)
+            for group, text in restated
+        ]
+        views = iter(complete_each(tools.complete, prompts, self.votes))
+        pairs = [
+            (group, next(views) if text else None)
+            for group, text in zip(groups, texts, strict=True)
+        ]
+        # In one process: the verifier has a deadline.
+        return tools.decide(lambda: [_judged(group, view, tools) for group, view in pairs])
+
+
+def _judged(group: Rollouts, view: list[Completion] | None, tools: Tools) -> Labelled:
+    nothing = (0.0,) * len(group.completions)
+    agreement = group.vote.majority_ratio
+    if view is None:
+        return Labelled(nothing, Verdict(False, "no_paraphrase"), agreement)
+    answers = [None if c.truncated else extract_answer(c.text, kind=tools.kind) for c in view]
+    (vote,) = vote_groups([answers], kind=tools.kind, verifier=tools.verifier)
+    verdict = hindrance(vote)
+    if not verdict.keep:
+        return Labelled(nothing, verdict, agreement)
+    own = [
+        None if c.truncated else extract_answer(c.text, kind=tools.kind) for c in group.completions
+    ]
+    right = same_answers(
+        [(answer, vote.answer) for answer in own], kind=tools.kind, verifier=tools.verifier
+    )
+    agreed = {"views_agree": float(vote.answer is not None and any(right))}
+    return Labelled(tuple(map(float, right)), KEEP, agreement, vote.answer, agreed)
