@@ -122,7 +122,7 @@ def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:
         "kept_label_accuracy": share_right([row for row in judged if row["keep"]]),
         # Problems without an exact answer, as 45 shared by 6: the vote has a label for them, too.
         "no_gold_rate": fmean(row["gold"] is None for row in groups),
-        "kept_no_gold_rate": fmean(row["gold"] is None for row in kept),
+        "kept_no_gold_rate": fmean(row["gold"] is None for row in kept) if kept else None,
         "first_label_accuracy": share_right([row for row in judged if row["step"] == 0]),
         "rollouts": sum(sum(row["answers"].values()) + row["num_unparsable"] for row in groups),
         "accepted": len(accepted),

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
-from benchmarks import hard, real, sandbox, study
+from benchmarks import hard, labels, real, sandbox, study
 from benchmarks.study import Arm, complete, interval, is_whole, over_seeds, run_all
 from serl_trl.common.files import read_lines
+from serl_trl.train.config_checks import find_problems
+from serl_trl.train.options import PRESETS
 
 
 def test_an_interval_over_seeds_is_students_and_stays_a_rate():
@@ -212,3 +214,59 @@ def test_a_run_that_was_stopped_or_cut_off_is_not_done(tmp_path, text, whole):
 
     assert is_whole(tmp_path / "run.json") is whole
     assert not is_whole(tmp_path / "other.json")
+
+
+# The study of the labellers.
+
+
+def screened(*arms):
+    """Return the figures of arms, each of which is (name, pass@1, maj@16)."""
+    return {
+        name: labels.summarise(Arm(name, ""), [hard_run(pass_at_1, maj), hard_run(pass_at_1, maj)])
+        for name, pass_at_1, maj in arms
+    }
+
+
+def test_the_finalists_are_the_best_in_pass_and_majority_together():
+    screen = screened(
+        ("serl", 0.9, 0.9),
+        ("sure", 0.8, 0.6),
+        ("even", 0.7, 0.8),
+        ("low", 0.6, 0.7),
+        ("mid", 0.7, 0.75),
+    )
+    assert labels.finalists({"screen": screen}) == ["even", "mid"]
+
+
+def test_a_default_reaches_golds_gain_and_loses_neither_votes_nor_problems():
+    base = {name: interval([0.45, 0.45]) for name in sandbox.FIGURES}
+    base |= {"maj@16": interval([0.7, 0.7]), "pass@16": interval([0.99, 0.99])}
+    # A run loses as many problems of 20 as its pass@1 says; the base has .45.
+    final = screened(
+        ("serl", 0.6, 0.7), ("gold_generated", 0.65, 0.8), ("good", 0.65, 0.7), ("weak", 0.5, 0.6)
+    )
+    final["good"]["transitions"] = {**final["good"]["transitions"], "lost": 0.1}
+    found = labels.judged(base, final)
+    assert found["good"] == {"gain": True, "maj@16": True, "pass@16": True, "lost": True}
+    assert found["weak"] == {"gain": False, "maj@16": False, "pass@16": True, "lost": False}
+    assert labels.judged(base, screened(("good", 0.65, 0.7))) == {}
+
+
+def test_the_numbers_of_the_labels_have_their_keys():
+    found = json.loads(json.dumps(labels.slim(screened(("serl", 0.5, 0.7)))))["serl"]
+    assert {"mean", "low", "high"} <= found["pass@1"].keys()
+    assert found["transitions"].keys() == {"learnt", "sharpened", "kept", "lost", "never"}
+    assert found["rollouts_per_step"]["mean"] == 1.0 and "over_time" not in found
+    labels.as_markdown(
+        "screen",
+        {name: interval([0.5]) for name in sandbox.FIGURES},
+        {"serl": {**screened(("serl", 0.5, 0.7))["serl"], "seeds": 2, "steps": 60}},
+    )
+
+
+@pytest.mark.parametrize("arm", labels.ARMS, ids=lambda arm: arm.name)
+def test_the_flags_of_an_arm_name_what_there_is(arm):
+    named = dict(zip(arm.flags[::2], arm.flags[1::2], strict=True))
+    values = {name.removeprefix("--"): value for name, value in named.items()}
+    assert values.pop("preset", "paper") in PRESETS
+    assert find_problems(values) == []

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "propose": "write proposals with the untrained model, each with its fate, to look at first",
         "demo": "train the built-in sandbox on the CPU and show it before and after",
         "eval": "measure a model on benchmarks, or compare two: serl eval MODEL --benchmarks gsm8k",
+        "strategies": "list the ways to label and where tasks come from, with papers and costs",
         "serve": "start the vLLM server that a config with vllm_mode: server samples from",
         "env": "print versions, to copy into a report",
         "report": "write one page about a run, or about two side by side: serl report RUN [RUN_B]",
