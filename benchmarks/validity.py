@@ -11,8 +11,12 @@ reads 1,400 machine-written problems that people judged (ValiMath of MathQ-Verif
 
 "signals" reads the groups in the ledgers of sandbox runs, where validity is exact, and says how
 well each signal tells valid questions in the first and in the last third of a run. The domain of
-answers is learnt from the seeds' own. `--fit` writes the model of the gate, fitted on the hard
-sandbox.
+answers is learnt from the seeds' own. "replay" asks what the gate would have done in runs that its
+model was not fitted on, and `--fit` writes that model, fitted on all of the hard sandbox. "arms"
+trains with and without the gate; runs that `benchmarks.hard` has finished are read from
+`--hard_dir`:
+
+    python -m benchmarks.validity --parts arms --work_dir runs/validity --hard_dir runs/hard
 """
 
 import argparse
@@ -22,11 +26,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from benchmarks import validity_arms
 from benchmarks.study import as_table, made_on
 from serl_trl.common.files import read_lines
 from serl_trl.filters.gate import ProposalFilter
@@ -35,7 +42,9 @@ from serl_trl.filters.validity import gate
 from serl_trl.filters.validity.answer_domain import AnswerDomain
 from serl_trl.filters.validity.gate import (
     AGAINST,
+    CAREFUL,
     FEATURES,
+    STRICT,
     features_of,
     fit,
     threshold_for,
@@ -51,6 +60,7 @@ FAULTS = ("format", "language", "illegal_condition", "contradiction", "incomplet
 ALONE: dict[str, Any] = {"max_rouge_l": None, "max_per_template": None, "novelty": "plain"}
 TEXT_FILTERS = ("unfinished", "validity")
 PRECISIONS = (0.9, 0.95)
+LOW, HIGH, UNANIMOUS = 0.2, 0.8, 0.95  # ends of the band; the last is short of 16 of 16
 
 Row = dict[str, Any]
 Judge = Callable[[str], bool]
@@ -100,7 +110,7 @@ def share(part: int, rest: int) -> float | None:
 
 def scores(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the area under the ROC of the signals' sum, of each signal, and of each fault."""
-    doubts = {"all": [doubt(row["question"]) for row in rows]}
+    doubts = {"all": [doubt(row["question"]).score for row in rows]}
     for name, signal in TEXT_SIGNALS.items():
         doubts[name] = [signal(row["question"]).score for row in rows]
 
@@ -161,6 +171,12 @@ class Group:
     features: dict[str, float]
     valid: bool
     part: str  # "early", "middle" or "late" in its run
+    run: Path
+
+    def is_split(self, most: float = 1.0) -> bool:
+        """Whether the gate could judge it: more than one answer, and a majority of at most this."""
+        majority = self.features["majority"]
+        return self.features["margin"] > 0 and LOW <= majority <= most and majority < 1
 
 
 def read_groups(ledger: Path, domain: AnswerDomain) -> list[Group]:
@@ -169,12 +185,13 @@ def read_groups(ledger: Path, domain: AnswerDomain) -> list[Group]:
     return [
         Group(
             features_of(
-                text=doubt(row["instruction"]),
+                text=doubt(row["instruction"]).score,
                 domain=domain.sign(row["majority_answer"] or ""),
                 shape=shape_of(list(row["answers"].values()), row["num_unparsable"]),
             ),
             solve(row["instruction"]) is not None,
             ("early", "middle", "late")[3 * place // len(found)],
+            ledger,
         )
         for place, row in enumerate(found)
     ]
@@ -182,11 +199,7 @@ def read_groups(ledger: Path, domain: AnswerDomain) -> list[Group]:
 
 def signals(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the signals that come free with the votes, and the model of them all."""
-    domain = AnswerDomain().learn(problem.answer for problem in seed_problems())
-    groups: dict[str, list[Group]] = {}
-    for name, path in options.ledgers:
-        groups.setdefault(name, []).extend(read_groups(path, domain))
-    found: dict[str, Any] = {}
+    groups, found = read_ledgers(options), {}
     for sandbox, seen in groups.items():
         scored = {name: [group.features[name] for group in seen] for name in FEATURES}
         # What speaks against a question speaks for it the other way round.
@@ -200,22 +213,105 @@ def signals(options: argparse.Namespace) -> dict[str, Any]:
                 "rollouts_per_question": 0,
                 "kept_valid_at": {str(p): kept_at(seen, each, p) for p in PRECISIONS},
             }
-    if options.fit:
-        hard = groups["hard"]
-        model = fit([group.features for group in hard], [group.valid for group in hard])
-        shipped = Path(gate.__file__).with_suffix(".json")
-        shipped.write_text(json.dumps(asdict(model), indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def read_ledgers(options: argparse.Namespace) -> dict[str, list[Group]]:
+    """Return the groups of the ledgers that the options name, by sandbox."""
+    domain = AnswerDomain().learn(problem.answer for problem in seed_problems())
+    groups: dict[str, list[Group]] = {}
+    for name, path in options.ledgers:
+        groups.setdefault(name, []).extend(read_groups(path, domain))
+    return groups
 
 
 def crossed(groups: Sequence[Group]) -> list[float]:
     """Return the chances by models of the other half: of the odd groups for the even, and back."""
     chances = [0.0] * len(groups)
     for half in (0, 1):
-        other = groups[1 - half :: 2]
-        model = fit([group.features for group in other], [group.valid for group in other])
+        model = fitted(groups[1 - half :: 2])
         chances[half::2] = [model.p_valid(group.features) for group in groups[half::2]]
     return chances
+
+
+def fitted(groups: Sequence[Group]) -> gate.ValidityModel:
+    """Return the model that suits these groups, out of which it uses those the gate may judge."""
+    split = [group for group in groups if group.is_split()]
+    return fit([group.features for group in split], [group.valid for group in split])
+
+
+def replay(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the gate would have done in each hard run, fitted on the others."""
+    hard = read_ledgers(options)["hard"]
+    found: dict[str, Any] = {}
+    for upper in (HIGH, UNANIMOUS):
+        for part in ("early", "late"):
+            each = [
+                replayed(
+                    [g for g in hard if g.run != run],
+                    [g for g in hard if g.run == run],
+                    part,
+                    upper,
+                )
+                for run in dict.fromkeys(group.run for group in hard)
+            ]
+            means = {name: round(fmean(one[name] for one in each), 4) for name in each[0]}
+            found.setdefault(f"band to {upper}", {})[part] = means
+    if options.fit:
+        shipped = Path(gate.__file__).with_suffix(".json")
+        old = [each for each in json.loads(shipped.read_text("utf-8")) if len(each["weights"]) > 1]
+        more = list(map(asdict, asked_models(options.asked))) if options.asked else old
+        shipped.write_text(json.dumps([asdict(fitted(hard)), *more], indent=1) + "\n", "utf-8")
+    return found
+
+
+def asked_models(path: Path) -> list[gate.ValidityModel]:
+    """Return a model for each set of signals that ask, fitted on the rows of the part "asked"."""
+    rows = [row for row in read_lines(path) if row["sandbox"] == "hard"]
+    split = [row for row in rows if len(row["counts"]) > 1]
+    seen = [
+        {"agreement": shape_of(row["counts"], row["num_unparsable"]).agreement, **row["signs"]}
+        for row in split
+    ]
+    valid = [row["gold"] is not None for row in split]
+    signals = sorted(seen[0].keys() - {"agreement"})
+    sets = [names for size in range(len(signals)) for names in combinations(signals, size + 1)]
+    return [fit(seen, valid, ["agreement", *names]) for names in sets]
+
+
+def replayed(
+    others: Sequence[Group], own: Sequence[Group], part: str, upper: float
+) -> dict[str, float]:
+    """Return what a model of the `others` makes of one part of a run, in the band up to `upper`."""
+    model = fitted(others)
+    banded = [group for group in own if group.part == part and group.is_split(upper)]
+    chances = [model.p_valid(group.features) for group in banded]
+    rest = [group for group in others if group.is_split()]
+    by_others = [model.p_valid(group.features) for group in rest]
+    surest = threshold_for(by_others, [group.valid for group in rest], precision=0.9)
+    found = {"auc": area(banded, chances, part), "valid": fmean(g.valid for g in banded)}
+    for name, least in (("careful", model.careful), ("strict", model.strict), ("at 0.9", surest)):
+        kept = [g.valid for g, chance in zip(banded, chances, strict=True) if chance >= least]
+        found |= {
+            f"{name}, kept": len(kept) / len(banded),
+            f"{name}, of the valid": sum(kept) / sum(group.valid for group in banded),
+            f"{name}, valid": fmean(kept) if kept else 0.0,
+        }
+    return found
+
+
+def replay_text(found: dict[str, Any]) -> list[str]:
+    """Return the part as Markdown."""
+    columns = [(band, part) for band in found for part in found[band]]
+    rows = [["in the band from 0.2", *(f"{band[5:]}, {part}" for band, part in columns)]]
+    for name in found[columns[0][0]][columns[0][1]]:
+        rows.append([name, *(f"{found[band][part][name]:.3f}" for band, part in columns)])
+    return [
+        *as_table(rows),
+        "",
+        f"careful: {CAREFUL:.0%} of what is refused is broken; strict: {STRICT:.0%} of what is "
+        "kept is valid, both by the other runs.",
+    ]
 
 
 def kept_at(groups: Sequence[Group], each: Sequence[float], precision: float) -> float:
@@ -256,7 +352,13 @@ def percent(value: float | None) -> str:
 
 
 # A further part is a function of the options and a function that writes it as Markdown.
-PARTS = {"valimath": (valimath, valimath_text), "signals": (signals, signals_text)}
+PARTS = {
+    "valimath": (valimath, valimath_text),
+    "signals": (signals, signals_text),
+    "replay": (replay, replay_text),
+    "arms": (validity_arms.arms, validity_arms.arms_text),
+}
+NEED_LEDGERS = {"signals", "replay"}
 
 
 def main() -> None:
@@ -265,13 +367,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
     parser.add_argument("--json", type=Path, default=HERE / "results/validity.json")
     parser.add_argument("--results", type=Path, help="Markdown file to append to")
-    parser.add_argument("--ledgers", type=ledger_of, nargs="+", help="of the part signals")
-    parser.add_argument("--fit", action="store_true", help="write the model of the gate anew")
+    parser.add_argument(
+        "--ledgers", type=ledger_of, nargs="+", help="of the parts signals and replay"
+    )
+    parser.add_argument("--asked", type=Path, help="of --fit: rows.jsonl of the part asked")
+    parser.add_argument("--fit", action="store_true", help="of replay: write the gate's model anew")
+    validity_arms.add_options(parser)
     options = parser.parse_args()
-    if "signals" in options.parts and not options.ledgers:
-        parser.error("--ledgers is needed for --parts signals")
-    if options.fit and "hard" not in dict(options.ledgers or ()):
-        parser.error("--fit needs a ledger hard=FILE")
+    if NEED_LEDGERS & {*options.parts} and not options.ledgers:
+        parser.error("--ledgers is needed for --parts signals and replay")
+    if "replay" in options.parts and "hard" not in dict(options.ledgers):
+        parser.error("--parts replay needs ledgers hard=FILE of several runs")
 
     whole = json.loads(options.json.read_text("utf-8")) if options.json.exists() else {}
     lines = [
@@ -282,10 +388,12 @@ def main() -> None:
     ]
     for name in options.parts:
         measure, as_text = PARTS[name]
-        whole[name] = measure(options)
+        measured = measure(options)
+        # The arms stand beside their seeds and steps; the other parts are one value each.
+        whole |= measured if name == "arms" else {name: measured}
         # After each part: the later ones may take hours.
         options.json.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
-        lines += [f"### {name}", "", *as_text(whole[name]), ""]
+        lines += [f"### {name}", "", *as_text(measured), ""]
     print("\n".join(lines))
     if options.results:
         with options.results.open("a", encoding="utf-8") as file:

@@ -38,6 +38,7 @@ def make_trainer(folder: Path, *, num_processes: int) -> SeRLTrainer:
         learning_rate=5e-5,
         beta=0.0,
         gold_oracle="serl_trl.sandbox.solve",
+        validity="strict,abstention(num=2)",
         **asdict(STYLE),
     )
     return SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())

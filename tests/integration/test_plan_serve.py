@@ -48,6 +48,16 @@ def test_a_plan_says_whether_it_fits_and_what_to_turn(capsys):
     assert plan("--gpu", "40gb")["verdict"] == "yes"
 
 
+def test_a_plan_names_the_price_of_signals_that_ask_the_model(capsys):
+    free, asking = plan("--gpu", "24gb"), plan("--gpu", "24gb", "--validity", "abstention(num=4)")
+
+    assert (free["asked_per_question"], asking["asked_per_question"]) == (0, 4)
+    assert asking["asked_per_step"] == 4 * asking["prompts_per_step"]
+    more = asking["max_sampled_tokens_per_step"] - free["max_sampled_tokens_per_step"]
+    assert more == asking["asked_per_step"] * 1024
+    assert "asks 4 completions about each question that is kept" in capsys.readouterr().out
+
+
 def test_without_a_gpu_the_verdict_is_unknown(capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 

@@ -80,6 +80,7 @@ def make_run(
     *,
     texts=("Tom has 3 apples. How many?",),
     reason: str = "rouge_l",
+    group_reason: str = "band_high",
     answer: str = "7",
     steps: int = 10,
     values=None,
@@ -123,7 +124,8 @@ def make_run(
                         "gold": text if i == 2 else None,
                         "label_right": rights(step) if i == 2 else None,
                         "keep": i != 1,
-                        "reason": "" if i != 1 else "band_high",
+                        "reason": "" if i != 1 else group_reason,
+                        "detail": {"p_valid": 0.125, "signal": "domain", "found": f"-7 in {text}"},
                     }
                 )
         found = {"serl/majority_ratio": 0.5, "entropy": 1.0, "serl/pool_size": 10.0 + step}
@@ -658,6 +660,19 @@ def test_every_reason_has_a_row_in_the_docs():
     assert named == set(REASONS)
     for line, above in zip(page.split("\n")[1:], page.split("\n"), strict=False):
         assert not line.startswith("| `") or above.startswith("|"), line
+
+
+def test_a_report_shows_ten_questions_that_were_refused_as_broken_and_by_which_signal(tmp_path):
+    folder = make_run(tmp_path / "run", group_reason="validity", reason="validity", texts=HOSTILE)
+
+    write_reports([folder])
+
+    page = Page(read(folder))
+    assert "iframe" not in page.tags
+    section = page.text.split("20 questions were refused as broken")[1]
+    section = section.split("Accepted instructions")[0]
+    assert "domain" in section and "Chance of being valid: 0.125." in section
+    assert section.count("(validity)") == 10
 
 
 def test_overlap_with_evaluation_sets_is_counted_and_listed(tmp_path):

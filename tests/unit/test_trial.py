@@ -87,6 +87,8 @@ VALUES = {
     "gradient_accumulation_steps": 4,
     "steps_per_generation": None,
     "num_generations": 16,
+    "validity": "auto",
+    "plugins": None,
 }
 
 
@@ -433,6 +435,11 @@ def test_the_cost_of_a_step_follows_from_what_was_measured():
     assert cost.proposing_s == pytest.approx(2 * 2 / 0.75)
     assert cost.step_s == cost.sampling_s + cost.updating_s + cost.proposing_s
     assert cost.num_steps == 10
+    asking = measured_cost({**VALUES, "validity": "abstention(num=4)"}, Layout(), GOOD)
+    # 4 completions of 50 tokens about each of 2 prompts, at 100 tokens a second.
+    assert asking is not None
+    assert asking.asking_s == pytest.approx(4 * 2 * 50 / 100)
+    assert asking.step_s == pytest.approx(cost.step_s + asking.asking_s)
 
 
 def test_the_cost_is_unknown_where_nothing_is_kept():

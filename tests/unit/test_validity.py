@@ -125,7 +125,7 @@ def test_signs_add_up_as_independent_reasons():
 def test_every_signal_gives_a_score_between_0_and_1(text):
     for signal in TEXT_SIGNALS.values():
         assert 0 <= signal(text).score <= 1
-    assert 0 <= doubt(text) <= 1
+    assert 0 <= doubt(text).score <= 1
 
 
 @given(st.lists(st.builds(Sign, st.floats(0, 1))), st.builds(Sign, st.floats(0, 1)))

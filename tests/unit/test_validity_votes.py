@@ -10,8 +10,10 @@ from serl_trl.filters.validity.answer_domain import AnswerDomain, properties_of
 from serl_trl.filters.validity.gate import (
     FEATURES,
     ValidityModel,
+    careful_threshold,
     features_of,
     fit,
+    judge,
     shipped,
     threshold_for,
 )
@@ -113,7 +115,7 @@ def test_a_fitted_model_ranks_what_it_saw_and_keeps_the_base_rate():
     seen = [*rows(0.9, num=40), *rows(0.1, num=20), *rows(0.9, num=5), *rows(0.1, num=35)]
     valid = [True] * 60 + [False] * 40
 
-    model = fit(seen, valid)
+    model = fit(seen, valid, FEATURES)
 
     assert model.p_valid(rows(0.9, num=1)[0]) > 0.8 > 0.45 > model.p_valid(rows(0.1, num=1)[0])
     assert math.fsum(map(model.p_valid, seen)) == pytest.approx(60, abs=1e-3)
@@ -121,7 +123,7 @@ def test_a_fitted_model_ranks_what_it_saw_and_keeps_the_base_rate():
 
 
 def test_a_feature_that_is_always_0_gets_no_weight():
-    model = fit([*rows(0.9, num=9), *rows(0.1, num=9)], [True] * 9 + [False] * 9)
+    model = fit([*rows(0.9, num=9), *rows(0.1, num=9)], [True] * 9 + [False] * 9, FEATURES)
 
     assert model.weights["text"] == model.weights["domain"] == 0
 
@@ -132,11 +134,29 @@ def test_questions_of_one_sort_cannot_be_fitted():
 
 
 def test_the_chance_and_the_deciding_feature_by_hand():
-    model = ValidityModel(1.0, {"margin": 2.0, "domain": -3.0})
+    model = ValidityModel(1.0, {"margin": 2.0, "domain": -3.0}, usual={"margin": 0.9})
 
     assert model.p_valid({"margin": 0.5}) == pytest.approx(1 / (1 + math.exp(-2)))
-    assert model.deciding({"margin": 0.4, "domain": 0.5}, {"margin": 0.9}) == "domain"
-    assert model.deciding({"margin": 0.1, "domain": 0.1}, {"margin": 0.9}) == "margin"
+    assert model.deciding({"margin": 0.4, "domain": 0.5}) == "domain"
+    assert model.deciding({"margin": 0.1, "domain": 0.1}) == "margin"
+
+
+def test_a_sign_that_the_model_does_not_know_multiplies_the_chance_by_what_it_leaves():
+    model = ValidityModel(0.0, {"agreement": 2.0}, usual={"agreement": 0.5})
+    alone = judge(model, 0.5, {"domain": NO_SIGN})
+    doubted = judge(model, 0.5, {"domain": Sign(0.5, "-1")})
+
+    assert alone.p_valid == pytest.approx(1 / (1 + math.exp(-1)))
+    assert (alone.signal, alone.found) == ("agreement", "50% agree")
+    assert doubted.p_valid == pytest.approx(alone.p_valid / 2)
+    assert (doubted.signal, doubted.found) == ("domain", "-1")
+
+
+def test_a_sign_that_the_model_was_fitted_with_counts_once():
+    model = ValidityModel(0.0, {"agreement": 0.0, "asked": -4.0})
+
+    assert judge(model, 0.5, {"asked": Sign(1.0)}).p_valid == pytest.approx(1 / (1 + math.exp(4)))
+    assert judge(model, 0.5, {"asked": Sign(1.0)}).signal == "asked"
 
 
 def test_a_threshold_keeps_as_much_as_the_precision_allows():
@@ -148,9 +168,32 @@ def test_a_threshold_keeps_as_much_as_the_precision_allows():
     assert threshold_for([0.9], [False], precision=0.5) == math.inf
 
 
+def test_a_careful_threshold_refuses_as_much_as_the_precision_allows():
+    chances, valid = [0.9, 0.8, 0.6, 0.3, 0.3, 0.1], [True, True, False, True, False, False]
+
+    assert careful_threshold(chances, valid, precision=2 / 3) == 0.8
+    assert careful_threshold(chances, valid, precision=1.0) == 0.3
+    assert careful_threshold([0.2], [True], precision=0.9) == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 1), st.booleans()), min_size=1))
+def test_nine_in_ten_below_a_careful_threshold_are_broken(pairs):
+    threshold = careful_threshold(*zip(*pairs, strict=True), precision=0.9)
+    refused = [not is_valid for chance, is_valid in pairs if chance < threshold]
+
+    assert sum(refused) >= 0.9 * len(refused)
+
+
 def test_the_shipped_model_distrusts_a_split_vote():
     model = shipped()
     agreed, split = rows(0.9, num=1)[0], rows(0.1, num=1)[0]
 
     assert model.p_valid(agreed) > 0.8 > model.p_valid(split)
     assert set(model.weights) <= set(FEATURES)
+    assert 0 < model.careful < model.strict < 1
+
+
+@given(st.integers(2, 16), st.integers(0, 8))
+def test_completions_without_an_answer_do_not_speak_against_a_question(votes, unparsable):
+    assert shape_of([votes], unparsable).agreement == pytest.approx(1)
+    assert shape_of([], unparsable).agreement == 0

@@ -123,3 +123,9 @@ class Labeller(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
+
+
+def wrapped(labeller: Labeller) -> list[Labeller]:
+    """Return a labeller and those that it wraps, such as the one inside a band, outermost first."""
+    inner = getattr(labeller, "labeller", None)
+    return [labeller, *(wrapped(inner) if inner else ())]

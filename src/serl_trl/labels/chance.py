@@ -7,12 +7,13 @@ coin tosses.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from serl_trl.answers.equality import known_labels
+from serl_trl.filters.validity.choice import is_strict
 from serl_trl.labels.band import reachable_votes
 
 PAPER_LOW, PAPER_HIGH = 0.2, 0.8
@@ -100,7 +101,13 @@ def ends_of(values: Mapping[str, Any]) -> Ends:
     """Return the ends of the band that the options of a run mean."""
     known = known_labels(str(values.get("answer_kind")))
     low, high = values.get("difficulty_low"), values.get("difficulty_high")
-    return find_band(low, high, votes=values["num_generations"], labels=len(known or ()))
+    votes = values["num_generations"]
+    ends = find_band(low, high, votes=votes, labels=len(known or ()))
+    if ends.derived and is_strict(values.get("validity", False)):
+        # Most valid questions lie above the usual upper end, where the gate finds what it keeps.
+        # A group of one mind alone teaches nothing.
+        return replace(ends, high=max(ends.high, 1 - 1 / votes))
+    return ends
 
 
 def _poisson(count: int, mean: float) -> float:

@@ -13,7 +13,8 @@ from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+from serl_trl.labels.band import Band
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, wrapped
 from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import Group, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
@@ -100,7 +101,7 @@ class Labelling:
         """Return the labeller's state and what is remembered, as plain JSON values."""
         return {
             "labeller": {
-                "kind": self._name,
+                "kind": self._kinds,
                 "state": plain(self.labeller.state_dict()),
             },
             "recent_majorities": list(self._recent_majorities),
@@ -110,7 +111,7 @@ class Labelling:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
         # A run that continues with another labeller (`allow_changes`) starts that one afresh.
-        if state["labeller"]["kind"] == self._name:
+        if state["labeller"]["kind"] == self._kinds:
             self.labeller.load_state_dict(state["labeller"]["state"])
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)
         self._label_ratios = deque(state["label_ratios"], maxlen=RECENT_GROUPS)
@@ -133,8 +134,14 @@ class Labelling:
 
     @property
     def _name(self) -> str:
-        """The class of the labeller, inside its band where it has one."""
-        return type(getattr(self.labeller, "labeller", self.labeller)).__qualname__
+        """The class of the labeller, inside gate and band where it has them."""
+        return type(wrapped(self.labeller)[-1]).__qualname__
+
+    @property
+    def _kinds(self) -> list[str]:
+        """The classes whose state is saved: a band has none of its own."""
+        kinds = wrapped(self.labeller)
+        return [type(each).__qualname__ for each in kinds if not isinstance(each, Band)]
 
     def _label(self, rollouts: Sequence[Rollouts], step: int, tally: Tally) -> list[Labelled]:
         policy, shown = self._policy, rollouts
@@ -286,4 +293,5 @@ class Labelling:
             reason=verdict.reason,
             # Only where another vote than the group's own has made the label.
             **({} if labelled.label in (None, vote.answer) else {"label": labelled.label}),
+            detail=dict(verdict.detail or {}),
         )

@@ -149,17 +149,21 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step takes on this machine, in seconds; `None`: nothing was measured to tell."""
+    """What a step takes on this machine, in seconds; `None`: nothing was measured to tell.
+
+    `asking_s` goes to signals that ask the model whether a question is valid.
+    """
 
     num_steps: int
     proposing_s: float | None
     sampling_s: float
     updating_s: float
+    asking_s: float = 0.0
 
     @property
     def step_s(self) -> float:
         """The seconds of a step, as far as they are known."""
-        return (self.proposing_s or 0.0) + self.sampling_s + self.updating_s
+        return (self.proposing_s or 0.0) + self.sampling_s + self.asking_s + self.updating_s
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from serl_trl.filters.validity.choice import read_choice
 from serl_trl.measure.trial import Cost, Trial
 from serl_trl.plan.estimate import TEMPLATE_TOKENS, Layout, estimate_step
 from serl_trl.propose.sources.registry import writes_new
@@ -12,8 +13,8 @@ from serl_trl.propose.sources.registry import writes_new
 def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Cost | None:
     """Return what a step takes with the options `values`; `None` where no group is kept.
 
-    Lengths and speeds are those of the trial. The update is estimated: a backward pass computes
-    twice what the forward pass does that was timed.
+    Lengths and speeds are those of the trial, for what signals of `validity` ask too. The update is
+    estimated: a backward pass computes twice what the forward pass does that was timed.
     """
     speed, kept = trial.speed, trial.votes.kept_ratio
     if not kept:
@@ -27,9 +28,12 @@ def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Co
     step = estimate_step({**values, **lengths}, layout, kept_ratio=kept)
     # Checkpointing repeats the forward pass, and the reference makes one of its own.
     passes = 3 + bool(values["gradient_checkpointing"]) + bool(values["beta"])
+    asked = read_choice(values["validity"], values["plugins"] or ()).num_completions
+    tokens = asked * step.prompts * speed.completion_length / values["num_iterations"]
     cost = Cost(
         num_steps=values["max_steps"],
         proposing_s=0.0,
+        asking_s=tokens / speed.tokens_per_s,
         sampling_s=step.sampled_tokens / speed.tokens_per_s,
         updating_s=passes * step.trained_tokens * speed.scoring_s / max(1, speed.scored_tokens),
     )

@@ -24,11 +24,14 @@ class Stage:
 def funnel(run: Run) -> list[Stage]:
     """Return the way from proposals to trained groups, each stage with its count."""
     proposals, groups = run.ledger.proposals, run.ledger.groups
-    band = "the others lie outside the difficulty band" if run.config.get("use_band", True) else ""
+    gated = "validity" in groups.reasons()
+    lost = ["lie outside the difficulty band"] if run.config.get("use_band", True) else []
+    lost += ["ask what is probably broken"] if gated else []
+    why = f"the others {' or '.join(lost)}" if lost else ""
     stages = [
         Stage("rolled out", len(groups)),
         Stage("with a majority", sum(groups.voted), "the others have no majority answer"),
-        Stage("kept", len(groups.kept()), band),
+        Stage("kept", len(groups.kept()), why),
     ]
     # A run that trains on its seeds alone has no first stages.
     if len(proposals):

@@ -30,6 +30,7 @@ FIRST: dict[str, Section] = {
 LAST: dict[str, Section] = {
     "From proposals to trained groups": refusals.funnel_section,
     "Overlap with evaluation sets": texts.contamination_section,
+    "Refused as broken questions": texts.validity_section,
     "Accepted instructions": texts.accepted_section,
     "Refused instructions": texts.refused_section,
     "Five groups and their votes": texts.groups_section,

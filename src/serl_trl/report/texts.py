@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from serl_trl.common.text import count_of
 from serl_trl.report.blocks import (
@@ -20,10 +20,13 @@ from serl_trl.report.sentences import percent, say
 from serl_trl.report.words import DETAILS, REASONS
 from serl_trl.runs.reader import Run, number_in
 
+T = TypeVar("T")
+
 # Enough to see what the model writes, and few enough to be read.
 NUM_TEXTS = 20
 NUM_GROUPS = 5
 NUM_CONTAMINATED = 10
+NUM_BROKEN = 10
 NUM_ANSWERS = 10
 MAX_ANCESTORS = 5
 # A ledger can hold millions of records; a page needs no more of them than this.
@@ -53,6 +56,31 @@ def contamination_section(run: Run) -> list[Block]:
     counted = tuple((written(name), f"{n:,}") for name, n in sets.most_common(20))
     table = Table(("evaluation set", "refused"), counted)
     return [*blocks, Paragraph(text), table, Excerpts(tuple(items))]
+
+
+def validity_section(run: Run) -> list[Block]:
+    """Return what was refused as a broken question: by which signal, and ten examples."""
+    ledger = run.ledger
+    places = [
+        (rows.places[row], excerpt)
+        for rows, excerpt in (
+            (ledger.proposals, _proposal_excerpt),
+            (ledger.groups, lambda record: _group_excerpt(run, record)),
+        )
+        for row in rows.refused()
+        if rows.reason(row) == "validity"
+    ]
+    if not places:
+        return [Paragraph("No question was refused as broken.", "note")]
+    signals = Counter(
+        str(_mapping(ledger.read(place), "detail").get("signal", "unnamed"))[:40]
+        for place, _ in _spread(places, _MAX_SEARCHED)
+    )
+    shown = _spread(places, NUM_BROKEN)
+    text = say("broken", number=len(places), looked_at=signals.total(), shown=len(shown))
+    counted = tuple((written(name), f"{n:,}") for name, n in signals.most_common(20))
+    examples = tuple(excerpt(ledger.read(place)) for place, excerpt in shown)
+    return [Paragraph(text), Table(("signal that decided", "refused"), counted), Excerpts(examples)]
 
 
 def accepted_section(run: Run) -> list[Block]:
@@ -87,7 +115,7 @@ def _listed(run: Run, rows: Sequence[int], title: str) -> list[Block]:
     return [Paragraph(title, "note"), Excerpts(items)]
 
 
-def _spread(rows: Sequence[int], count: int) -> list[int]:
+def _spread(rows: Sequence[T], count: int) -> list[T]:
     """Return at most `count` of `rows`, evenly spread."""
     if len(rows) <= count:
         return list(rows)
@@ -102,10 +130,17 @@ def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
     """Return a proposal with its fate; the numbers and texts of its detail stand below it."""
     step, reason = record.get("step"), quoted(str(record.get("reason") or ""))
     notes = [f"Step {step}."] if isinstance(step, int) else []
-    related: list[tuple[str, Written]] = []
     if not record.get("keep"):
         meaning = REASONS.get(reason)
         notes.append(f"Refused ({reason}): {meaning}." if meaning else f"Refused ({reason}).")
+    found, related = _detail(record)
+    return Excerpt(written(record.get("text", "")), (" ".join([*notes, *found]),), related)
+
+
+def _detail(record: dict[str, Any]) -> tuple[list[str], tuple[tuple[str, Written], ...]]:
+    """Return the numbers of a record's detail as notes, and its texts."""
+    notes: list[str] = []
+    related: list[tuple[str, Written]] = []
     detail = _mapping(record, "detail")
     # A filter of the user's own may note anything, and as much of it as it likes.
     for key, value in list(detail.items())[:8]:
@@ -115,7 +150,7 @@ def _proposal_excerpt(record: dict[str, Any]) -> Excerpt:
         # The nearest text is of interest only where it is the reason.
         elif value is not None and not (key == "nearest" and record.get("keep")):
             related.append((f"{name}:", written(value, max_chars=300)))
-    return Excerpt(written(record.get("text", "")), (" ".join(notes),), tuple(related))
+    return notes, tuple(related)
 
 
 def _mapping(record: dict[str, Any], key: str) -> dict[str, Any]:
@@ -161,8 +196,9 @@ def _group_excerpt(run: Run, record: dict[str, Any]) -> Excerpt:
         notes.append("The label is right." if right else "The label is wrong.")
     elif gold is None and run.config.get("gold_oracle"):
         notes.append("The solver (gold_oracle) has no exact answer for it.")
-    related = (("Gold answer, for comparison:", written(gold, max_chars=120)),) if gold else ()
-    return Excerpt(written(record.get("instruction", "")), tuple(notes), related)
+    known = (("Gold answer, for comparison:", written(gold, max_chars=120)),) if gold else ()
+    found, related = _detail(record)
+    return Excerpt(written(record.get("instruction", "")), (*notes, *found), (*known, *related))
 
 
 def _votes(record: dict[str, Any]) -> Table:

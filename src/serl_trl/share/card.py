@@ -254,7 +254,7 @@ def _funnel(ledger: LedgerIndex) -> str:
         "proposals written": len(proposals),
         "accepted by the filters": len(proposals.kept()),
         "answered by a group of completions": len(groups),
-        "groups with a majority inside the band": len(groups.kept()),
+        "groups with a majority inside band and gate": len(groups.kept()),
     }
     found = table(("stage", "number"), [(name, f"{n:,}") for name, n in stages.items()])
     reasons = [

@@ -7,9 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from serl_trl.common.options import Bounds
-from serl_trl.common.plugin import is_path, package_problems, shown
+from serl_trl.common.plugin import is_path, package_problems, shown, split_list
 from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
+from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
@@ -70,8 +71,13 @@ def out_of_range(values: Mapping[str, Any], ranges: Mapping[str, Bounds]) -> Ite
 
 
 def _names(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield an unknown labeller or source; a dotted path is looked up when a run is built."""
-    for option, look in (("label_reward", _look_for_labeller), ("sources", _look_for_sources)):
+    """Yield an unknown labeller, source or gate; a dotted path is looked up when a run is built."""
+    looks = {
+        "label_reward": _look_for_labeller,
+        "sources": _look_for_sources,
+        "validity": _look_for_signals,
+    }
+    for option, look in looks.items():
         try:
             if values.get(option) is not None:
                 look(values[option])
@@ -88,6 +94,12 @@ def _look_for_labeller(named: Any) -> None:
 def _look_for_sources(named: Any) -> None:
     if not any(is_path(text) for text, _ in named_sources(named)):
         find_sources(named)
+
+
+def _look_for_signals(named: Any) -> None:
+    # A plug-in's class is looked up when a run is built.
+    if not any(map(is_path, split_list(str(named)))):
+        read_choice(named)
 
 
 def _texts(values: Mapping[str, Any]) -> Iterator[Problem]:

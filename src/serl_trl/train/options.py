@@ -240,6 +240,13 @@ class SelfPlayOptions:
         (0, 1),
         "the paper uses 0.8",
     )
+    validity: str | bool = option(
+        "auto",
+        "The gate on questions of the model's own, for labels that are votes. auto: refuse groups "
+        "whose question is probably broken. strict: keep only those that are probably valid, and "
+        "let the band reach to one vote short of all where its ends are not set. off: no gate. "
+        "With commas, signals that ask the model about what the band keeps: abstention(num=4).",
+    )
     max_staleness: int = option(
         0,
         "Optimizer steps for which a kept group that found no place may wait. Above 0 "

@@ -14,6 +14,7 @@ from serl_trl.common.files import find_misfits
 from serl_trl.common.folder import FolderError
 from serl_trl.common.processes import is_main_process
 from serl_trl.labels.band import Band
+from serl_trl.labels.base import wrapped
 from serl_trl.train import checkpoint
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.host import Host
@@ -86,9 +87,9 @@ def begin(trainer: Host, wanted: str | bool | None) -> Start:
 
 def _set_band(trainer: Host, low: float, high: float) -> None:
     trainer.args.difficulty_low, trainer.args.difficulty_high = low, high
-    labeller = trainer.selfplay.labelling.labeller
-    if isinstance(labeller, Band):
-        labeller.low, labeller.high = low, high
+    for labeller in wrapped(trainer.selfplay.labelling.labeller):
+        if isinstance(labeller, Band):
+            labeller.low, labeller.high = low, high
 
 
 def _earlier_ends(trainer: Host, folder: Path) -> tuple[float, float] | None:

@@ -18,9 +18,13 @@ from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter
 from serl_trl.filters.registry import TextFilter, find_filters
 from serl_trl.filters.seeds import knows_words_of
+from serl_trl.filters.validity.choice import Choice, read_choice
+from serl_trl.filters.validity.gate import shipped
+from serl_trl.filters.validity.text import signals_of
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.registry import find_labeller
+from serl_trl.labels.validity import NUM_LEARNT, Gate, Validity
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing, Stream
@@ -52,6 +56,7 @@ class Chosen:
     sources: list[Share]
     oracle: Callable[[str], str | None] | None
     filters: list[str | TextFilter]
+    validity: Choice
 
     @classmethod
     def read(cls, args: SeRLConfig) -> "Chosen":
@@ -65,12 +70,22 @@ class Chosen:
             sources=find_sources(args.sources, plugins),
             oracle=find_oracle(args.gold_oracle, plugins).make() if args.gold_oracle else None,
             filters=[each if isinstance(each, str) else each.make() for each in filters],
+            validity=read_choice(args.validity, plugins),
         )
 
     @property
     def writes(self) -> bool:
         """Whether any source writes new instructions."""
         return any(share.writes for share in self.sources)
+
+    def judges_questions(self, args: SeRLConfig) -> bool:
+        """Whether groups pass the gate on questions.
+
+        They do not where a gold answer vouches for each, where no vote is rewarded, and where
+        instructions are texts about which `task_template` asks.
+        """
+        by_vote = self.labeller.rewards and "gold" not in self.labeller.needs
+        return self.validity.on and by_vote and not args.task_template
 
 
 def refuse_missing_gold(seeds: SeedSet, args: SeRLConfig, chosen: Chosen) -> None:
@@ -87,11 +102,8 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     values = {f.name: getattr(args, f.name) for f in fields(Options)}
     rng = random.Random(args.seed)
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
-    labeller = chosen.labeller
-    if args.use_band:
-        labeller = Band(labeller, args.band.low, args.band.high)
     labelling = Labelling(
-        labeller,
+        _gated(trainer, chosen),
         kind=chosen.kind,
         verifier=inside(trainer).verifier,
         policy=trainer.policy,
@@ -107,10 +119,31 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
         policy=trainer.policy,
         books=books,
         rng=rng,
-        spare=args.use_band,
+        spare=args.use_band or chosen.judges_questions(args),
     )
     options = Options(**values)
     return SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
+
+
+def _gated(trainer: Host, chosen: Chosen) -> Labeller:
+    """Return the labeller inside its band and its gate on questions, where it has them."""
+    args, labeller = trainer.args, chosen.labeller
+    if args.use_band:
+        labeller = Band(labeller, args.band.low, args.band.high)
+    if not chosen.judges_questions(args):
+        return labeller
+    seeds, strict = trainer.seed_set.instructions, chosen.validity.strict
+    asked = tuple(each.make(vars(args)) for each in chosen.validity.asked)
+    model = shipped([each.name for each in asked])
+    gate = Gate(
+        model,
+        model.strict if strict else model.careful,
+        signals_of(chosen.filters, spelt=knows_words_of(seeds)),
+        asked,
+    )
+    # Evenly over the set: neighbours may be alike.
+    rows = range(0, len(seeds), max(1, -(-len(seeds) // NUM_LEARNT))) if strict else ()
+    return Validity(labeller, gate, [rollout_messages(seeds[row], args.style) for row in rows])
 
 
 def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:

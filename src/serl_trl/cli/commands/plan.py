@@ -20,6 +20,7 @@ from serl_trl.common.plugin import shown
 from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
+from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
@@ -190,8 +191,15 @@ def _verdict(peak: float, gpu: float | None) -> str:
 def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
     steps = estimate.count_steps(values, layout)
     step = estimate.estimate_step(values, layout, kept_ratio=values["kept_ratio"])
+    asked = (
+        read_choice(values["validity"], values["plugins"] or ()).num_completions
+        if values["use_selfplay"]
+        else 0
+    )
+    longest = values["max_completion_length"]
+    sampled = step.sampled_tokens + asked * step.prompts * longest // values["num_iterations"]
     speeds = {
-        "sampling": (step.sampled_tokens, values["tokens_per_s"]),
+        "sampling": (sampled, values["tokens_per_s"]),
         "updating": (step.trained_tokens, values["update_tokens_per_s"]),
     }
     seconds = {
@@ -204,7 +212,9 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
         "prompts_per_step": step.prompts,
         "rollouts_per_step": step.rollouts,
         "max_trained_tokens_per_step": step.trained_tokens,
-        "max_sampled_tokens_per_step": step.sampled_tokens,
+        "max_sampled_tokens_per_step": sampled,
+        "asked_per_question": asked,
+        "asked_per_step": asked * step.prompts,
         "num_steps": steps,
         "step_s": seconds,
         "run_h": sum(known) * steps / 3600 if known else None,
@@ -260,6 +270,12 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         f"{report['max_sampled_tokens_per_step']:,} sampled, "
         f"{report['max_trained_tokens_per_step']:,} trained on",
     )
+    if report["asked_per_question"]:
+        line(
+            "validity",
+            f"asks {report['asked_per_question']} completions about each question that is kept, "
+            f"about {report['asked_per_step']} per step",
+        )
     line("max_steps", f"{report['num_steps']:,}")
     _show_time(report, out)
     if report["noise_in_band"] is not None:

@@ -4,7 +4,7 @@ Without a rollout: what a careful reader sees. A text whose signs come to `REFUS
 refused with the reason `validity`; the detail names the signal that counts most.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.validity.missing import missing
@@ -26,9 +26,16 @@ REFUSED_FROM = 0.5
 _SPELT = spelling.__name__
 
 
-def doubt(text: str) -> float:
-    """Return how likely the text signals take `text` for broken, in [0, 1]."""
-    return add_up(signal(text) for signal in TEXT_SIGNALS.values()).score
+def doubt(text: str, names: Collection[str] = TEXT_SIGNALS) -> Sign:
+    """Return the signs that the text signals `names` see in `text`, added up."""
+    return add_up(TEXT_SIGNALS[name](text) for name in names)
+
+
+def signals_of(filters: Collection[object], *, spelt: bool = True) -> frozenset[str]:
+    """Return the names of the signals that the `filters` of a run read; `spelt`: spelling too."""
+    english = {*ENGLISH_SIGNALS} - (set() if spelt else {_SPELT})
+    names = english if "validity" in filters else set()
+    return frozenset(names | ({"unfinished"} if "unfinished" in filters else set()))
 
 
 def check_validity(text: str, *, spelt: bool = True) -> Verdict:

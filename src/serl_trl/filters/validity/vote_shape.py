@@ -28,6 +28,14 @@ class VoteShape:
     unparsable: float
     num_camps: int
 
+    @property
+    def agreement(self) -> float:
+        """The share of the largest class in the completions with an answer; 0 without any.
+
+        Those without one tell of the model's form, and not of the question.
+        """
+        return self.majority / (1 - self.unparsable) if self.majority else 0.0
+
 
 def shape_of(counts: Sequence[int], num_unparsable: int = 0) -> VoteShape:
     """Return the shape of a vote with classes of these sizes, in any order; all 0 without votes."""

@@ -1,0 +1,183 @@
+"""The gate on questions: groups whose question is probably broken are not trained on.
+
+It wraps a labeller, its band included, so that it judges only what would be trained on. The signals
+and the model that weighs them are in `filters/validity`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from serl_trl.answers.equality import extract_answer
+from serl_trl.answers.voting import Vote, vote_groups
+from serl_trl.common.completion import Messages
+from serl_trl.common.verdict import Verdict
+from serl_trl.filters.validity.answer_domain import AnswerDomain
+from serl_trl.filters.validity.asked import Asked, AskedSignal
+from serl_trl.filters.validity.gate import Judged, ValidityModel, judge
+from serl_trl.filters.validity.sign import Sign
+from serl_trl.filters.validity.text import doubt
+from serl_trl.filters.validity.vote_shape import shape_of
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+
+REASON = "validity"
+# Whoever wrote these vouches for them: they are learnt from, and never refused.
+_GIVEN = ("seed:", "probe")
+# Enough for a property that all seeds share to count as sure as 0.94 (rule of succession).
+NUM_LEARNT = 32
+# At most this share of the groups of seeds may lie below the threshold, once so many are known.
+_MAX_SEEDS_LOST, _MIN_SEEDS = 0.05, 20
+# Under half of the votes, an answer of the vote says little of how answers look.
+_AGREED = 0.5
+_MAX_REMEMBERED = 256
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a gate goes by: its model, the threshold of P(valid), and the signals it reads.
+
+    `asked` are asked about what passes without them, and `model` may have weights for their signs.
+    """
+
+    model: ValidityModel
+    threshold: float
+    texts: frozenset[str] = frozenset()
+    asked: tuple[AskedSignal, ...] = ()
+
+
+@dataclass
+class Validity(Labeller):
+    """A labeller whose groups also stay by the chance that their question is valid.
+
+    A group that is refused has the reason "validity"; the detail of its verdict names the signal
+    that decided. Left alone are groups without a majority answer, whose reward needs none, and
+    those of given instructions. What answers look like is learnt from the votes on given ones: as
+    they are rolled out, and of the prompts `seeds`, which are rolled out once, before the first
+    group is judged.
+    """
+
+    labeller: Labeller
+    gate: Gate
+    seeds: Sequence[Messages] = ()
+    domain: AnswerDomain = field(default_factory=AnswerDomain)
+    seed_chances: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.needs = self.labeller.needs
+
+    @property
+    def threshold(self) -> float:
+        """The chance below which a group is refused.
+
+        It sinks where more than 5 % of the seeds would be refused, which are valid: then the model
+        was fitted on easier questions than these.
+        """
+        lost = sorted(self.seed_chances)
+        if len(lost) < _MIN_SEEDS:
+            return self.gate.threshold
+        return min(self.gate.threshold, lost[int(_MAX_SEEDS_LOST * len(lost))])
+
+    def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
+        """Judge each group, and refuse those kept so far whose question is probably broken."""
+        labelled = self.labeller.label(groups, tools)
+        self._learn([group.vote for group in groups if _is_given(group)])
+        open_to_doubt = [
+            each.verdict.keep and group.vote.answer is not None and not _is_given(group)
+            for group, each in zip(groups, labelled, strict=True)
+        ]
+        if any(open_to_doubt) and self.seeds:
+            self._roll_out_seeds(len(groups[0].completions), tools)
+        rows = [row for row, is_open in enumerate(open_to_doubt) if is_open]
+        judged = self._judge([groups[row] for row in rows], tools)
+        for row, each in zip(rows, judged, strict=True):
+            labelled[row] = self._gated(labelled[row], *each)
+        return labelled
+
+    def _judge(self, groups: Sequence[Rollouts], tools: Tools) -> list[tuple[Judged, int]]:
+        """Judge questions, and say how many completions each cost beside its votes."""
+        signs = [
+            {
+                "text": doubt(group.task.instruction, self.gate.texts),
+                "domain": self.domain.sign(group.vote.answer or ""),
+            }
+            for group in groups
+        ]
+        judged = [self._weigh(*pair) for pair in zip((g.vote for g in groups), signs, strict=True)]
+        # What the free signals refuse is not asked about: that is what makes asking cheap.
+        rows = [row for row, each in enumerate(judged) if not self._refuses(each)]
+        price = sum(signal.num_completions for signal in self.gate.asked)
+        costs = [0] * len(groups)
+        if rows and self.gate.asked:
+            questions = [Asked(g.task.instruction, g.messages, g.vote) for g in groups]
+            chosen = [questions[row] for row in rows]
+            found = {each.name: each.judge(chosen, tools) for each in self.gate.asked}
+            for place, row in enumerate(rows):
+                more = {name: each[place] for name, each in found.items()}
+                judged[row] = self._weigh(groups[row].vote, {**signs[row], **more})
+                costs[row] = price
+        return list(zip(judged, costs, strict=True))
+
+    def _refuses(self, judged: Judged) -> bool:
+        # A threshold is the chance of some group of the study; rounding must not refuse its like.
+        return judged.p_valid < self.threshold - _SLACK
+
+    def _weigh(self, vote: Vote, signs: Mapping[str, Sign]) -> Judged:
+        shape = shape_of([votes for _, votes in vote.counts], vote.num_unparsable)
+        return judge(self.gate.model, shape.agreement, signs)
+
+    def _gated(self, labelled: Labelled, judged: Judged, cost: int) -> Labelled:
+        detail: dict[str, Any] = {"p_valid": round(judged.p_valid, 4)}
+        if cost:
+            detail["num_asked"] = cost
+        refused = self._refuses(judged)
+        if refused:
+            detail |= {"signal": judged.signal, "found": judged.found}
+        return replace(
+            labelled,
+            verdict=Verdict(not refused, REASON if refused else "", detail),
+            metrics={**labelled.metrics, "p_valid": judged.p_valid, "num_asked": cost},
+        )
+
+    def _roll_out_seeds(self, num: int, tools: Tools) -> None:
+        """Vote on seeds, as often on each as on a group."""
+        prompts, self.seeds = self.seeds, ()
+        found = tools.complete([prompt for prompt in prompts for _ in range(num)])
+        answers = [
+            None if each.truncated else extract_answer(each.text, kind=tools.kind) for each in found
+        ]
+        groups = [answers[start : start + num] for start in range(0, len(answers), num)]
+        # In one process: the verifier's deadline could decide otherwise in another.
+        self._learn(
+            tools.decide(lambda: vote_groups(groups, kind=tools.kind, verifier=tools.verifier))
+        )
+
+    def _learn(self, votes: Sequence[Vote]) -> None:
+        read = [vote for vote in votes if vote.answer is not None]
+        # What all agree on is never refused, and would hide how the others fare.
+        split = [vote for vote in read if vote.num_classes > 1]
+        chances = [self._weigh(vote, {}).p_valid for vote in split]
+        self.seed_chances = [*self.seed_chances, *chances][-_MAX_REMEMBERED:]
+        self.domain = self.domain.learn(
+            vote.answer or "" for vote in read if vote.majority_ratio >= _AGREED
+        )
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what was learnt of the seeds, and the state of the labeller."""
+        return {
+            "labeller": self.labeller.state_dict(),
+            "domain": asdict(self.domain),
+            "seed_chances": self.seed_chances,
+            "num_seeds_left": len(self.seeds),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.labeller.load_state_dict(state["labeller"])
+        self.domain = AnswerDomain(**state["domain"])
+        self.seed_chances = list(state["seed_chances"])
+        self.seeds = self.seeds if state["num_seeds_left"] else ()
+
+
+def _is_given(group: Rollouts) -> bool:
+    return group.task.origin.startswith(_GIVEN)

@@ -1,0 +1,258 @@
+"""The gate on questions: which groups it refuses, what it learns of the seeds, and its options."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serl_trl.answers.equality import get_kind
+from serl_trl.answers.verifier import Verifier
+from serl_trl.answers.voting import majority_vote
+from serl_trl.common.completion import Completion
+from serl_trl.filters.validity.choice import read_choice
+from serl_trl.filters.validity.gate import ValidityModel
+from serl_trl.filters.validity.sign import Sign
+from serl_trl.filters.validity.text import TEXT_SIGNALS, signals_of
+from serl_trl.labels.band import Band
+from serl_trl.labels.base import Rollouts, Tools
+from serl_trl.labels.chance import ends_of
+from serl_trl.labels.validity import Gate, Validity
+from serl_trl.labels.vote import MajorityVote
+from serl_trl.propose.sources.base import Task
+from serl_trl.train.config_checks import find_problems
+from serl_trl.train.options import PRESETS
+from tests.unit.playing import SEEDS, Lines, make
+
+# The chance that a question is valid is its agreement, nearly.
+MODEL = ValidityModel(-4.0, {"agreement": 8.0}, usual={"agreement": 0.8})
+GATE = Gate(MODEL, 0.5)
+TEXT = "How many pears are left of 12 when 5 are eaten?"
+
+
+def group(*answers, origin="proposal:7", text=TEXT):
+    completions = tuple(Completion(f"\\boxed{{{each}}}", [1], False) for each in answers)
+    vote = majority_vote([each or None for each in answers])
+    return Rollouts(Task(text, origin), [], completions, vote, (False,) * len(answers))
+
+
+def tools(*texts):
+    asked = []
+
+    def complete(prompts, sampling=None):
+        asked.extend(prompts)
+        return [
+            Completion(f"\\boxed{{{texts[i % len(texts)]}}}", [1], False)
+            for i in range(len(prompts))
+        ]
+
+    found = Tools(get_kind("math"), Verifier(), complete, lambda work: work(), random.Random(0), 0)
+    return found, asked
+
+
+def gated(**changes):
+    return Validity(Band(MajorityVote(), 0.2, 0.8), replace(GATE, **changes))
+
+
+def reasons(gate, *groups):
+    return [each.verdict.reason for each in gate.label(groups, tools("7")[0])]
+
+
+def test_a_group_is_refused_where_its_question_is_probably_broken_and_the_signal_is_named():
+    (refused,) = gated().label([group("7", "7", "8", "9", "1", "2", "3", "4")], tools()[0])
+
+    assert not refused.verdict.keep
+    assert refused.verdict.reason == "validity"
+    assert refused.verdict.detail == {
+        "p_valid": 0.1192,
+        "signal": "agreement",
+        "found": "25% agree",
+    }
+    assert refused.metrics["p_valid"] == pytest.approx(0.1192, abs=1e-4)
+    assert (refused.label, refused.rewards[:3]) == ("7", (1.0, 1.0, 0.0))
+
+
+def test_a_kept_group_carries_its_chance_and_what_the_band_refuses_is_not_judged():
+    kept, easy = gated().label([group("7", "7", "7", "8"), group("7", "7", "7", "7")], tools()[0])
+
+    assert (kept.verdict.keep, kept.verdict.reason) == (True, "")
+    assert kept.verdict.detail == {"p_valid": 0.8808}
+    assert (easy.verdict.reason, easy.verdict.detail, easy.metrics) == ("band_high", None, {})
+
+
+def test_completions_without_an_answer_do_not_speak_against_a_question():
+    assert reasons(gated(), group("7", "7", "", "", "", "")) == [""]
+
+
+def test_a_given_instruction_is_never_refused():
+    few = ("7", "7", "8", "9", "1", "2", "3", "4")
+
+    assert reasons(gated(), group(*few, origin="seed:3"), group(*few, origin="probe")) == ["", ""]
+
+
+def test_a_group_without_a_majority_answer_is_left_to_the_labeller():
+    assert reasons(gated(), group("7", "8", "9", "1"), group("", "", "", "")) == [
+        "tie",
+        "unparsable",
+    ]
+
+
+def test_an_answer_unlike_those_of_the_seeds_is_refused_once_these_were_seen():
+    gate = gated()
+    odd = group("-7.5", "-7.5", "-7.5", "8")
+    seeds = [group("12", "12", "12", str(n + 20), origin=f"seed:{n}") for n in range(20)]
+
+    assert reasons(gate, odd) == [""]
+    assert reasons(gate, *seeds, odd) == [""] * 20 + ["validity"]
+    assert gate.label([odd], tools()[0])[0].verdict.detail["signal"] == "domain"
+
+
+def test_the_text_counts_as_far_as_the_runs_filters_read_it():
+    open_end = group("7", "7", "7", "8", text="How many of the 12 pears are left when Ann")
+
+    assert reasons(gated(threshold=0.7), open_end) == [""]
+    assert reasons(gated(threshold=0.7, texts=frozenset({"unfinished"})), open_end) == ["validity"]
+    assert signals_of(["validity", "unfinished"]) == set(TEXT_SIGNALS)
+    assert signals_of(["validity"], spelt=False) == {"stray", "quantities", "missing"}
+    assert signals_of(["tokens"]) == set()
+
+
+def test_the_threshold_sinks_where_it_would_refuse_more_than_one_seed_in_twenty():
+    gate = gated()
+    hard = [group("7", "7", "8", "9", "1", "2", "3", "4", origin=f"seed:{n}") for n in range(19)]
+    gate.label(hard, tools()[0])
+    assert gate.threshold == 0.5
+
+    gate.label(hard[:1], tools()[0])
+
+    assert gate.threshold == pytest.approx(0.1192, abs=1e-4)
+    assert reasons(gate, group("7", "7", "8", "9", "1", "2", "3", "4")) == [""]
+
+
+@given(st.lists(st.integers(2, 7), min_size=20, max_size=60))
+def test_at_most_one_seed_in_twenty_lies_below_the_threshold(sizes):
+    gate = gated()
+    gate.label(
+        [group(*["7"] * n, *map(str, range(10, 18 - n)), origin="seed:0") for n in sizes],
+        tools()[0],
+    )
+
+    assert sum(each < gate.threshold for each in gate.seed_chances) <= len(sizes) / 20
+
+
+def test_seeds_are_rolled_out_once_before_the_first_group_is_judged():
+    gate = replace(gated(), seeds=[[{"role": "user", "content": text}] for text in SEEDS[:3]])
+    policy, asked = tools("12", "12", "12", "5")
+    one = group("7", "7", "7", "8")
+
+    gate.label([group("7", "7", "7", "7")], policy)
+    assert not asked
+
+    gate.label([one], policy)
+    gate.label([one], policy)
+
+    assert [each[0]["content"] for each in asked] == [t for t in SEEDS[:3] for _ in range(4)]
+    assert gate.domain.num == len(gate.seed_chances) == 3
+
+
+def test_a_gate_goes_on_from_its_state_as_if_it_had_not_stopped():
+    gate = replace(gated(), seeds=[[{"role": "user", "content": SEEDS[0]}]])
+    policy, asked = tools("12", "12", "12", "5")
+    gate.label([group("7", "7", "7", "8"), group("1", "1", "2", origin="seed:1")], policy)
+    other = replace(gated(), seeds=[[{"role": "user", "content": SEEDS[0]}]])
+
+    other.load_state_dict(json.loads(json.dumps(gate.state_dict())))
+
+    assert other.state_dict() == gate.state_dict()
+    other.label([group("7", "7", "7", "8")], policy)
+    assert len(asked) == 4
+
+
+class Doubtful:
+    """Doubts every question as much as it is told to, and notes what it was asked about."""
+
+    name, num_completions = "doubtful", 3
+
+    def __init__(self, score):
+        self.score, self.asked = score, []
+
+    def judge(self, questions, tools):
+        self.asked += questions
+        return [Sign(self.score, "so it says")] * len(questions)
+
+
+def test_a_signal_that_asks_is_asked_only_about_what_would_be_kept():
+    signal = Doubtful(0.1)
+    gate = gated(asked=(signal,))
+    kept = group("7", "7", "7", "8")
+
+    found = gate.label([kept, group("7", "7", "7", "7"), group("7", "7", *"12345")], tools()[0])
+
+    assert [each.instruction for each in signal.asked] == [TEXT]
+    assert signal.asked[0].vote == kept.vote
+    assert [each.verdict.reason for each in found] == ["", "band_high", "validity"]
+    assert found[0].verdict.detail == {"p_valid": 0.7927, "num_asked": 3}
+    assert found[0].metrics["num_asked"] == 3
+    assert found[2].metrics["num_asked"] == 0
+
+
+def test_a_signal_that_asks_can_refuse_by_itself():
+    (found,) = gated(asked=(Doubtful(0.9),)).label([group("7", "7", "7", "8")], tools()[0])
+
+    detail = {"p_valid": 0.0881, "num_asked": 3, "signal": "doubtful", "found": "so it says"}
+    assert (found.verdict.reason, found.verdict.detail) == ("validity", detail)
+
+
+class Split:
+    """Writes two texts, and answers them with 4 answers of which two agree."""
+
+    def propose(self, requests, sampling=None):
+        texts = (f"{n}. How many plums are in {n + 3} sacks of {n + 5}?" for n in range(1, 4))
+        return [Completion("\n".join(texts), [1], False) for _ in requests]
+
+    def roll_out(self, prompts):
+        answers = ("7", "7", "8", "9")
+        return [[Completion(f"\\boxed{{{a}}}", [1], False) for a in answers] for _ in prompts]
+
+    def decide(self, work):
+        return work()
+
+
+def test_a_refusal_stands_in_ledger_and_metrics_with_the_signal_that_decided():
+    ledger = Lines()
+    selfplay = make(
+        Split(), ledger, labeller=Validity(MajorityVote(), replace(GATE, threshold=0.6))
+    )
+
+    refill = selfplay.refill(0)
+
+    assert not refill.groups
+    assert refill.metrics["serl/refused/validity"] == refill.metrics["serl/num_groups"] > 0
+    assert refill.metrics["serl/label/p_valid"] == pytest.approx(0.5)
+    record = ledger.of("group")[0]
+    assert (record["keep"], record["reason"]) == (False, "validity")
+    assert record["detail"] == {"p_valid": 0.5, "signal": "agreement", "found": "50% agree"}
+
+
+def test_the_option_is_read_before_anything_is_loaded():
+    assert read_choice("strict").strict
+    assert not read_choice("auto").strict
+    assert not read_choice("off").on
+    assert PRESETS["paper"]["validity"] == "off"
+    # A bare `off` of YAML is a truth value.
+    assert not read_choice(False).on
+    chosen = read_choice("strict,abstention(num=4)")
+    assert (chosen.strict, chosen.num_completions) == (True, 4)
+    for text in ("stict", "off, strict", "", "abstention(nmu=4)"):
+        (problem,) = find_problems({"validity": text})
+        assert str(problem).startswith("validity=")
+
+
+def test_a_strict_gate_lets_the_band_reach_to_one_vote_short_of_all_unless_its_ends_are_given():
+    options = {"answer_kind": "math", "num_generations": 16, "validity": "strict"}
+
+    assert (ends_of(options).low, ends_of(options).high) == (0.2, 15 / 16)
+    assert ends_of({**options, "difficulty_low": 0.3}).high == 0.8
+    assert ends_of({**options, "validity": "auto"}).high == 0.8
