@@ -80,11 +80,12 @@ class Validity(Labeller):
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse those kept so far whose question is probably broken."""
-        labelled = self.labeller.label(groups, tools)
+        labelled = list(self.labeller.label(groups, tools))
         self._learn([group.vote for group in groups if _is_given(group)])
         open_to_doubt = [
             each.verdict.keep and group.vote.answer is not None and not _is_given(group)
-            for group, each in zip(groups, labelled, strict=True)
+            # Not strict: a labeller that returns too few is told so by whoever called this.
+            for group, each in zip(groups, labelled, strict=False)
         ]
         if any(open_to_doubt) and self.seeds:
             self._roll_out_seeds(len(groups[0].completions), tools)
