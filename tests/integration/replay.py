@@ -14,9 +14,11 @@ from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
 
 ROWS = 24
+# A gate that rolls seeds out and asks the model.
+ASKING = "strict,abstention(num=2)"
 
 
-def make_trainer(folder: Path, *, num_processes: int) -> SeRLTrainer:
+def make_trainer(folder: Path, *, num_processes: int, validity: str = "auto") -> SeRLTrainer:
     """A short run of three groups of eight a step, whatever the number of processes."""
     config = SeRLConfig(
         output_dir=str(folder),
@@ -38,7 +40,7 @@ def make_trainer(folder: Path, *, num_processes: int) -> SeRLTrainer:
         learning_rate=5e-5,
         beta=0.0,
         gold_oracle="serl_trl.sandbox.solve",
-        validity="strict,abstention(num=2)",
+        validity=validity,
         **asdict(STYLE),
     )
     return SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
@@ -83,7 +85,7 @@ def decisions(folder: Path, trainer: SeRLTrainer) -> dict[str, Any]:
 
 def main(recorded: Path, folder: Path) -> None:
     """Replay a recording in this process, one of two."""
-    trainer = make_trainer(folder, num_processes=2)
+    trainer = make_trainer(folder, num_processes=2, validity=ASKING)
     replay(trainer, json.loads(recorded.read_text()))
     trainer.train()
     if trainer.is_world_process_zero():

@@ -25,7 +25,7 @@ from serl_trl.train.sampling import same_kernels, swapped_sampling
 from serl_trl.train.trainer import SeRLTrainer
 from serl_trl.train.vllm import LogProbGapError, check_gap
 from tests.integration.processes import run_to_end
-from tests.integration.replay import decisions, make_trainer, record
+from tests.integration.replay import ASKING, decisions, make_trainer, record
 from tests.integration.tiny import CONTINUOUS, OPTIONS, SEEDS
 
 ROOT = Path(__file__).parents[2]
@@ -328,13 +328,17 @@ def test_an_answer_that_ended_at_a_stop_is_not_truncated(tiny_model, tmp_path, m
 
 def test_two_processes_decide_on_a_recording_as_one_did(tmp_path):
     recorded = tmp_path / "recording.json"
-    alone = make_trainer(tmp_path / "alone", num_processes=1)
+    alone = make_trainer(tmp_path / "alone", num_processes=1, validity=ASKING)
     calls = record(alone)
     alone.train()
     recorded.write_text(json.dumps(calls))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", str(SCRIPT), str(recorded), str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    }
     done = run_to_end(command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     one = decisions(tmp_path / "alone", alone)

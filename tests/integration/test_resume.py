@@ -24,6 +24,8 @@ from serl_trl.common.completion import Completion
 from serl_trl.common.console import BAD_INPUT
 from serl_trl.common.files import read_lines
 from serl_trl.common.processes import leave_process_group
+from serl_trl.labels.band import Band
+from serl_trl.labels.base import wrapped
 from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
@@ -369,7 +371,7 @@ def test_a_run_without_a_band_of_its_user_keeps_the_one_that_it_began_with(finis
     run = copy_of(finished, tmp_path / "run")
 
     trainer = make(run, max_steps=3, difficulty_low=None, difficulty_high=None)
-    band = trainer.selfplay.labelling.labeller
+    band = next(x for x in wrapped(trainer.selfplay.labelling.labeller) if isinstance(x, Band))
     assert (band.low, band.high) == (0.2, 0.8)
     trainer.train(resume_from_checkpoint=True)
 
