@@ -101,7 +101,7 @@ class Labelling:
         """Return the labeller's state and what is remembered, as plain JSON values."""
         return {
             "labeller": {
-                "kind": self._kinds,
+                "kind": _kinds(self.labeller),
                 "state": plain(self.labeller.state_dict()),
             },
             "recent_majorities": list(self._recent_majorities),
@@ -111,7 +111,7 @@ class Labelling:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly from what `state_dict` returned."""
         # A run that continues with another labeller (`allow_changes`) starts that one afresh.
-        if state["labeller"]["kind"] == self._kinds:
+        if state["labeller"]["kind"] == _kinds(self.labeller):
             self.labeller.load_state_dict(state["labeller"]["state"])
         self._recent_majorities = deque(state["recent_majorities"], maxlen=RECENT_GROUPS)
         self._label_ratios = deque(state["label_ratios"], maxlen=RECENT_GROUPS)
@@ -136,12 +136,6 @@ class Labelling:
     def _name(self) -> str:
         """The class of the labeller, inside gate and band where it has them."""
         return type(wrapped(self.labeller)[-1]).__qualname__
-
-    @property
-    def _kinds(self) -> list[str]:
-        """The classes whose state is saved: a band has none of its own."""
-        kinds = wrapped(self.labeller)
-        return [type(each).__qualname__ for each in kinds if not isinstance(each, Band)]
 
     def _label(self, rollouts: Sequence[Rollouts], step: int, tally: Tally) -> list[Labelled]:
         policy, shown = self._policy, rollouts
@@ -295,3 +289,8 @@ class Labelling:
             **({} if labelled.label in (None, vote.answer) else {"label": labelled.label}),
             detail=dict(verdict.detail or {}),
         )
+
+
+def _kinds(labeller: Labeller) -> list[str]:
+    """Return the classes of a labeller whose state is saved: a band has none of its own."""
+    return [type(each).__qualname__ for each in wrapped(labeller) if not isinstance(each, Band)]
