@@ -285,11 +285,14 @@ def test_sources_have_shares_in_any_of_three_spellings():
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        (["few_shots"], "sources=few_shots is unknown; choose one of few_shot, given"),
+        (
+            ["few_shots"],
+            "sources=few_shots is unknown; choose one of answer_first, few_shot, given",
+        ),
         (["few_shot: 0"], "sources=few_shot:  ?0 must give a share above 0"),
         (["given: much"], "must give a share above 0"),
         ([{"given": float("nan")}], "must give a share above 0"),
-        ([], "leaves no source; name one of few_shot, given"),
+        ([], "leaves no source; name one of few_shot, answer_first, given"),
     ],
 )
 def test_a_bad_source_is_named_with_the_way_out(items, said):

@@ -100,7 +100,8 @@ def test_filters_that_judge_questions_step_aside_in_presets_alone():
 
 def test_the_proposer_is_told_the_language_of_texts():
     texts = asdict(PromptStyle(task_template=TEMPLATE, proposer_request="Mehr davon:"))
-    assert localised(texts, "en").keys() == {"domain", "proposer_system"}
+    requests = {"proposer_system", "answer_first_system"}
+    assert localised(texts, "en").keys() == {"domain", *requests}
     assert localised(texts, "de")["proposer_system"].endswith("language of the texts shown (de).")
 
 

@@ -15,6 +15,7 @@ from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, wrapped
+from serl_trl.labels.inherited import Inherited
 from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import Group, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
@@ -134,7 +135,7 @@ class Labelling:
 
     @property
     def _name(self) -> str:
-        """The class of the labeller, inside gate and band where it has them."""
+        """The class of the labeller, inside what wraps it."""
         return type(wrapped(self.labeller)[-1]).__qualname__
 
     def _label(self, rollouts: Sequence[Rollouts], step: int, tally: Tally) -> list[Labelled]:
@@ -259,7 +260,7 @@ class Labelling:
 
     def _note(self, group: Group, tally: Tally) -> None:
         """Count a group, and write it down."""
-        vote, labelled = group.vote, group.labelled
+        vote, labelled, task = group.vote, group.labelled, group.rollouts.task
         verdict = labelled.verdict
         tally.note_group(labelled, vote, group.label_right)
         counts = tuple(votes for _, votes in vote.counts)
@@ -276,21 +277,23 @@ class Labelling:
             id=group.id,
             step=group.step,
             instruction=group.instruction,
-            origin=group.rollouts.task.origin,
+            origin=task.origin,
             answers=dict(vote.counts),
             num_unparsable=vote.num_unparsable,
             majority_answer=vote.answer,
             majority_ratio=vote.majority_ratio,
-            gold=group.rollouts.task.gold,
+            gold=task.gold,
             label_right=group.label_right,
             keep=verdict.keep,
             reason=verdict.reason,
             # Only where another vote than the group's own has made the label.
             **({} if labelled.label in (None, vote.answer) else {"label": labelled.label}),
+            **({} if task.inherited is None else {"inherited": task.inherited}),
             detail=dict(verdict.detail or {}),
         )
 
 
 def _kinds(labeller: Labeller) -> list[str]:
-    """Return the classes of a labeller whose state is saved: a band has none of its own."""
-    return [type(each).__qualname__ for each in wrapped(labeller) if not isinstance(each, Band)]
+    """Return the classes of a labeller that have a state of their own to save."""
+    kinds = [each for each in wrapped(labeller) if not isinstance(each, Band | Inherited)]
+    return [type(each).__qualname__ for each in kinds]

@@ -35,10 +35,12 @@ def localised(texts: Mapping[str, Any], language: str) -> dict[str, str]:
             "domain": FOR_TEXTS.domain,
             "proposer_system": FOR_TEXTS.proposer_system + order,
             "proposer_request": FOR_TEXTS.proposer_request,
+            "answer_first_system": FOR_TEXTS.answer_first_system + order,
         }
     elif is_english(language):
         return {}
     else:
-        told = {"proposer_system": default.proposer_system + order}
+        requests = ("proposer_system", "answer_first_system")
+        told = {name: getattr(default, name) + order for name in requests}
         known = _TEXTS.get(language.partition("-")[0], told)
     return {name: text for name, text in known.items() if texts[name] == getattr(default, name)}

@@ -1,7 +1,7 @@
 """Every text the policy is shown: one place for rollouts, evaluation and proposing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serl_trl.common.completion import Messages
 
@@ -31,6 +31,12 @@ class PromptStyle:
         "problem."
     )
     proposer_request: str = "Problems in {domain}:"
+    answer_first_system: str = (
+        "You are an experienced teacher of {domain}. The numbered problems show what is wanted. "
+        "Write one new problem of their kind, backwards: first a short solution that ends in the "
+        'final answer inside \\boxed{}, then, on a line that begins with "Problem:", the problem '
+        "that it solves. The problem must stand on its own and must not tell its answer."
+    )
     rollout_system: str = ""
     answer_instruction: str = "Reason step by step and write the final answer inside \\boxed{}."
     abstain_instruction: str = (
@@ -56,6 +62,12 @@ FOR_TEXTS = PromptStyle(
         "its opinion. Write the {domain} alone: no titles, no labels, no remarks on them."
     ),
     proposer_request="A list of {domain}:",
+    answer_first_system=(
+        "You write {domain}. The numbered ones show what is wanted. Of each it will be asked:\n"
+        "{question}\n"
+        "First choose an answer and write it inside \\boxed{}. Then write, on the next line, one "
+        "new text of the same kind of which that answer is true. Do not name the answer in it."
+    ),
 )
 """What the proposer is told where instructions are texts and nothing else was chosen."""
 
@@ -139,6 +151,16 @@ def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
     return _system(style.fill(style.proposer_system)) + [
         {"role": "user", "content": "\n".join(lines)}
     ]
+
+
+def answer_first_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
+    """Build the few-shot request for a solution with its answer, and then the problem it solves.
+
+    Where the style has a `task_template`, `{question}` is replaced by it.
+    """
+    question = style.task_template.replace(PLACEHOLDER, "...")
+    system = style.answer_first_system.replace("{question}", question)
+    return proposer_messages(shots, replace(style, proposer_system=system))
 
 
 def _system(text: str) -> Messages:

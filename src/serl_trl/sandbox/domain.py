@@ -21,6 +21,7 @@ STYLE = PromptStyle(
     domain="arithmetic word problems",
     proposer_system="You teach {domain}. Write new problems. Do not solve them.",
     proposer_request="",
+    answer_first_system="You teach {domain}. Write a solution, then its problem.",
     answer_instruction="Answer in \\boxed{}.",
     abstain_instruction="Answer in \\boxed{}, or \\boxed{none}.",
     restate_instruction="Say it in other words.",

@@ -5,16 +5,11 @@ are here, in the words the model was pretrained with.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from serl_trl.common.completion import Messages
 from serl_trl.propose import prompts
-from serl_trl.propose.prompts import proposer_messages, rollout_messages
+from serl_trl.propose.prompts import rollout_messages
 from serl_trl.sandbox.domain import STYLE
-
-_ANSWER_FIRST = replace(
-    STYLE, proposer_system="You teach {domain}. Write a solution, then its problem."
-)
 
 
 def abstain_messages(instruction: str) -> Messages:
@@ -30,4 +25,4 @@ def restate_messages(instruction: str) -> Messages:
 
 def answer_first_messages(shots: Sequence[str]) -> Messages:
     """Ask for one solution with its boxed answer, and on the next line the problem it solves."""
-    return proposer_messages(shots, _ANSWER_FIRST)
+    return prompts.answer_first_messages(shots, STYLE)

@@ -103,8 +103,9 @@ class SelfPlayOptions:
     sources: list[str] = option(
         ["few_shot"],
         "Where instructions come from, as a list of name or `name: share`. few_shot: the policy "
-        "writes new ones from the seed set. given: the rows of the seed set, in order or shuffled "
-        "by `shuffle_dataset`. Or a dotted path to a source in `plugins`.",
+        "writes new ones from the seed set. answer_first: it writes a solution, then the problem "
+        "of it, and a group is kept if its label is that answer. given: the rows of the seed set, "
+        "in order or shuffled by `shuffle_dataset`. Or a dotted path to a source in `plugins`.",
     )
     label_reward: str = option(
         "vote",
@@ -344,6 +345,11 @@ class SelfPlayOptions:
     domain: str = option(_STYLE.domain, "What the proposer teaches; fills {domain} in the texts.")
     proposer_system: str = option(_STYLE.proposer_system, "System message of a request.")
     proposer_request: str = option(_STYLE.proposer_request, "Line before the numbered list.")
+    answer_first_system: str = option(
+        _STYLE.answer_first_system,
+        "System message of a request of the source answer_first. With task_template, {question} in "
+        "it is the template.",
+    )
     rollout_system: str = option(
         _STYLE.rollout_system, "System message of a rollout; may be empty."
     )

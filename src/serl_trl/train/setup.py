@@ -23,6 +23,7 @@ from serl_trl.filters.validity.gate import shipped
 from serl_trl.filters.validity.text import signals_of
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
+from serl_trl.labels.inherited import Inherited
 from serl_trl.labels.registry import find_labeller
 from serl_trl.labels.validity import NUM_LEARNT, Gate, Validity
 from serl_trl.loop.books import Books
@@ -127,7 +128,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
 
 def _gated(trainer: Host, chosen: Chosen) -> Labeller:
     """Return the labeller inside its band and its gate on questions, where it has them."""
-    args, labeller = trainer.args, chosen.labeller
+    args, labeller = trainer.args, Inherited(chosen.labeller)
     if args.use_band:
         labeller = Band(labeller, args.band.low, args.band.high)
     if not chosen.judges_questions(args):
@@ -150,6 +151,7 @@ def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:
     offered = {
         **vars(trainer.args),
         "style": trainer.args.style,
+        "kind": chosen.kind,
         "max_request_tokens": _request_budget(trainer),
         "count_tokens": trainer.policy.count_request_tokens,
     }

@@ -55,7 +55,7 @@ def parse_proposals(text: str, *, truncated: bool = False, asking: bool = True) 
     `asking` false says that items are texts, which ask nothing: what only a question would make an
     item (of a record, a bullet, a letter, a line) is one without.
     """
-    text = without_thoughts(_clean(text))
+    text = without_thoughts(clean(text))
     # Records first: numbers and dashes inside their strings look like lists.
     items = _records(text, asking=asking) or _listed(text, truncated=truncated, asking=asking)
     items = [" ".join(item.split()) for item in items]
@@ -64,7 +64,7 @@ def parse_proposals(text: str, *, truncated: bool = False, asking: bool = True) 
     ]
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Strip what is not text, shorten blanks, and bring line ends and characters to one form.
 
     One blank stays between words, and up to 32 before the first: no pattern meets a longer run.
@@ -90,7 +90,7 @@ def _records(text: str, *, asking: bool) -> list[str]:
     start = json_start(text)
     if start is None or numbered(text[:start]):
         return []
-    items = [_clean(item) for item in json_items(text[start:])]
+    items = [clean(item) for item in json_items(text[start:])]
     return items if not asking or any(MAY_ASK.search(item) for item in items) else []
 
 

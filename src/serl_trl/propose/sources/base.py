@@ -14,14 +14,17 @@ from serl_trl.propose.pool import InstructionPool
 class Task:
     """Something to roll out.
 
-    `origin` says where it comes from: "seed:3", "proposal:17". `gold` is its label, from the data
-    or inherited. `parents` are the origins of what it was made from.
+    `origin` says where it comes from: "seed:3", "proposal:17". `gold` is its gold answer from the
+    data. `parents` are the origins of what it was made from. `inherited` is a label that the task
+    has from how it was made. It may be wrong, so it is never a gold answer and no figure of label
+    accuracy reads it; see `labels/inherited.py`.
     """
 
     instruction: str
     origin: str = ""
     gold: str | None = None
     parents: tuple[str, ...] = ()
+    inherited: str | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class FewShot(TaskSource):
             num_pool_shots=self.num_pool_shots,
             prefer_least_used=self.prefer_least_used_seeds,
         )
-        messages = proposer_messages(shots.texts, self.style)
+        messages = self._messages(shots)
         while self._too_long(messages):
             if not shots.texts:
                 raise ValueError(
@@ -74,10 +74,13 @@ class FewShot(TaskSource):
                     "request even without a shot; raise it, or shorten the proposer's texts."
                 )
             shots = shots.without_longest()
-            messages = proposer_messages(shots.texts, self.style)
+            messages = self._messages(shots)
         # Only what the request shows in the end counts as shown.
         pool.mark_shown(shots)
         return ProposerRequest(messages, shots)
+
+    def _messages(self, shots: Shots) -> Messages:
+        return proposer_messages(shots.texts, self.style)
 
     def _too_long(self, messages: Messages) -> bool:
         if self.max_request_tokens is None or self.count_tokens is None:

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.propose.sources.answer_first import AnswerFirst
 from serl_trl.propose.sources.base import TaskSource
 from serl_trl.propose.sources.few_shot import FewShot
 from serl_trl.propose.sources.given import Given
 
-SOURCES: dict[str, type[TaskSource]] = {"few_shot": FewShot, "given": Given}
+SOURCES: dict[str, type[TaskSource]] = {
+    "few_shot": FewShot,
+    "answer_first": AnswerFirst,
+    "given": Given,
+}
 """The sources of this package. A new one is a file beside these and a row here."""
 
 _ROLE = Role(
