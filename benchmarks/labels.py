@@ -29,6 +29,7 @@ from benchmarks.study import (
     write,
 )
 from serl_trl.common.files import read_lines
+from serl_trl.labels.registry import LABELLERS
 from serl_trl.measure.transitions import TRANSITIONS
 
 # The hard vote as it is by default, and the labels that self-play cannot know.
@@ -38,26 +39,19 @@ NUM_FINALISTS = 2
 OF_GOLD, OF_LOST = 0.95, 1 / 3
 
 
-def labelled(name: str, what: str, label: str = "", *flags: str) -> Arm:
-    """Return the arm of a labeller; `label` is how the option names it, if not by `name`."""
-    return Arm(name, what, ("--label_reward", label or name, *flags))
-
-
+# The arms above, a control that `hard.py` measures, no labels at all, and what a preset has.
+ELSEWHERE = ("vote", "gold", "random", "none", "novelty_vote")
 ARMS = (
     *(arm for arm in hard.ARMS if arm.name in (HARD_VOTE, GOLD)),
-    labelled("soft_vote", "each answer is worth its share of the votes"),
-    labelled("gated_soft_vote", "the same, from half of the votes on", "soft_vote(gate=0.5)"),
+    *(
+        Arm(name, labeller.meaning, ("--label_reward", name))
+        for name, labeller in LABELLERS.items()
+        if name not in ELSEWHERE
+    ),
+    Arm("gated_soft_vote", "from half of the votes on", ("--label_reward", "soft_vote(gate=0.5)")),
     Arm("masked_vote", "the hard vote, no gradient on the answer", ("--mask_answer", "true")),
     Arm("om_grpo", "soft vote, no gradient on the answer", ("--preset", "om_grpo")),
-    labelled("margin_vote", "consensus, margin and negatives"),
-    labelled("weighted_vote", "answers are worth what their share promises"),
-    labelled("asymmetric_vote", "the majority counts by its share, the others in full"),
     Arm("evol_rl", "variety among the winners, entropy bonus", ("--preset", "evol_rl")),
-    labelled("wide_vote", "labels of 32 votes, 16 trained", "wide_vote(votes=32)"),
-    labelled("paraphrase_vote", "labels of the question in other words"),
-    labelled("verified_vote", "only what the model confirms"),
-    labelled("judge", "the model's own marks"),
-    labelled("certainty", "minus the entropy, no vote"),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import hard, labels, real, sandbox, study
 from benchmarks.study import Arm, complete, interval, is_whole, over_seeds, run_all
 from serl_trl.common.files import read_lines
+from serl_trl.labels.registry import LABELLERS
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS
 
@@ -266,6 +267,7 @@ def test_the_numbers_of_the_labels_have_their_keys():
 
 @pytest.mark.parametrize("arm", labels.ARMS, ids=lambda arm: arm.name)
 def test_the_flags_of_an_arm_name_what_there_is(arm):
+    assert {*labels.ELSEWHERE} < LABELLERS.keys()
     named = dict(zip(arm.flags[::2], arm.flags[1::2], strict=True))
     values = {name.removeprefix("--"): value for name, value in named.items()}
     assert values.pop("preset", "paper") in PRESETS
