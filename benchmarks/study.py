@@ -19,6 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serl_trl.common.intervals import student
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +166,12 @@ def as_text(value: dict[str, Any] | None) -> str:
         return ""
     shown = f"{value['mean']:.3f}"
     return shown if value["low"] is None else f"{shown} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def auc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """Return the share of pairs in which the first has the higher score; ties count half."""
+    below = np.subtract.outer(np.array(higher), np.array(lower))
+    return float(((below > 0) + 0.5 * (below == 0)).mean())
 
 
 def as_table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -17,6 +17,8 @@ trains with and without the gate; runs that `benchmarks.hard` has finished are r
 `--hard_dir`:
 
     python -m benchmarks.validity --parts arms --work_dir runs/validity --hard_dir runs/hard
+
+"asked" measures the signals that ask the model, and what they cost (`validity_asked.py`).
 """
 
 import argparse
@@ -31,10 +33,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from benchmarks import validity_arms
-from benchmarks.study import as_table, made_on
+from benchmarks import validity_arms, validity_asked
+from benchmarks.study import as_table, auc, made_on
 from serl_trl.common.files import read_lines
 from serl_trl.filters.gate import ProposalFilter
 from serl_trl.filters.registry import default_filters
@@ -81,12 +81,6 @@ def judges() -> dict[str, Judge]:
         "signals_alone": ProposalFilter(names=TEXT_FILTERS, **ALONE),
     }
     return {name: lambda text, each=each: each.judge(text).keep for name, each in filters.items()}
-
-
-def auc(broken: Sequence[float], valid: Sequence[float]) -> float:
-    """Return the share of pairs in which the broken text has the higher score; ties count half."""
-    below = np.subtract.outer(np.array(broken), np.array(valid))
-    return float(((below > 0) + 0.5 * (below == 0)).mean())
 
 
 def figures(rows: Sequence[Row], judge: Judge) -> dict[str, Any]:
@@ -357,6 +351,7 @@ PARTS = {
     "signals": (signals, signals_text),
     "replay": (replay, replay_text),
     "arms": (validity_arms.arms, validity_arms.arms_text),
+    "asked": (validity_asked.asked, validity_asked.asked_text),
 }
 NEED_LEDGERS = {"signals", "replay"}
 
@@ -373,7 +368,10 @@ def main() -> None:
     parser.add_argument("--asked", type=Path, help="of --fit: rows.jsonl of the part asked")
     parser.add_argument("--fit", action="store_true", help="of replay: write the gate's model anew")
     validity_arms.add_options(parser)
+    validity_asked.add_options(parser)
     options = parser.parse_args()
+    if "asked" in options.parts and not options.runs:
+        parser.error("--runs is needed for --parts asked")
     if NEED_LEDGERS & {*options.parts} and not options.ledgers:
         parser.error("--ledgers is needed for --parts signals and replay")
     if "replay" in options.parts and "hard" not in dict(options.ledgers):
@@ -389,8 +387,9 @@ def main() -> None:
     for name in options.parts:
         measure, as_text = PARTS[name]
         measured = measure(options)
-        # The arms stand beside their seeds and steps; the other parts are one value each.
-        whole |= measured if name == "arms" else {name: measured}
+        # The arms stand beside their seeds and steps, and all signals in one table.
+        home = "signals" if name == "asked" else name
+        whole |= measured if name == "arms" else {home: {**whole.get(home, {}), **measured}}
         # After each part: the later ones may take hours.
         options.json.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
         lines += [f"### {name}", "", *as_text(measured), ""]
