@@ -11,8 +11,11 @@ best are those with the largest mean of pass@1 and maj@16: pass@1 alone rewards 
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks import hard
@@ -28,9 +31,11 @@ from benchmarks.study import (
     run_all,
     write,
 )
+from serl_trl import sandbox
 from serl_trl.common.files import read_lines
 from serl_trl.labels.registry import LABELLERS
 from serl_trl.measure.transitions import TRANSITIONS
+from tools.measure import measure_answers
 
 # The hard vote as it is by default, and the labels that self-play cannot know.
 HARD_VOTE, GOLD = "serl", "gold_generated"
@@ -76,7 +81,8 @@ def main() -> None:
             options.arms = ",".join(dict.fromkeys([HARD_VOTE, GOLD, *names]))
             options.seeds, options.max_steps = options.final_seeds, options.final_steps
         found, runs = study(parser, options, stage)
-        summary |= {"base": {**hard.base_over(runs)}, stage: found}
+        base = {**hard.base_over(runs), "wrong_kinds": {"mean": wrong_kinds(base_kinds())}}
+        summary |= {"base": base, stage: found}
         text += as_markdown(stage, summary["base"], found)
     summary["judged"] = judged(summary["base"], summary.get("final", {}))
     summary["default"] = next(
@@ -96,7 +102,7 @@ def study(
     arms, seeds = chosen(parser, options, ARMS)
     # Apart, because an arm has the same name with other steps.
     own = argparse.Namespace(**{**vars(options), "work_dir": options.work_dir / stage})
-    runs = run_all(arms, seeds, partial(run, own), jobs=options.jobs)
+    runs = run_all(arms, seeds, partial(run, own, by_kind=stage == "final"), jobs=options.jobs)
     return {
         arm.name: {
             **summarise(arm, runs[arm.name]),
@@ -107,12 +113,44 @@ def study(
     }, runs
 
 
-def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
+def run(options: argparse.Namespace, arm: Arm, seed: int, *, by_kind: bool) -> dict[str, Any]:
     """Return the figures of one run, its rollouts with those that only the labeller asked for."""
     found = hard.run(options, arm, seed)
-    metrics = read_lines(options.work_dir / f"{arm.name}-seed{seed}" / "_serl" / "metrics.jsonl")
+    folder = options.work_dir / f"{arm.name}-seed{seed}"
+    metrics = read_lines(folder / "_serl" / "metrics.jsonl")
     counted = [row["serl/num_rollouts"] for row in metrics if "serl/num_rollouts" in row]
-    return {**found, "rollouts": counted[-1] if counted else found["rollouts"]}
+    return {
+        **found,
+        "rollouts": counted[-1] if counted else found["rollouts"],
+        "wrong_kinds": wrong_kinds(kinds_of(folder, options.device)) if by_kind else None,
+    }
+
+
+def kinds_of(folder: Path, device: str) -> dict[str, float]:
+    """Return pass@1 of a run's model by kind of problem; measured once, and kept beside the run."""
+    import torch
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    kept = Path(f"{folder}.kinds.json")
+    if not kept.is_file():
+        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        rows = sandbox.heldout(sandbox.HARD)
+        figures = measure_answers(model, tokenizer, rows, group_size=16, seed=0)
+        kept.write_text(json.dumps(figures.kind_pass_at_1) + "\n")
+    return json.loads(kept.read_text())
+
+
+def base_kinds(figure: str = "kind_pass_at_1") -> dict[str, float]:
+    """Return a figure of the untrained model by kind of problem."""
+    measured = sandbox.MODEL_PATHS[sandbox.HARD] / "measured.json"
+    return json.loads(measured.read_text(encoding="utf-8"))["heldout"][figure]
+
+
+def wrong_kinds(kinds: dict[str, float]) -> float:
+    """Return the mean of a figure over the kinds of problem that the base's vote gets wrong."""
+    won = base_kinds("kind_maj_at_k")
+    return fmean(value for kind, value in kinds.items() if won[kind] < 0.5)
 
 
 def summarise(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -122,7 +160,8 @@ def summarise(arm: Arm, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         f"{name}_per_step": over_seeds(results, lambda r, n=name: r[n] / max(1, r["steps"]))
         for name in ("rollouts", "seconds")
     }
-    return {**found, **per_step}
+    wrong = over_seeds(results, lambda result: result.get("wrong_kinds"), is_rate=True)
+    return {**found, **per_step, "wrong_kinds": wrong}
 
 
 def slim(figures: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +187,8 @@ def judged(base: dict[str, Any], final: dict[str, Any]) -> dict[str, dict[str, b
     """Return which conditions of a default each finalist meets; empty without the arms they need.
 
     They are a share of gold's gain in pass@1, maj@16 and pass@16 not below the lower bound of the
-    base, and few problems lost beside the hard vote.
+    base, pass@1 not below the base's in the kinds that the base's vote gets wrong, and few problems
+    lost beside the hard vote.
     """
     if not {HARD_VOTE, GOLD} <= final.keys():
         return {}
@@ -159,6 +199,8 @@ def judged(base: dict[str, Any], final: dict[str, Any]) -> dict[str, dict[str, b
             "gain": each["gain"]["mean"] >= OF_GOLD * gain,
             # With one seed there is no bound.
             **{n: each[n]["mean"] >= (base[n]["low"] or base[n]["mean"]) for n in FIGURES[1:3]},
+            "wrong_kinds": (each["wrong_kinds"] or {"mean": 0.0})["mean"]
+            >= base["wrong_kinds"]["mean"],
             "lost": lost_share(each) <= OF_LOST * lost,
         }
         for name, each in final.items()
@@ -174,10 +216,19 @@ def lost_share(figures: dict[str, Any]) -> float:
 def as_markdown(stage: str, base: dict[str, Any], found: dict[str, Any]) -> str:
     """Return the table of a stage."""
     some = next(iter(found.values()))
-    head = ["arm", *FIGURES, "label accuracy", "rollouts a step", "s a step", "what it is"]
-    rows = [head, ["base", *(as_text(base[name]) for name in FIGURES), *[""] * 3, "untrained"]]
+    head = [
+        "arm",
+        *FIGURES,
+        "wrong kinds",
+        "label accuracy",
+        "rollouts a step",
+        "s a step",
+        "what it is",
+    ]
+    rows = [head, ["base", *(as_text(base[name]) for name in FIGURES)]]
+    rows[1] += [f"{base['wrong_kinds']['mean']:.3f}", *[""] * 3, "untrained"]
     for name, figures in found.items():
-        cells = [as_text(figures[each]) for each in (*FIGURES, "label_accuracy")]
+        cells = [as_text(figures[each]) for each in (*FIGURES, "wrong_kinds", "label_accuracy")]
         cells += [f"{figures[n]['mean']:,.0f}" for n in ("rollouts_per_step", "seconds_per_step")]
         rows.append([name, *cells, figures["what"]])
     title = f"\n### The {stage}: {some['seeds']} seeds, {some['steps']} steps\n"

@@ -246,10 +246,12 @@ def test_a_default_reaches_golds_gain_and_loses_neither_votes_nor_problems():
     final = screened(
         ("serl", 0.6, 0.7), ("gold_generated", 0.65, 0.8), ("good", 0.65, 0.7), ("weak", 0.5, 0.6)
     )
+    base["wrong_kinds"], final["good"]["wrong_kinds"] = interval([0.1]), interval([0.1])
     final["good"]["transitions"] = {**final["good"]["transitions"], "lost": 0.1}
     found = labels.judged(base, final)
-    assert found["good"] == {"gain": True, "maj@16": True, "pass@16": True, "lost": True}
-    assert found["weak"] == {"gain": False, "maj@16": False, "pass@16": True, "lost": False}
+    conditions = ("gain", "maj@16", "pass@16", "wrong_kinds", "lost")
+    assert found["good"] == dict.fromkeys(conditions, True)
+    assert found["weak"] == {**dict.fromkeys(conditions, False), "pass@16": True}
     assert labels.judged(base, screened(("good", 0.65, 0.7))) == {}
 
 
@@ -260,7 +262,7 @@ def test_the_numbers_of_the_labels_have_their_keys():
     assert found["rollouts_per_step"]["mean"] == 1.0 and "over_time" not in found
     labels.as_markdown(
         "screen",
-        {name: interval([0.5]) for name in sandbox.FIGURES},
+        {name: interval([0.5]) for name in (*sandbox.FIGURES, "wrong_kinds")},
         {"serl": {**screened(("serl", 0.5, 0.7))["serl"], "seeds": 2, "steps": 60}},
     )
 
@@ -272,3 +274,10 @@ def test_the_flags_of_an_arm_name_what_there_is(arm):
     values = {name.removeprefix("--"): value for name, value in named.items()}
     assert values.pop("preset", "paper") in PRESETS
     assert find_problems(values) == []
+
+
+def test_the_kinds_that_the_bases_vote_gets_wrong_are_looked_at_alone():
+    won = labels.base_kinds("kind_maj_at_k")
+    wrong = [kind for kind, share in won.items() if share < 0.5]
+    assert 0 < len(wrong) < len(won)
+    assert labels.wrong_kinds({kind: float(kind in wrong) for kind in won}) == 1.0
