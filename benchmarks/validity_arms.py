@@ -22,12 +22,15 @@ ARMS = (
         "most of what is kept is valid; the band ends below unanimity",
         ("--validity", "strict"),
     ),
-    Arm("abstention", "the default and abstention", ("--validity", "abstention")),
-    Arm("two_views", "the default and two views", ("--validity", "two_views")),
     Arm(
-        "strict_abstention",
-        "strict and abstention",
-        ("--validity", "strict,abstention"),
+        "asked",
+        "the default, abstention and restatable",
+        ("--validity", "abstention(num=4),restatable(num=2)"),
+    ),
+    Arm(
+        "strict_asked",
+        "strict, abstention and restatable",
+        ("--validity", "strict,abstention(num=4),restatable(num=2)"),
     ),
     Arm(
         "wide_band",
@@ -40,8 +43,6 @@ ARMS = (
         (*next(a.flags for a in hard.ARMS if a.name == "oracle_gate"), "--validity", "off"),
     ),
 )
-# The arms whose gate asks the model nothing.
-FREE = ("serl", "gate", "strict", "wide_band", "oracle_gate")
 # Runs of `benchmarks.hard` from before the gate are runs without it.
 _IN_HARD = ("serl", "oracle_gate")
 
@@ -49,7 +50,7 @@ _IN_HARD = ("serl", "oracle_gate")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the arms."""
     default = ROOT / "runs" / "validity"
-    parser.add_argument("--arms", default=",".join(FREE))
+    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--max_steps", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")

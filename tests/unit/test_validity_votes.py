@@ -159,6 +159,18 @@ def test_a_sign_that_the_model_was_fitted_with_counts_once():
     assert judge(model, 0.5, {"asked": Sign(1.0)}).signal == "asked"
 
 
+def test_a_strict_threshold_takes_the_highest_precision_that_leaves_half_of_the_valid():
+    agreed, split = rows(0.9, num=40), rows(0.1, num=40)
+    sure = fit([*agreed, *split], [True] * 39 + [False] * 41)
+    mixed = fit([*agreed, *split], [True] * 33 + [False] * 47)
+    useless = fit([*agreed, *split], [True, False] * 40)
+
+    # 39 of 40 who agree are valid, then 33 of 40, then one half.
+    assert sure.strict == sure.p_valid(agreed[0])
+    assert mixed.strict == mixed.p_valid(agreed[0])
+    assert useless.strict == 1.0
+
+
 def test_a_threshold_keeps_as_much_as_the_precision_allows():
     chances, valid = [0.9, 0.8, 0.8, 0.6, 0.3], [True, True, False, True, False]
 

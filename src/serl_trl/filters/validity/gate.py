@@ -100,9 +100,9 @@ def judge(model: ValidityModel, agreement: float, signs: Mapping[str, Sign]) -> 
     return Judged(math.prod(factors.values()), signal, found)
 
 
-# The wanted precision of refusals and of what is kept. 0.9 of what is kept cannot be had from votes
-# alone: on the hard sandbox it keeps nothing but what all agree on, which teaches nothing.
-CAREFUL, STRICT = 0.9, 0.8
+# The wanted precision of refusals, and of what is kept: the first that leaves so many of the valid
+# ones. Votes alone leave none at 0.9 but what all agree on, which teaches nothing.
+CAREFUL, STRICT, MIN_LEFT = 0.9, (0.9, 0.8), 0.5
 
 # Weak, so that a feature which is always 0 gets no weight, and two that go together share one.
 _RIDGE = 1.0
@@ -139,11 +139,17 @@ def fit(
     usual = {name: fmean(row.get(name, 0.0) for row in sound) for name in names}
     model = ValidityModel(bias, weights, len(truth), int(truth.sum()), usual)
     chances = [model.p_valid(row) for row in rows]
-    return replace(
-        model,
-        careful=careful_threshold(chances, valid, precision=CAREFUL),
-        strict=min(1.0, threshold_for(chances, valid, precision=STRICT)),
-    )
+    careful = careful_threshold(chances, valid, precision=CAREFUL)
+    return replace(model, careful=careful, strict=max(careful, _strict(chances, valid)))
+
+
+def _strict(chances: Sequence[float], valid: Sequence[bool]) -> float:
+    sound = [chance for chance, is_valid in zip(chances, valid, strict=True) if is_valid]
+    for precision in STRICT:
+        least = threshold_for(chances, valid, precision=precision)
+        if sum(chance >= least for chance in sound) >= MIN_LEFT * len(sound):
+            return least
+    return 1.0
 
 
 def _likeliest(seen: np.ndarray, truth: np.ndarray) -> np.ndarray:
