@@ -170,6 +170,15 @@ def test_a_gate_goes_on_from_its_state_as_if_it_had_not_stopped():
     assert len(asked) == 4
 
 
+def test_a_gate_that_weighs_multiplies_what_a_kept_group_teaches_by_its_chance():
+    weighing, plain = gated(weigh=True), gated()
+    kept = group("7", "7", "7", "8")
+
+    assert weighing.label([kept], tools()[0])[0].weights == pytest.approx((0.8808,) * 4, abs=1e-4)
+    assert plain.label([kept], tools()[0])[0].weights == ()
+    assert read_choice("weigh").weigh and read_choice("weigh").on
+
+
 class Doubtful:
     """Doubts every question as much as it is told to, and notes what it was asked about."""
 

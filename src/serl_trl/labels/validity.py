@@ -38,12 +38,14 @@ class Gate:
     """What a gate goes by: its model, the threshold of P(valid), and the signals it reads.
 
     `asked` are asked about what passes without them, and `model` may have weights for their signs.
+    With `weigh` the advantages of a group that is kept are multiplied by P(valid).
     """
 
     model: ValidityModel
     threshold: float
     texts: frozenset[str] = frozenset()
     asked: tuple[AskedSignal, ...] = ()
+    weigh: bool = False
 
 
 @dataclass
@@ -134,8 +136,14 @@ class Validity(Labeller):
         refused = self._refuses(judged)
         if refused:
             detail |= {"signal": judged.signal, "found": judged.found}
+        weights = labelled.weights
+        if self.gate.weigh:
+            weights = tuple(
+                judged.p_valid * each for each in weights or (1.0,) * len(labelled.rewards)
+            )
         return replace(
             labelled,
+            weights=weights,
             verdict=Verdict(not refused, REASON if refused else "", detail),
             metrics={**labelled.metrics, "p_valid": judged.p_valid, "num_asked": cost},
         )

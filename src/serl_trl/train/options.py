@@ -245,8 +245,9 @@ class SelfPlayOptions:
         "auto",
         "The gate on questions of the model's own, for labels that are votes. auto: refuse groups "
         "whose question is probably broken. strict: keep only those that are probably valid, and "
-        "let the band reach to one vote short of all where its ends are not set. off: no gate. "
-        "With commas, signals that ask the model about what the band keeps: abstention(num=4).",
+        "let the band reach to one vote short of all where its ends are not set. weigh: as auto, "
+        "and a group teaches as much as its question is likely valid. off: no gate. With commas, "
+        "signals that ask the model about what the band keeps: abstention(num=4).",
     )
     max_staleness: int = option(
         0,

@@ -141,6 +141,7 @@ def _gated(trainer: Host, chosen: Chosen) -> Labeller:
         model.strict if strict else model.careful,
         signals_of(chosen.filters, spelt=knows_words_of(seeds)),
         asked,
+        chosen.validity.weigh,
     )
     # Evenly over the set: neighbours may be alike.
     rows = range(0, len(seeds), max(1, -(-len(seeds) // NUM_LEARNT))) if strict else ()
