@@ -239,7 +239,7 @@ def check_launch(words: list[str], capsys: Any) -> None:
 def check_serl(words: list[str], capsys: Any) -> None:
     command, *rest = words
     assert command in COMMANDS, words
-    if command in ("report", "push", "push-dataset") and rest:
+    if command in ("report", "watch", "push", "push-dataset") and rest:
         # There is no run here: that, and nothing about the flags, is what is wrong.
         assert cli.main(words) == 2
         assert re.search("does not exist|no run|holds no", capsys.readouterr().err), words

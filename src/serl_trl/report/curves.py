@@ -11,6 +11,7 @@ from serl_trl.report.labels import gold_known
 from serl_trl.report.sentences import percent
 from serl_trl.runs.reader import Run, number_in
 
+COURSE = ("line", "first", "last", "lowest", "highest", "course")
 _SPARKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _MAX_SPANS = 80  # more cannot be told apart in a picture of this size
 PARTS = {
@@ -23,13 +24,21 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One chart of the metrics: its title, what it means, and the label of each metric in it."""
+    """One chart of the metrics: its title, what it means, and the label of each metric in it.
+
+    With `live` a terminal shows it while the run trains, where there is little room.
+    """
 
     title: str
     meaning: str
     lines: dict[str, str]
     unit: str = ""
     percent: bool = False
+    live: bool = True
+
+    def write(self, value: float) -> str:
+        """Return a value as text."""
+        return percent(value) if self.percent else f"{value:.4g}"
 
 
 CURVES = [Curve(**row) for row in own_table(__file__)]
@@ -51,7 +60,7 @@ def _chart(runs: Sequence[Run], curve: Curve, lines: Sequence[Line]) -> Chart:
         meaning += dotted
     elif curve.title == "Labels compared with gold":
         meaning += f": {'; '.join(_of_each(runs, gold_known))}."
-    rows = tuple(_course(line, rate=curve.percent) for line in lines)
+    rows = tuple(_course(line, curve) for line in lines)
     ends = "; ".join(f"{row[0]} from {row[1]} to {row[2]}" for row in rows)
     svg = line_chart(
         lines,
@@ -60,7 +69,7 @@ def _chart(runs: Sequence[Run], curve: Curve, lines: Sequence[Line]) -> Chart:
         unit=curve.unit,
         bounds=bounds,
     )
-    table = Table(("line", "first", "last", "lowest", "highest", "course"), rows)
+    table = Table(COURSE, rows)
     return Chart(svg, curve.title, meaning, table)
 
 
@@ -126,10 +135,14 @@ def band_of(run: Run) -> tuple[float, float] | None:
     return low, high
 
 
-def _course(line: Line, *, rate: bool) -> tuple[Cell, ...]:
+def courses(run: Run, curve: Curve) -> list[tuple[Cell, ...]]:
+    """Return a row for each line of a chart that the run logged, under `COURSE`."""
+    return [_course(line, curve) for line in _lines([run], curve)]
+
+
+def _course(line: Line, curve: Curve) -> tuple[Cell, ...]:
     values = [value for _, value in line.points]
-    write = percent if rate else "{:.4g}".format
-    shown = map(write, (values[0], values[-1], min(values), max(values)))
+    shown = map(curve.write, (values[0], values[-1], min(values), max(values)))
     return (line.label, *shown, sparks(values))
 
 

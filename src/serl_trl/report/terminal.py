@@ -1,7 +1,9 @@
 """A report as plain lines in a terminal, over the blocks that its pages are made of."""
 
+from collections.abc import Iterable, Iterator
+
 from rich import table
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -25,27 +27,33 @@ def show(report: Report, out: Console) -> None:
     """Print a report that holds no chart. No text is read as markup."""
     out.print(Text(f"\n{report.title}", "bold"))
     out.print(Text(report.subtitle))
-    for block in report.blocks:
-        _show(block, out)
+    for each in rendered(report.blocks):
+        out.print(each)
 
 
-def _show(block: Block, out: Console) -> None:
+def rendered(blocks: Iterable[Block]) -> Iterator[RenderableType]:
+    """Yield what rich prints for each block; no text in it is read as markup."""
+    for block in blocks:
+        yield from _rendered(block)
+
+
+def _rendered(block: Block) -> Iterator[RenderableType]:
     match block:
         case Heading():
-            out.print(Text(f"\n{block.text}", "bold"))
+            yield Text(f"\n{block.text}", "bold")
         case Paragraph():
             text = block.text.lstrip()
-            _indented(text, len(block.text) - len(text), out, _STYLES.get(block.tone, ""))
+            yield _indented(text, len(block.text) - len(text), _STYLES.get(block.tone, ""))
         case Question():
-            out.print(Text(f"\n{block.question}", "bold"))
-            out.print(Text(block.answer, _STYLES.get(block.tone, "")))
+            yield Text(f"\n{block.question}", "bold")
+            yield Text(block.answer, _STYLES.get(block.tone, ""))
         case Table():
-            out.print(_table(block))
+            yield _table(block)
         case Excerpt():
-            _show_excerpt(block, out)
+            yield from _excerpt(block)
         case Excerpts():
             for item in block.items:
-                _show_excerpt(item, out)
+                yield from _excerpt(item)
         case _:
             raise AssertionError(f"{type(block).__name__} has no form in a terminal")
 
@@ -59,15 +67,15 @@ def _table(block: Table) -> table.Table:
     return shown
 
 
-def _show_excerpt(block: Excerpt, out: Console) -> None:
+def _excerpt(block: Excerpt) -> Iterator[RenderableType]:
     for note in block.notes:
-        out.print(Text(note, "dim"))
-    _indented(block.text.text, 2, out)
+        yield Text(note, "dim")
+    yield _indented(block.text.text, 2)
 
 
-def _indented(text: str, blanks: int, out: Console, style: str = "") -> None:
+def _indented(text: str, blanks: int, style: str = "") -> Padding:
     # Broken lines begin below the first.
-    out.print(Padding(Text(text, style), (0, 0, 0, blanks), expand=False))
+    return Padding(Text(text, style), (0, 0, 0, blanks), expand=False)
 
 
 def _plain(cell: Cell) -> str:

@@ -28,8 +28,13 @@ _RATES = (
 
 def warnings_of(run: Run) -> list[str]:
     """Return the warnings in plain words, the gravest first."""
-    notes = operator.attrgetter("notes")
-    checks = (_ending, notes, _one_answer, _overlaps, _rates, _repeated, _stopped)
+    checks = (_ending, operator.attrgetter("notes"))
+    return [text for check in checks for text in check(run)] + warnings_while_running(run)
+
+
+def warnings_while_running(run: Run) -> list[str]:
+    """Return the warnings that a run may have before it ended and its files are complete."""
+    checks = (_one_answer, _overlaps, _rates, _repeated, _stopped)
     return [text for check in checks for text in check(run)]
 
 

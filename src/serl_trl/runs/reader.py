@@ -9,8 +9,8 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from serl_trl.common.text import count_of
 from serl_trl.measure.figures import Measurement, bootstrap
 from serl_trl.measure.transitions import beyond_vote, counted, transitions
 from serl_trl.propose.prompts import PromptStyle
+from serl_trl.runs.lines import MAX_LINE, Lines
 
 CONFIG, METRICS, LEDGER = "config.yaml", "metrics.jsonl", "ledger.jsonl"
 # Figures before and after training, as `evaluation_record` lists them.
@@ -38,7 +39,6 @@ RECENT_ANSWERS = 256
 
 # Bounds on what a damaged or hostile folder may make a reader hold in memory.
 MAX_REASONS = 200
-MAX_LINE = 8_000_000
 _MAX_ANSWER = 200
 
 # What the report and the cards read of a config, by the type that it must have.
@@ -237,33 +237,92 @@ class Run:
         return kept[index] if index < len(kept) and kept[index] < row else None
 
 
+class RunReader:
+    """Reads a run's folder, also while the run writes to it: each look reads only what is new.
+
+    A file that became shorter was cut back by resuming, and all is read anew. Raises `ValueError`
+    when the folder holds no run, or a link where a file should be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        inside = Folder(folder)
+        if not any(inside.has(f"{PRIVATE_FOLDER}/{name}") for name in (CONFIG, METRICS, LEDGER)):
+            what = "does not exist" if not folder.exists() else f"holds no {PRIVATE_FOLDER} folder"
+            if inside.has_folder(PRIVATE_FOLDER):
+                what = f"holds neither {CONFIG} nor {METRICS} nor {LEDGER} in {PRIVATE_FOLDER}"
+            raise ValueError(
+                f"run={folder} {what}; name the output_dir of a run, such as runs/sandbox."
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        private = self._folder / PRIVATE_FOLDER
+        self._metrics, self._lines = Lines(private / METRICS), Lines(private / LEDGER)
+        self._rows: dict[int, dict[str, float]] = {}
+        self._ledger = LedgerIndex(private / LEDGER)
+
+    def look(self) -> Run:
+        """Return the run as it is now; what is missing or damaged becomes a note, not an error.
+
+        The ledger is the same object in each look.
+        """
+        if self._metrics.was_cut() or self._lines.was_cut():
+            self._begin()
+        notes: list[str] = []
+        inside = Folder(self._folder)
+
+        def mapping(name: str, *, needed: bool = False) -> dict[str, Any]:
+            return _read_mapping(inside, f"{PRIVATE_FOLDER}/{name}", notes, needed=needed)
+
+        config = _known_types(mapping(CONFIG, needed=True), notes)
+        metrics = self._read_metrics(notes)
+        self._read_ledger(notes)
+        facts, measured = mapping(FACTS), mapping(EVALUATION)
+        # Resuming cuts the files back: what was done twice lies there, once per time.
+        cut = inside.entries(f"{PRIVATE_FOLDER}/cut")
+        # Each resumption that had something to move away left such a folder.
+        self._ledger.num_resumed = sum(path.name.startswith("after-step-") for path in cut)
+        name = self._folder.resolve().name
+        read = (config, facts, measured, metrics, self._ledger, tuple(notes))
+        return Run(name, self._folder, *read)
+
+    def _read_metrics(self, notes: list[str]) -> list[dict[str, float]]:
+        if not self._metrics.path.exists():
+            notes.append(f"{METRICS} is missing: there are no curves.")
+            return []
+        for _, record in self._metrics.read():
+            step = _whole(record.get("step"), -1)
+            if step < 0:
+                self._metrics.num_bad += 1
+                continue
+            values = {key: number_in(record, key) for key in record}
+            found = {key: value for key, value in values.items() if value is not None}
+            # A step is logged by several parts of the trainer, each with its own numbers.
+            self._rows[step] = self._rows.get(step, {}) | found
+        _note_damage(self._metrics, notes)
+        if not self._rows:
+            notes.append(f"{METRICS} holds no step: nothing was logged.")
+        return [self._rows[step] for step in sorted(self._rows)]
+
+    def _read_ledger(self, notes: list[str]) -> None:
+        if not self._lines.path.exists():
+            missing = "there are no instructions, groups or refusals"
+            notes.append(f"{LEDGER} is missing: {missing}.")
+            return
+        for place, record in self._lines.read():
+            self._ledger.add(place, record)
+        _note_damage(self._lines, notes)
+
+
 def read_run(folder: Path, *, evaluation: Path | None = None) -> Run:
     """Read a run's folder; what is missing or damaged becomes a note, not an error.
 
     `evaluation` is a folder into which `serl eval --compare` wrote. Raises `ValueError` when one
     of the folders holds nothing of the kind, or a link where a file should be.
     """
-    private, inside = folder / PRIVATE_FOLDER, Folder(folder)
-    if not any(inside.has(f"{PRIVATE_FOLDER}/{name}") for name in (CONFIG, METRICS, LEDGER)):
-        what = "does not exist" if not folder.exists() else f"holds no {PRIVATE_FOLDER} folder"
-        if inside.has_folder(PRIVATE_FOLDER):
-            what = f"holds neither {CONFIG} nor {METRICS} nor {LEDGER} in {PRIVATE_FOLDER}"
-        raise ValueError(
-            f"run={folder} {what}; name the output_dir of a run, such as runs/sandbox."
-        )
-    notes: list[str] = []
-    config = _known_types(_read_mapping(inside, f"{PRIVATE_FOLDER}/{CONFIG}", notes), notes)
-    metrics = _read_metrics(private / METRICS, notes)
-    ledger = _read_ledger(private / LEDGER, notes)
-    facts = _read_mapping(inside, f"{PRIVATE_FOLDER}/{FACTS}", notes, needed=False)
-    measured = _read_mapping(inside, f"{PRIVATE_FOLDER}/{EVALUATION}", notes, needed=False)
-    comparison = {} if evaluation is None else read_comparison(evaluation)
-    # Resuming cuts the files back: what was done twice lies there, once per time.
-    cut = inside.entries(f"{PRIVATE_FOLDER}/cut")
-    # Each resumption that had something to move away left such a folder.
-    ledger.num_resumed = sum(path.name.startswith("after-step-") for path in cut)
-    name = folder.resolve().name
-    return Run(name, folder, config, facts, measured, metrics, ledger, tuple(notes), comparison)
+    run = RunReader(folder).look()
+    return run if evaluation is None else replace(run, comparison=read_comparison(evaluation))
 
 
 def evaluation_record(before: Measurement, after: Measurement) -> dict[str, Any]:
@@ -380,65 +439,11 @@ def _known_types(config: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in wrong}
 
 
-def _lines(path: Path, bad: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each JSON object of a file of lines with its place; counts in `bad` what is none."""
-    with open_lines(path) as file:
-        place = 0
-        while line := file.readline(MAX_LINE):
-            start, place = place, place + len(line)
-            if not line.endswith(b"\n"):
-                # Cut in half by a crash, or longer than any record of ours: then the rest of it is
-                # passed over in pieces, so that it never fills the memory.
-                bad["cut" if len(line) < MAX_LINE else "lines"] += 1
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(MAX_LINE)
-                    place += len(line)
-                continue
-            try:
-                record = parse_json(line)
-            except (ValueError, RecursionError):
-                record = None
-            if isinstance(record, dict):
-                yield start, record
-            elif line.strip():
-                bad["lines"] += 1
-
-
-def _read_metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
-    if not path.exists():
-        notes.append(f"{path.name} is missing: there are no curves.")
-        return []
-    bad: Counter[str] = Counter()
-    rows: dict[int, dict[str, float]] = {}
-    for _, record in _lines(path, bad):
-        step = _whole(record.get("step"), -1)
-        if step < 0:
-            bad["lines"] += 1
-            continue
-        values = {key: number_in(record, key) for key in record}
-        found = {key: value for key, value in values.items() if value is not None}
-        # A step is logged by several parts of the trainer, each with its own numbers.
-        rows[step] = rows.get(step, {}) | found
-    _note_damage(path.name, bad, notes)
-    if not rows:
-        notes.append(f"{path.name} holds no step: nothing was logged.")
-    return [rows[step] for step in sorted(rows)]
-
-
-def _read_ledger(path: Path, notes: list[str]) -> LedgerIndex:
-    index = LedgerIndex(path)
-    if not path.exists():
-        notes.append(f"{path.name} is missing: there are no instructions, groups or refusals.")
-        return index
-    bad: Counter[str] = Counter()
-    for place, record in _lines(path, bad):
-        index.add(place, record)
-    _note_damage(path.name, bad, notes)
-    return index
-
-
-def _note_damage(name: str, bad: Counter[str], notes: list[str]) -> None:
-    if bad["lines"]:
-        notes.append(f"{count_of(bad['lines'], 'line')} of {name} cannot be read and are left out.")
-    if bad["cut"]:
+def _note_damage(lines: Lines, notes: list[str]) -> None:
+    name = lines.path.name
+    if lines.num_bad:
+        notes.append(
+            f"{count_of(lines.num_bad, 'line')} of {name} cannot be read and are left out."
+        )
+    if lines.is_cut:
         notes.append(f"The last line of {name} is cut off and is left out.")

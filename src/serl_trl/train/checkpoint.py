@@ -25,14 +25,13 @@ from serl_trl.common.files import PRIVATE_FOLDER, cut_lines
 from serl_trl.common.folder import Folder, FolderError, sync
 from serl_trl.common.records import ANY, optional
 from serl_trl.common.text import one_line, shortened
+from serl_trl.runs.life import FINISHED, LOCK
 from serl_trl.runs.output_folder import output_problem
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "serl_state.json"
 MANIFEST = "serl_manifest.json"
-FINISHED = "finished.json"
-LOCK = "lock"
 
 # What `choose` takes beside a folder: the newest, which must exist or need not.
 NEWEST, NEWEST_OR_NONE = True, "auto"
