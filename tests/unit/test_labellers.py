@@ -19,13 +19,13 @@ from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.paraphrase_vote import ParaphraseVote
-from serl_trl.labels.registry import LABELLERS
+from serl_trl.labels.registry import LABELLERS, extra_rollouts
 from serl_trl.labels.soft_vote import SoftVote
 from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.weighted_vote import WeightedVote
 from serl_trl.labels.wide_vote import WideVote
 from serl_trl.train.config_checks import find_problems
-from tests.unit.playing import Lines, make
+from tests.unit.playing import OPTIONS, Lines, make
 from tests.unit.test_seams import judge, rollouts
 from tests.unit.test_selfplay import ScriptedPolicy
 
@@ -242,6 +242,7 @@ def test_rollouts_of_a_labeller_count_and_its_own_label_is_what_is_compared_with
     }
     assert refill.metrics["serl/num_labeller_rollouts"] == 4 * len(groups)
     assert refill.metrics["serl/num_rollouts"] == 8 * len(groups)
+    assert extra_rollouts("wide_vote(votes=8)", 4) == 4
     assert refill.metrics["serl/label_accuracy"] == 1.0
     assert refill.groups[0].rewards == [0.0, 0.0, 0.0, 1.0]
 
@@ -303,3 +304,16 @@ def test_the_judges_marks_are_shares_of_its_scale_and_what_cannot_be_read_is_not
 def test_whatever_the_model_writes_a_mark_lies_in_the_scale(text):
     found, _ = judged(Judge(), rollouts("7", "9"), f"\\boxed{{{text}}}", text)
     assert all(0 <= reward <= 1 for reward in found.rewards)
+
+
+@pytest.mark.parametrize("name", LABELLERS)
+def test_no_labeller_asks_for_more_than_it_says(name):
+    policy = Answering("\\boxed{7}")
+    refill = make(policy, label_reward=name, oracle=lambda _: "7").refill(step=0)
+    most = extra_rollouts(name, OPTIONS.num_generations) * refill.metrics["serl/num_groups"]
+    assert len(policy.asked) <= most
+    assert refill.metrics["serl/num_labeller_rollouts"] == len(policy.asked)
+
+
+def test_of_a_labeller_of_somebody_else_nothing_is_known():
+    assert extra_rollouts("my_package.Mine(votes=9)", 4) == 0

@@ -35,6 +35,7 @@ VALUES = {
     "gradient_accumulation_steps": 4,
     "steps_per_generation": None,
     "num_generations": 4,
+    "label_reward": "vote",
     "num_iterations": 1,
     "max_instruction_tokens": 4,
     "max_completion_length": 100,
@@ -212,6 +213,9 @@ def test_a_step_is_counted_as_by_hand():
     assert step.trained_tokens == 16 * 200
     # Twice the kept rollouts, and one round of two requests.
     assert step.sampled_tokens == 16 * 100 * 2 + 2 * 50
+    # Of 12 votes a group has 4 of its own.
+    wide = estimate_step({**VALUES, "label_reward": "wide_vote(votes=12)"}, Layout(2), kept_ratio=1)
+    assert wide.sampled_tokens == 16 * 100 * 3 + 2 * 50
 
 
 def test_steps_are_those_of_the_instructions_or_the_ones_named():

@@ -117,6 +117,10 @@ class Labeller(Protocol):
         """Judge each group, in order."""
         ...
 
+    def extra_rollouts(self, group_size: int) -> int:
+        """Return how many completions it asks for beside a group, at most; for plans alone."""
+        return 0
+
     def state_dict(self) -> Mapping[str, Any]:
         """Return what decides the labeller's future, as JSON values."""
         return {}

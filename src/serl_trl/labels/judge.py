@@ -36,6 +36,10 @@ class Judge(Labeller):
         check_range(1, 1000, scale=scale)
         self.scale = scale
 
+    def extra_rollouts(self, group_size: int) -> int:
+        """Return the marks of a group whose completions all have an answer."""
+        return group_size
+
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Have all completions with an answer marked in one call."""
         text = JUDGE_INSTRUCTION.replace("{scale}", str(self.scale))

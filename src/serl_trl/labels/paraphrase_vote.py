@@ -37,6 +37,10 @@ class ParaphraseVote(Labeller):
         check_range(1, 64, tries=tries)
         self.votes, self.tries = votes, tries
 
+    def extra_rollouts(self, group_size: int) -> int:
+        """Return the restatements and the votes on one of them."""
+        return self.tries + self.votes
+
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Have each question restated and answered, and reward what agrees with that vote."""
         texts = restate(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.common.plugin import Plugin, Role, find, is_path
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
 from serl_trl.labels.base import NEEDS, PROVIDED, Labeller
 from serl_trl.labels.certainty import Certainty
@@ -75,6 +75,16 @@ def known_labeller(text: object) -> type[Labeller]:
     Reads and calls nothing, so that `text` may come from a stranger's run.
     """
     return LABELLERS.get(str(text).partition("(")[0], Labeller)
+
+
+def extra_rollouts(text: object, group_size: int) -> int:
+    """Return what a labeller of this package samples beside a group; 0 for any other.
+
+    Calls nothing of a plug-in. A labeller that does not exist is refused elsewhere.
+    """
+    if is_path(str(text)):
+        return 0
+    return find_labeller(str(text)).make().extra_rollouts(group_size)
 
 
 def known_needs(text: object) -> frozenset[str]:

@@ -38,6 +38,10 @@ class VerifiedVote(MajorityVote):
         check_range(1, 64, checks=checks)
         self.checks = checks
 
+    def extra_rollouts(self, group_size: int) -> int:
+        """Return the checks of a group with a majority answer."""
+        return self.checks
+
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Have the winners checked in one call, and judge each group."""
         found = super().label(groups, tools)

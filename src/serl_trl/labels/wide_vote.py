@@ -30,11 +30,15 @@ class WideVote(MajorityVote):
         check_range(2, 4096, votes=votes)
         self.votes = int(votes)
 
+    def extra_rollouts(self, group_size: int) -> int:
+        """Return how many votes are missing in the group."""
+        return max(0, self.votes - group_size)
+
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Complete each prompt as often as votes are missing, and judge by all of them."""
         sizes = [len(group.completions) for group in groups]
         # Groups of a run are of one size.
-        missing = max(0, self.votes - max(sizes, default=0))
+        missing = self.extra_rollouts(max(sizes, default=0))
         more: list[list[Completion]] = [[] for _ in groups]
         if missing:
             more = complete_each(tools.complete, [group.messages for group in groups], missing)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serl_trl.common.text import visible
+from serl_trl.labels.registry import extra_rollouts
 from serl_trl.plan.shapes import PUBLISHED, ModelShape
 from serl_trl.propose.sources.registry import writes_new
 
@@ -179,17 +180,16 @@ def engine_rows(values: Mapping[str, Any], shape: ModelShape, *, gpu: float) -> 
 
 def estimate_step(values: Mapping[str, Any], layout: Layout, *, kept_ratio: float) -> Step:
     """Count the work of one optimizer step when the band keeps `kept_ratio` of the groups."""
-    rollouts = (
-        values["per_device_train_batch_size"]
-        * values["gradient_accumulation_steps"]
-        * layout.num_gpus
-    )
+    rollouts = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+    rollouts *= layout.num_gpus
     batches = values["gradient_accumulation_steps"] / passes_per_generation(values)
     proposes = values["use_selfplay"] and writes_new(values["sources"])
     # One round of requests for each generation batch; a refill may need more.
     proposed = values["num_requests"] * values["proposer_max_tokens"] if proposes else 0
     kept = kept_ratio if values["use_selfplay"] and values["use_band"] else 1.0
     sampled = rollouts * values["max_completion_length"] / kept / values["num_iterations"]
+    asked = extra_rollouts(values["label_reward"], values["num_generations"])
+    sampled *= 1 + asked / values["num_generations"]
     return Step(
         rollouts=rollouts,
         prompts=rollouts // values["num_generations"],
