@@ -33,6 +33,7 @@ from benchmarks.study import (
 )
 from serl_trl import sandbox
 from serl_trl.common.files import read_lines
+from serl_trl.common.text import count_of
 from serl_trl.labels.registry import LABELLERS
 from serl_trl.measure.transitions import TRANSITIONS
 from tools.measure import measure_answers
@@ -231,7 +232,8 @@ def as_markdown(stage: str, base: dict[str, Any], found: dict[str, Any]) -> str:
         cells = [as_text(figures[each]) for each in (*FIGURES, "wrong_kinds", "label_accuracy")]
         cells += [f"{figures[n]['mean']:,.0f}" for n in ("rollouts_per_step", "seconds_per_step")]
         rows.append([name, *cells, figures["what"]])
-    title = f"\n### The {stage}: {some['seeds']} seeds, {some['steps']} steps\n"
+    extent = f"{count_of(some['seeds'], 'seed')}, {count_of(some['steps'], 'step')}"
+    title = f"\n### The {stage}: {extent}\n"
     return "\n".join([title, *as_table(rows), *transition_table(found)]) + "\n"
 
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from serl_trl.common.files import read_lines
 from serl_trl.common.verdict import KEEP
 from serl_trl.labels.base import Labelled, Labeller
+from serl_trl.labels.registry import LABELLERS
+from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
 from tests.integration.test_own_parts import first_batch, result_of, run_two
-from tests.integration.tiny import OPTIONS, SEEDS
+from tests.integration.tiny import OPTIONS, SAVING, SEEDS
 
 
 class Weighing(Labeller):
@@ -75,3 +78,20 @@ def test_a_labeller_that_needs_entropies_trains_on_two_processes_and_resumes(tmp
     shutil.rmtree(cut / "checkpoint-2")
     run_two(cut, max_steps=2, resume="auto", **options)
     assert result_of(cut) == result_of(whole)
+
+
+@pytest.mark.parametrize("name", sorted({*LABELLERS} - {"none"}))
+def test_every_labeller_judges_what_a_real_model_writes(name, tmp_path):
+    options = {**SAVING, "save_strategy": "no", "max_steps": 1, "sources": ["given"]}
+    options |= {"label_reward": name, "use_band": False, "max_refill_rounds": 2}
+    options["gold_oracle"] = "serl_trl.sandbox.solve"
+    # A model that can neither restate nor judge finds no group; the run then says so.
+    config = SeRLConfig(output_dir=str(tmp_path), max_empty_refills=1, **options)
+    trainer = SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
+    asks = "second_view" in trainer.selfplay.labelling.labeller.needs
+    trainer.train()
+    groups = [row for row in read_lines(tmp_path / "_serl/ledger.jsonl") if row["type"] == "group"]
+    assert groups
+    assert trainer.state.global_step == 1 or trainer.starved
+    num_own = 4 * len(groups)
+    assert (trainer.selfplay.books.counters.num_rollouts > num_own) is asks
