@@ -125,13 +125,18 @@ def test_a_signal_costs_at_most_what_it_says_and_is_named_as_it_is_found(name):
     ("text", "message"),
     [
         ("abstention(num=0)", r"abstention\(num=0\) must be a whole number of at least 1; leave"),
+        ("two_views(tries=1.5)", r"tries=1.5\) must be a whole number of at least 1"),
+        ("self_judge(num=True)", r"num=True\) must be a whole number of at least 1"),
+        ("abstention(max_tokens=-1)", r"max_tokens=-1\) must be a whole number of at least 0"),
+        ("restatable(keep_names='no')", r"keep_names='no'\) must be True or False"),
+        ("abstention(abstain_instruction='')", r"abstain_instruction=''\) must be a text"),
         ("abstention(k=3)", r"validity=abstention\(k=3\) cannot be made"),
         ("abstain", r"validity=abstain is unknown; choose one of"),
     ],
 )
 def test_a_wrong_signal_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        find_asked(text).make()
+        find_asked(text)
 
 
 def test_by_default_the_usual_form_of_the_answer_stays():

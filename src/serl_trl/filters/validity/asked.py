@@ -4,13 +4,14 @@ Unlike the free signals these cost completions, so each says how many; see `regi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote
 from serl_trl.common.completion import Complete, Completion, Messages, Sampling
+from serl_trl.common.plugin import shown
 from serl_trl.filters.validity.sign import Sign
 
 
@@ -78,11 +79,20 @@ def complete_each(
     return [found[start : start + num] for start in range(0, len(found), num)]
 
 
-def check_counts(name: str, **counts: int) -> None:
-    """Raise `ValueError` unless each option of the signal `name` is a whole number from 1 up."""
-    for option, value in counts.items():
-        if not isinstance(value, int) or value < 1:
+def check_options(signal: Any) -> None:
+    """Raise `ValueError` for an option that is not of its default's kind, as a config may give it.
+
+    A number must be whole and at least 1, or at least 0 where 0 is the default; a text not empty.
+    """
+    for each in fields(signal):
+        value, default = getattr(signal, each.name), each.default
+        takes = "True or False" if isinstance(default, bool) else "a text"
+        fits = type(value) is type(default) and value != ""
+        if type(default) is int:
+            takes = f"a whole number of at least {min(1, default)}"
+            fits = fits and value >= min(1, default)
+        if not fits:
             raise ValueError(
-                f"{name}({option}={value!r}) must be a whole number of at least 1; leave it out "
-                "for the default."
+                f"validity={signal.name}({each.name}={shown(repr(value))}) must be {takes}; leave "
+                "it out for the default."
             )

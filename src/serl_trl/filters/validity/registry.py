@@ -29,7 +29,11 @@ _ROLE = Role(
 def find_asked(text: str, plugins: Collection[str] = ()) -> Plugin:
     """Return the signal that `text` names, as `name` or `my_package.module.Class(option=value)`.
 
-    Calls nothing; `make(vars(args))` makes it with the prompt texts of a run. Raises `ValueError`
-    for an unknown name or option.
+    Calls nothing of a plug-in; `make(vars(args))` makes it with the prompt texts of a run. Raises
+    `ValueError` for an unknown name or option, and a value that a signal of this package refuses.
     """
-    return find(text, _ROLE, plugins)
+    plugin = find(text, _ROLE, plugins)
+    if not plugin.foreign:
+        # Its values are seen here, before weights load.
+        plugin.make()
+    return plugin

@@ -7,7 +7,7 @@ from typing import ClassVar
 from serl_trl.answers.equality import extract_answer
 from serl_trl.answers.views import ViewsVote, vote_on_views
 from serl_trl.answers.voting import Vote
-from serl_trl.filters.validity.asked import Asked, AskingTools, check_counts, complete_each
+from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
 from serl_trl.filters.validity.restatement import restate
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import PromptStyle, with_instruction
@@ -30,7 +30,7 @@ class TwoViews:
     name: ClassVar[str] = "two_views"
 
     def __post_init__(self) -> None:
-        check_counts(self.name, num=self.num, tries=self.tries)
+        check_options(self)
 
     @property
     def num_completions(self) -> int:
