@@ -19,7 +19,7 @@ from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.paraphrase_vote import ParaphraseVote
-from serl_trl.labels.registry import LABELLERS, extra_rollouts
+from serl_trl.labels.registry import LABELLERS, extra_rollouts, find_labeller
 from serl_trl.labels.soft_vote import SoftVote
 from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.weighted_vote import WeightedVote
@@ -268,6 +268,9 @@ def test_a_paraphrase_labels_the_question():
     found, asked = judged(ParaphraseVote(votes=4), group, OTHER, *votes)
     assert (found.rewards, found.label, found.agreement) == ((1.0, 0.0, 0.0, 0.0), "7", 0.5)
     assert [each[-1]["content"] for each in asked[1:]] == [f"{OTHER}\nBox it."] * 4
+    own = find_labeller("paraphrase_vote(votes=4)").make({"restate_instruction": "Anew!"})
+    _, asked = judged(own, group, OTHER, *votes)
+    assert asked[0][-1]["content"] == f"{QUESTION}\nAnew!"
     lost, asked = judged(ParaphraseVote(votes=4), group, "What is 5 and 6?")
     assert (lost.verdict.reason, len(asked)) == ("no_paraphrase", 1)
     split, _ = judged(ParaphraseVote(votes=2), group, OTHER, "\\boxed{7}", "\\boxed{9}")

@@ -17,7 +17,7 @@ from serl_trl.filters.validity.asked import complete_each
 from serl_trl.filters.validity.restatement import restate
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, check_range
 from serl_trl.labels.vote import hindrance
-from serl_trl.propose.prompts import with_instruction
+from serl_trl.propose.prompts import PromptStyle, with_instruction
 
 
 class ParaphraseVote(Labeller):
@@ -32,10 +32,17 @@ class ParaphraseVote(Labeller):
     meaning: ClassVar[str] = "The label is the majority answer to the question in other words."
     rewarded: ClassVar[str] = "the majority answer to each question in other words was the label"
 
-    def __init__(self, votes: int = 8, tries: int = 1) -> None:
+    def __init__(
+        self,
+        votes: int = 8,
+        tries: int = 1,
+        restate_instruction: str = PromptStyle.restate_instruction,
+    ) -> None:
         check_range(2, 4096, votes=votes)
         check_range(1, 64, tries=tries)
         self.votes, self.tries = votes, tries
+        # The run's own where the trainer makes the labeller: another text may mean nothing to it.
+        self.restate_instruction = restate_instruction
 
     def extra_rollouts(self, group_size: int) -> int:
         """Return the restatements and the votes on one of them."""
@@ -44,7 +51,10 @@ class ParaphraseVote(Labeller):
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Have each question restated and answered, and reward what agrees with that vote."""
         texts = restate(
-            [group.task.instruction for group in groups], tools.complete, tries=self.tries
+            [group.task.instruction for group in groups],
+            tools.complete,
+            text=self.restate_instruction,
+            tries=self.tries,
         )
         restated = [(group, text) for group, text in zip(groups, texts, strict=True) if text]
         prompts = [
