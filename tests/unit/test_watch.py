@@ -105,14 +105,17 @@ def test_a_second_look_sees_what_the_first_reading_would(tmp_path):
     reader = RunReader(folder)
     reader.look()
     for step in (1, 2, 3):
-        append(folder, "ledger.jsonl", group(step, step), end='{"type": "gro')
-        append(folder, "metrics.jsonl", row(step + 1), end='{"st')
+        append(folder, "ledger.jsonl", end='{"type": "group", "id": ')
+        append(folder, "metrics.jsonl", end='{"entropy": 0.5, "st')
         seen, anew = reader.look(), read_run(folder)
         assert (seen.metrics, seen.notes) == (anew.metrics, anew.notes)
-        assert list(seen.ledger.groups.ids) == list(anew.ledger.groups.ids)
-        # The line is finished, as a line of no use.
-        append(folder, "ledger.jsonl", end="up\n")
-        append(folder, "metrics.jsonl", end="ep\n")
+        assert list(seen.ledger.groups.ids) == list(anew.ledger.groups.ids) == [*range(step)]
+        assert "The last line of metrics.jsonl is cut off and is left out." in seen.notes
+        append(folder, "ledger.jsonl", end=f'{step}, "step": {step}}}\n')
+        append(folder, "metrics.jsonl", end=f'ep": {step + 1}}}\n')
+    seen = reader.look()
+    assert [each["step"] for each in seen.metrics] == [1, 2, 3, 4]
+    assert list(seen.ledger.groups.ids) == [0, 1, 2, 3]
 
 
 def test_a_run_that_was_resumed_is_read_anew(tmp_path):
@@ -206,14 +209,25 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
     assert watch.run(["--evry", "1"], quiet) == 2
 
 
-def test_a_warning_is_told_once_although_its_numbers_change(tmp_path):
+def test_a_warning_is_told_once_although_its_numbers_change(tmp_path, monkeypatch):
     assert alike("41 % of the last 256 groups") == alike("42.5 % of the last 1,024 groups")
     folder = make_run(tmp_path / "run", steps=0)
-    rows = [row(step, **{"serl/unparsable_ratio": 0.5}) for step in range(1, 6)]
-    append(folder, "metrics.jsonl", *rows)
-    finish(folder)
+    rows = iter([row(step, **{"serl/unparsable_ratio": 0.2 + step / 20}) for step in range(1, 9)])
 
-    assert watched(folder)[1].count("warning: 50 % of the completions have no vote") == 1
+    def write_on(_):
+        # The run writes while the command waits, and ends when it has nothing more to write.
+        if (found := next(rows, None)) is None:
+            finish(folder)
+        else:
+            append(folder, "metrics.jsonl", found)
+
+    monkeypatch.setattr(watch.time, "sleep", write_on)
+    text = watched(folder)[1]
+
+    assert text.count("completions have no vote") == 1
+    assert [line.split("  ")[0] for line in text.splitlines() if line.startswith("step")] == [
+        f"step {step}" for step in range(1, 9)
+    ]
 
 
 def snapshot(folder: Path) -> dict:

@@ -103,9 +103,9 @@ def _of_benchmark(name: str, entry: Mapping[str, Any]) -> Measured:
 
 def _by_problem(record: Mapping[str, Any]) -> tuple[dict[str, int], Change | None]:
     """Return the transitions of a record, and its pass@1 beside the base's vote."""
-    found = record.get("transitions")
+    found: Any = record.get("transitions")
     # A record of an earlier version, or a stranger's, may hold neither.
-    counts = {}
+    counts: dict[str, int] = {}
     if fits(found, dict.fromkeys(TRANSITIONS, int)):
         counts = {name: max(found[name], 0) for name in TRANSITIONS}
     vote = _figures_in({"": record.get("beyond_vote")}, _PARTS)

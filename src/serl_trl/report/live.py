@@ -51,11 +51,9 @@ def _last_texts(run: Run) -> Iterator[tuple[str, str]]:
     for place in ledger.groups.places[-1:]:
         record = _record(run, place)
         yield f"group: {_fate(record, 'kept')}", _cut(record.get("instruction"))
-        answers = record.get("answers")
-        votes = [
-            (number_in(answers, answer) or 0.0, answer)
-            for answer in (answers if isinstance(answers, dict) else ())
-        ]
+        answers: Any = record.get("answers")
+        answers = answers if isinstance(answers, dict) else {}
+        votes = [(number_in(answers, answer) or 0.0, answer) for answer in answers]
         most = sorted(votes, key=lambda vote: -vote[0])[:_NUM_ANSWERS]
         yield "votes", ", ".join(f"{_cut(answer, 24)} x {n:.0f}" for n, answer in most)
 
