@@ -45,14 +45,20 @@ NUM_FINALISTS = 2
 OF_GOLD, OF_LOST = 0.95, 1 / 3
 
 
-# The arms above, a control that `hard.py` measures, no labels at all, and what a preset has.
-ELSEWHERE = ("vote", "gold", "random", "none", "novelty_vote")
+# The arms above, a control that `hard.py` measures, no labels at all, and what has an arm below.
+ELSEWHERE = ("vote", "gold", "random", "none", "novelty_vote", "paraphrase_vote")
 ARMS = (
     *(arm for arm in hard.ARMS if arm.name in (HARD_VOTE, GOLD)),
     *(
         Arm(name, labeller.meaning, ("--label_reward", name))
         for name, labeller in LABELLERS.items()
         if name not in ELSEWHERE
+    ),
+    # The sandbox's model tells its stories anew: its names may change, its numbers may not.
+    Arm(
+        "paraphrase_vote",
+        "labels of the question in other words",
+        ("--label_reward", "paraphrase_vote(keep_names=False)"),
     ),
     Arm("gated_soft_vote", "from half of the votes on", ("--label_reward", "soft_vote(gate=0.5)")),
     Arm("masked_vote", "the hard vote, no gradient on the answer", ("--mask_answer", "true")),

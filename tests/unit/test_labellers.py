@@ -273,6 +273,10 @@ def test_a_paraphrase_labels_the_question():
     assert asked[0][-1]["content"] == f"{QUESTION}\nAnew!"
     lost, asked = judged(ParaphraseVote(votes=4), group, "What is 5 and 6?")
     assert (lost.verdict.reason, len(asked)) == ("no_paraphrase", 1)
+    renamed = OTHER.replace("Ann", "Eve")
+    strict, _ = judged(ParaphraseVote(votes=4), group, renamed, *votes)
+    loose, _ = judged(ParaphraseVote(votes=4, keep_names=False), group, renamed, *votes)
+    assert (strict.verdict.reason, loose.label) == ("no_paraphrase", "7")
     split, _ = judged(ParaphraseVote(votes=2), group, OTHER, "\\boxed{7}", "\\boxed{9}")
     assert split.verdict.reason == "tie"
 

@@ -24,8 +24,8 @@ class ParaphraseVote(Labeller):
     """Rewards 1 for the majority answer of `votes` completions of the question's paraphrase.
 
     Refuses a group whose paraphrase does not keep every number and name in any of `tries`
-    ("no_paraphrase"), and as the vote does where the paraphrase has no majority answer. Agreement
-    is that of the group's own vote.
+    ("no_paraphrase"), and as the vote does where the paraphrase has no majority answer. With
+    `keep_names` false other names are allowed. Agreement is that of the group's own vote.
     """
 
     needs: frozenset[str] = frozenset({"second_view"})
@@ -36,11 +36,13 @@ class ParaphraseVote(Labeller):
         self,
         votes: int = 8,
         tries: int = 1,
+        keep_names: bool = True,
         restate_instruction: str = PromptStyle.restate_instruction,
     ) -> None:
         check_range(2, 4096, votes=votes)
         check_range(1, 64, tries=tries)
         self.votes, self.tries = votes, tries
+        self.keep_names = keep_names
         # The run's own where the trainer makes the labeller: another text may mean nothing to it.
         self.restate_instruction = restate_instruction
 
@@ -55,6 +57,7 @@ class ParaphraseVote(Labeller):
             tools.complete,
             text=self.restate_instruction,
             tries=self.tries,
+            keep_names=self.keep_names,
         )
         restated = [(group, text) for group, text in zip(groups, texts, strict=True) if text]
         prompts = [
