@@ -1,8 +1,8 @@
 """What does the model itself say of a question's conditions?
 
 Asked in stages, after MathQ-Verify, arXiv 2505.13903: whether each condition is possible, whether
-they agree, whether anything is missing. Models below 3B parameters mostly say yes to all; so it is
-off unless it is named.
+they agree, whether anything is missing. Off unless it is named: below 3B parameters no gain was
+shown, and on both sandboxes it finds nothing.
 """
 
 from collections.abc import Sequence
