@@ -120,7 +120,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
         policy=trainer.policy,
         books=books,
         rng=rng,
-        spare=args.use_band or chosen.judges_questions(args),
+        spare=args.use_band,
     )
     options = Options(**values)
     return SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
