@@ -41,12 +41,13 @@ def vote_on_views(
     groups = [[*first, *second] for first, second in pairs]
     classes = group_many(groups, kind=kind, verifier=verifier)
     return [
-        _count(answers, tuple(found), len(first))
+        count_views(answers, tuple(found), len(first))
         for answers, found, (first, _) in zip(groups, classes, pairs, strict=True)
     ]
 
 
-def _count(answers: Answers, classes: tuple[int | None, ...], cut: int) -> ViewsVote:
+def count_views(answers: Answers, classes: Sequence[int | None], cut: int) -> ViewsVote:
+    """Count answers whose classes are known; the first `cut` are those of the first view."""
     views = (classes[:cut], classes[cut:])
     sizes = [Counter(index for index in view if index is not None) for view in views]
     both = {
@@ -64,7 +65,9 @@ def _count(answers: Answers, classes: tuple[int | None, ...], cut: int) -> Views
     spelling = min(
         set(members), key=lambda text: (-members.count(text), len(text), text), default=None
     )
-    return ViewsVote(classes, winner, share, share - after, None if winner is None else spelling)
+    return ViewsVote(
+        tuple(classes), winner, share, share - after, None if winner is None else spelling
+    )
 
 
 def _harmonic(first: float, second: float) -> float:

@@ -16,13 +16,31 @@ from serl_trl.propose.sources.base import Task
 SOLVER = "solver"
 """The role of a prompt that asks for the answer to an instruction."""
 
-NEEDS = frozenset({"gold", "log_probs", "entropy", "second_view", "teacher", "judge"})
+NEEDS = frozenset(
+    {"gold", "log_probs", "entropy", "second_view", "restatement", "teacher", "judge"}
+)
 """What a labeller may ask for beyond texts and votes."""
 
-PROVIDED = frozenset({"gold", "log_probs", "entropy", "second_view"})
+PROVIDED = frozenset({"gold", "log_probs", "entropy", "second_view", "restatement"})
 """What this version computes where a labeller asks for it: gold answers, the log-probs and the mean
-token entropies of the completions under the present weights, and completions of further prompts by
-`Tools.complete`."""
+token entropies of the completions under the present weights, completions of further prompts by
+`Tools.complete`, and a restatement of each instruction, which half of its group then answers."""
+
+
+@dataclass(frozen=True)
+class Restating:
+    """How instructions are restated: in up to `tries`, of which the first that fits counts.
+
+    `keep_names` false lets a restatement name others, which very small models do.
+    """
+
+    tries: int = 1
+    keep_names: bool = True
+
+
+def first_view(num: int) -> int:
+    """Return how many of `num` completions answer the first of two prompts: half, rounded up."""
+    return num - num // 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,9 @@ class Rollouts:
     normalised over the completions of one role. `vote` is the vote on all completions. `right`
     says of each completion whether it has the gold answer `task.gold`, which comes from the data
     or else from the run's oracle; all are false when it is `None`.
+
+    `view` is the prompt of the last completions where the group has a second view, of half of them
+    rounded down: it asks the same in other words. `prompts` has that of each completion.
     """
 
     task: Task
@@ -42,6 +63,18 @@ class Rollouts:
     right: tuple[bool, ...]
     # One role today; sources of other prompts bring their own.
     role: str = SOLVER
+    view: Messages | None = None
+
+    @property
+    def cut(self) -> int:
+        """How many completions answer `messages`; the others answer `view`."""
+        return len(self.completions) if self.view is None else first_view(len(self.completions))
+
+    @property
+    def prompts(self) -> list[Messages]:
+        """The prompt of each completion."""
+        rest = len(self.completions) - self.cut
+        return [self.messages] * self.cut + ([self.view] * rest if self.view else [])
 
 
 @dataclass(frozen=True)
@@ -100,6 +133,9 @@ class Labeller(Protocol):
 
     needs: frozenset[str] = frozenset()
     """Which of `NEEDS` must be computed for it; the others are not computed."""
+
+    restating: Restating = Restating()
+    """How instructions are restated for it, where it needs "restatement"."""
 
     rewards: ClassVar[bool] = True
     """Whether its rewards train the model. False leaves that to the other reward functions."""

@@ -14,6 +14,7 @@ from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.paraphrase_vote import ParaphraseVote
 from serl_trl.labels.random import Coin
 from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.two_view import TwoView
 from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.vote import MajorityVote
 from serl_trl.labels.weighted_vote import WeightedVote
@@ -27,6 +28,7 @@ LABELLERS: dict[str, type[Labeller]] = {
     "asymmetric_vote": AsymmetricVote,
     "novelty_vote": NoveltyVote,
     "wide_vote": WideVote,
+    "two_view": TwoView,
     "paraphrase_vote": ParaphraseVote,
     "verified_vote": VerifiedVote,
     "judge": Judge,

@@ -63,18 +63,27 @@ class Labelling:
         completions: Sequence[list[Completion]],
         step: int,
         tally: Tally,
+        views: Sequence[Messages | None] = (),
     ) -> list[Group]:
-        """Return the group of each task, kept or not, in order."""
+        """Return the group of each task, kept or not, in order.
+
+        `views` has the second prompt of each; empty where no group has any.
+        """
         # In one process: an oracle, or a verifier's deadline, could decide otherwise in another.
         golds, ballots, outcomes = self._policy.decide(lambda: self._count(tasks, completions))
         tally.outcomes.update(outcomes)
+        seconds = views or [None] * len(tasks)
+        rows = zip(tasks, prompts, completions, golds, ballots, seconds, strict=True)
         rollouts = [
             Rollouts(
-                replace(task, gold=gold), prompt, tuple(texts), ballot.vote, tuple(ballot.right)
+                task=replace(task, gold=gold),
+                messages=prompt,
+                completions=tuple(texts),
+                vote=ballot.vote,
+                right=tuple(ballot.right),
+                view=view,
             )
-            for task, prompt, texts, gold, ballot in zip(
-                tasks, prompts, completions, golds, ballots, strict=True
-            )
+            for task, prompt, texts, gold, ballot, view in rows
         ]
         labelled = self._label(rollouts, step, tally)
         rights = self._labels_right(rollouts, labelled)

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from serl_trl.common.completion import Messages
 from serl_trl.common.files import JsonLines
+from serl_trl.labels.base import wrapped
 from serl_trl.loop.books import Books
 from serl_trl.loop.diversity import (
     distinct_ratio,
@@ -26,8 +28,9 @@ from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing
 from serl_trl.loop.seams import Options, Policy
 from serl_trl.loop.tally import Tally
+from serl_trl.loop.views import roll_out, second_prompts
 from serl_trl.propose.prompts import rollout_messages
-from serl_trl.propose.sources.base import GroupResult
+from serl_trl.propose.sources.base import GroupResult, Task
 
 # Accepted instructions over which diversity is measured: as many each time, so steps compare.
 RECENT_TEXTS = 256
@@ -163,9 +166,10 @@ class SelfPlay:
         prompts = [rollout_messages(task.instruction, options.style) for task in tasks]
         with tally.time("rollout"):
             self.books.watch("rolling out", options.prompts_per_batch - needed, needed)
-            completions = self._policy.roll_out(prompts)
+            views = self._second_prompts(tasks, prompts, tally)
+            completions = roll_out(self._policy, prompts, views, options.num_generations)
         with tally.time("vote"):
-            groups = self.labelling.judge(tasks, prompts, completions, step, tally)
+            groups = self.labelling.judge(tasks, prompts, completions, step, tally, views)
         # Each source hears of its own tasks only.
         for stream in self.proposing.streams:
             pairs = zip(drawn, groups, strict=True)
@@ -175,6 +179,18 @@ class SelfPlay:
         # A slow average, so that one odd round does not decide how much the next one rolls out.
         counters.kept_ratio = 0.8 * counters.kept_ratio + 0.2 * len(kept) / len(groups)
         return kept
+
+    def _second_prompts(
+        self, tasks: Sequence[Task], prompts: Sequence[Messages], tally: Tally
+    ) -> list[Messages | None]:
+        """Return the prompts of second views; no list where the labeller needs none."""
+        if "restatement" not in self.labelling.labeller.needs:
+            return []
+        restating = wrapped(self.labelling.labeller)[-1].restating
+        self.books.counters.num_rollouts += restating.tries * len(tasks)
+        tally.counts["labeller_rollouts"] += restating.tries * len(tasks)
+        text = self.options.style.restate_instruction
+        return second_prompts(self._policy, tasks, prompts, text=text, restating=restating)
 
     def _rollouts_left(self, tally: Tally) -> int:
         """Prompts that may still be rolled out in this refill; the run may allow fewer."""

@@ -110,7 +110,7 @@ class GenerationBatches:
         weighed = {"weights": weights} if any(group.labelled.weights for group in groups) else {}
         rows: list[dict[str, Any]] = [
             {
-                "prompt": group.rollouts.messages,
+                "prompt": prompt,
                 "instruction": group.instruction,
                 "majority_answer": group.vote.answer,
                 "label_reward": reward,
@@ -123,7 +123,9 @@ class GenerationBatches:
                 **weighed,
             }
             for group in groups
-            for completion, reward in zip(group.completions, group.rewards, strict=True)
+            for prompt, completion, reward in zip(
+                group.rollouts.prompts, group.completions, group.rewards, strict=True
+            )
         ]
         share = len(rows) // self._trainer.accelerator.num_processes
         return rows[own_rows(self._trainer, share)]

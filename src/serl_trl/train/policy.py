@@ -224,7 +224,11 @@ def _of_tokens(
     policy: TrainerPolicy, groups: Sequence[Rollouts], work: Callable[[Any], list[list[float]]]
 ) -> list[list[list[float]]]:
     """Apply `work` to prompt and tokens of every completion, over all processes."""
-    rows = [(group.messages, each.token_ids) for group in groups for each in group.completions]
+    rows = [
+        (prompt, each.token_ids)
+        for group in groups
+        for prompt, each in zip(group.prompts, group.completions, strict=True)
+    ]
     most = _own_batch(policy._trainer)
     found = iter(policy._over_processes(rows, work, lambda row: len(row[1]), most))
     return [[next(found) for _ in group.completions] for group in groups]
