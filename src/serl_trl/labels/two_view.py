@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from serl_trl.answers.views import ViewsVote, count_views
 from serl_trl.common.verdict import KEEP, Verdict
-from serl_trl.labels.base import Labelled, Labeller, Restating, Rollouts, Tools, check_range
+from serl_trl.labels.base import Labelled, Restating, Rollouts, Tools, check_range
 from serl_trl.labels.vote import MajorityVote, hindrance
 
 
-class TwoView(Labeller):
+class TwoView(MajorityVote):
     """Rewards 1 for the answer with the highest harmonic share of two views, else 0.
 
     Both views train, and `agreement` is the label's share of all completions. Refuses a group
@@ -47,7 +47,7 @@ class TwoView(Labeller):
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group by its two views, or by its vote where it has one."""
-        votes = MajorityVote().label(groups, tools)
+        votes = super().label(groups, tools)
         return [
             Labelled(vote.rewards, vote.verdict, vote.agreement, vote.label, {"restated": 0.0})
             if group.view is None
