@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.labels.base import Labelled, Rollouts, Tools
 from serl_trl.labels.vote import MajorityVote
+
+if TYPE_CHECKING:
+    from serl_trl.filters.embeddings import Encoder
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 # What an unparsable completion gets, and the ends of what the others get by their novelty u in
@@ -64,6 +66,9 @@ class NoveltyVote(MajorityVote):
     def _cosines(self, texts: Sequence[str]) -> np.ndarray:
         """Return the cosines of all pairs of texts, of shape (G, G)."""
         if self.embedding_model and self._encode is None:
+            # Imported here: commands that only look list the labellers, and load no filter.
+            from serl_trl.filters.embeddings import load_encoder
+
             self._encode = load_encoder(self.embedding_model)
         vectors = np.asarray((self._encode or count_words)(texts), dtype=np.float64)
         # A text without words has no direction, and is like nothing.
