@@ -88,7 +88,7 @@ def test_every_labeller_judges_what_a_real_model_writes(name, tmp_path):
     # A model that can neither restate nor judge finds no group; the run then says so.
     config = SeRLConfig(output_dir=str(tmp_path), max_empty_refills=1, **options)
     trainer = SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
-    asks = "second_view" in trainer.selfplay.labelling.labeller.needs
+    asks = bool({"second_view", "restatement"} & trainer.selfplay.labelling.labeller.needs)
     trainer.train()
     groups = [row for row in read_lines(tmp_path / "_serl/ledger.jsonl") if row["type"] == "group"]
     assert groups

@@ -87,6 +87,7 @@ VALUES = {
     "gradient_accumulation_steps": 4,
     "steps_per_generation": None,
     "num_generations": 16,
+    "label_reward": "vote",
     "validity": "auto",
     "plugins": None,
 }

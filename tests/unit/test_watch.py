@@ -69,6 +69,11 @@ def dead_process() -> str:
     return f"process {done.pid} on {HOST}"
 
 
+def heed_ctrl_c() -> None:
+    """Set a child to end at Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 # Reading what is new.
 
 
@@ -316,7 +321,8 @@ def test_ctrl_c_leaves_without_a_trace(tmp_path):
     folder = make_run(tmp_path / "run")
     command = [sys.executable, "-m", "serl_trl.cli", "watch", str(folder), "--every", "0.1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as watching:
+    # What runs in the background of a shell ignores the signal, and so would its children.
+    with subprocess.Popen(command, preexec_fn=heed_ctrl_c, **pipes) as watching:
         for _ in range(3):
             watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
