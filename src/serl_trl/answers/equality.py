@@ -15,6 +15,7 @@ from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.answers.kinds.structured import JsonKind, ListKind
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.answers.verifier import Pair, Verifier
+from serl_trl.common.completion import Completion
 from serl_trl.common.plugin import Plugin, Role, find, is_path, split
 
 
@@ -106,6 +107,17 @@ def extract_answer(completion: str, *, kind: str | AnswerKind = "math") -> str |
     completion that was cut off, use `None` instead of calling this.
     """
     return get_kind(kind).extract(completion)
+
+
+def answer_of(completion: Completion, *, kind: str | AnswerKind = "math") -> str | None:
+    """Return the answer of what a model sampled; what was cut off has none, whatever it says."""
+    return None if completion.truncated else extract_answer(completion.text, kind=kind)
+
+
+def says(completion: Completion, word: str, *, kind: AnswerKind) -> bool:
+    """Whether the answer that `kind` finds in a completion is `word`, in canonical form."""
+    answer = answer_of(completion, kind=kind)
+    return answer is not None and kind.canonical(answer) == word
 
 
 def same_answer(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from serl_trl.answers.equality import AnswerKind, group_many
 from serl_trl.answers.verifier import Verifier
+from serl_trl.answers.voting import spelling
 
 Answers = Sequence[str | None]
 
@@ -62,12 +63,8 @@ def count_views(answers: Answers, classes: Sequence[int | None], cut: int) -> Vi
     members = [
         answer for answer, index in zip(answers, classes, strict=True) if answer and index == winner
     ]
-    spelling = min(
-        set(members), key=lambda text: (-members.count(text), len(text), text), default=None
-    )
-    return ViewsVote(
-        tuple(classes), winner, share, share - after, None if winner is None else spelling
-    )
+    spelt = spelling(members) if winner is not None and members else None
+    return ViewsVote(tuple(classes), winner, share, share - after, spelt)
 
 
 def _harmonic(first: float, second: float) -> float:

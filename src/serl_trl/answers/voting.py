@@ -86,7 +86,7 @@ def _count(
         first = _likeliest(first, members, answers, log_probs)
         ranked = first + [index for index in ranked if index not in first]
     counts = tuple(
-        (_spelling([answers[p] or "" for p in members[index]]), len(members[index]))
+        (spelling([answers[p] or "" for p in members[index]]), len(members[index]))
         for index in ranked
     )
     # Zeros stand for a missing first or second class.
@@ -122,6 +122,6 @@ def _likeliest(
     return [index for index in tied if means[index] == max(means.values())]
 
 
-def _spelling(answers: list[str]) -> str:
+def spelling(answers: Sequence[str]) -> str:
     """The commonest spelling in a class; of equally common ones the shortest, then the first."""
     return min(set(answers), key=lambda text: (-answers.count(text), len(text), text))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serl_trl.answers.equality import AnswerKind, extract_answer, same_answers, spelled_alike
+from serl_trl.answers.equality import AnswerKind, answer_of, same_answers, spelled_alike
 from serl_trl.answers.golds import read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote, vote_groups
@@ -30,10 +30,7 @@ def count_ballots(
     A truncated completion has no vote, whatever it says.
     """
     golds = [None if gold is None else read_gold(gold, kind) for gold in golds]
-    answers = [
-        [None if c.truncated else extract_answer(c.text, kind=kind) for c in group]
-        for group in groups
-    ]
+    answers = [[answer_of(each, kind=kind) for each in group] for group in groups]
     compared = [
         spelled_alike(group, gold, kind=kind) for group, gold in zip(answers, golds, strict=True)
     ]

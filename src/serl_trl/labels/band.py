@@ -3,12 +3,11 @@
 Source: SeRL, arXiv 2505.20347, with the band [0.2, 0.8].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from serl_trl.common.verdict import Verdict
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+from serl_trl.labels.base import Labelled, Rollouts, Tools, Wrapper
 
 # Rounding: 0.2 * 15 is not 3 in binary, and a ratio at an end of the band belongs to it.
 SLACK = 1e-9
@@ -28,16 +27,11 @@ def reachable_votes(votes: int, *, low: float, high: float) -> list[int]:
 
 
 @dataclass
-class Band(Labeller):
+class Band(Wrapper):
     """A labeller whose groups also stay by their agreement, which must lie in [`low`, `high`]."""
 
-    labeller: Labeller
     low: float
     high: float
-
-    def __post_init__(self) -> None:
-        # The band itself needs nothing more.
-        self.needs = self.labeller.needs
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse the kept ones outside: "band_low" or "band_high"."""
@@ -49,11 +43,3 @@ class Band(Labeller):
             return labelled
         reason = "band_low" if agreement < self.low else "band_high"
         return replace(labelled, verdict=Verdict(False, reason))
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the labeller's state: the band has none."""
-        return self.labeller.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Hand the state to the labeller."""
-        self.labeller.load_state_dict(state)

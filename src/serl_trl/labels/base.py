@@ -165,6 +165,24 @@ class Labeller(Protocol):
         """Continue from what `state_dict` returned."""
 
 
+@dataclass
+class Wrapper(Labeller):
+    """A labeller that has another one judge first, needs what that needs, and keeps its state."""
+
+    labeller: Labeller
+
+    def __post_init__(self) -> None:
+        self.needs = self.labeller.needs
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the labeller's state: the wrapper has none of its own, unless it adds to this."""
+        return self.labeller.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand the state to the labeller."""
+        self.labeller.load_state_dict(state)
+
+
 def wrapped(labeller: Labeller) -> list[Labeller]:
     """Return a labeller and those that it wraps, such as the one inside a band, outermost first."""
     inner = getattr(labeller, "labeller", None)

@@ -4,28 +4,21 @@ A wrong inherited label then gives a group that teaches nothing, where a wrong v
 error. Source: SvS, arXiv 2508.14029, which asks the same of its variations.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from serl_trl.answers.equality import same_answers
 from serl_trl.common.verdict import Verdict
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+from serl_trl.labels.base import Labelled, Rollouts, Tools, Wrapper
 
 
-@dataclass
-class Inherited(Labeller):
+class Inherited(Wrapper):
     """A labeller whose groups with an inherited label also stay only if their label is equal to it.
 
     Another label, and none, refuse the group for the reason "inherited". `label/inherited_reached`
     is the share of such groups whose label is the inherited one. A group with a gold answer goes by
     that where the labeller does, and other groups as if the wrapper were not there.
     """
-
-    labeller: Labeller
-
-    def __post_init__(self) -> None:
-        self.needs = self.labeller.needs
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse the kept ones whose label is not the inherited one."""
@@ -46,14 +39,6 @@ class Inherited(Labeller):
             each if inherited is None else _judged(each, reached=is_reached)
             for each, (_, inherited), is_reached in zip(labelled, pairs, reached, strict=True)
         ]
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the labeller's state: the wrapper has none."""
-        return self.labeller.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Hand the state to the labeller."""
-        self.labeller.load_state_dict(state)
 
 
 def _judged(labelled: Labelled, *, reached: bool) -> Labelled:

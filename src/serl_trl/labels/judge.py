@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from serl_trl.answers.equality import answer_of
 from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.common.completion import Completion
 from serl_trl.common.verdict import KEEP, Verdict
@@ -62,7 +63,7 @@ class Judge(Labeller):
 
     def mark(self, reply: Completion) -> float | None:
         """Return the mark in a reply as a share of the scale; `None` where none can be read."""
-        said = None if reply.truncated else _READER.extract(reply.text)
+        said = answer_of(reply, kind=_READER)
         try:
             mark = float(said or "nan") / self.scale
         except ValueError:

@@ -9,15 +9,15 @@ and the model itself writes them.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from serl_trl.answers.equality import extract_answer, same_answers
+from serl_trl.answers.equality import answer_of, same_answers
 from serl_trl.answers.voting import vote_groups
 from serl_trl.common.completion import Completion
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.filters.validity.asked import complete_each
-from serl_trl.filters.validity.restatement import restate
+from serl_trl.filters.validity.restatement import restated_prompts
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, check_range
 from serl_trl.labels.vote import hindrance
-from serl_trl.propose.prompts import PromptStyle, with_instruction
+from serl_trl.propose.prompts import PromptStyle
 
 
 class ParaphraseVote(Labeller):
@@ -52,22 +52,18 @@ class ParaphraseVote(Labeller):
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Have each question restated and answered, and reward what agrees with that vote."""
-        texts = restate(
-            [group.task.instruction for group in groups],
+        prompts = restated_prompts(
+            [(group.task.instruction, group.messages) for group in groups],
             tools.complete,
             text=self.restate_instruction,
             tries=self.tries,
             keep_names=self.keep_names,
         )
-        restated = [(group, text) for group, text in zip(groups, texts, strict=True) if text]
-        prompts = [
-            with_instruction(group.messages, group.task.instruction, text)
-            for group, text in restated
-        ]
-        views = iter(complete_each(tools.complete, prompts, self.votes))
+        asked = [each for each in prompts if each]
+        views = iter(complete_each(tools.complete, asked, self.votes))
         pairs = [
-            (group, next(views) if text else None)
-            for group, text in zip(groups, texts, strict=True)
+            (group, next(views) if prompt else None)
+            for group, prompt in zip(groups, prompts, strict=True)
         ]
         # In one process: the verifier has a deadline.
         return tools.decide(lambda: [_judged(group, view, tools) for group, view in pairs])
@@ -78,14 +74,12 @@ def _judged(group: Rollouts, view: list[Completion] | None, tools: Tools) -> Lab
     agreement = group.vote.majority_ratio
     if view is None:
         return Labelled(nothing, Verdict(False, "no_paraphrase"), agreement)
-    answers = [None if c.truncated else extract_answer(c.text, kind=tools.kind) for c in view]
+    answers = [answer_of(each, kind=tools.kind) for each in view]
     (vote,) = vote_groups([answers], kind=tools.kind, verifier=tools.verifier)
     verdict = hindrance(vote)
     if not verdict.keep:
         return Labelled(nothing, verdict, agreement)
-    own = [
-        None if c.truncated else extract_answer(c.text, kind=tools.kind) for c in group.completions
-    ]
+    own = [answer_of(each, kind=tools.kind) for each in group.completions]
     right = same_answers(
         [(answer, vote.answer) for answer in own], kind=tools.kind, verifier=tools.verifier
     )

@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from serl_trl.answers.equality import extract_answer
+from serl_trl.answers.equality import answer_of
 from serl_trl.answers.voting import Vote, vote_groups
 from serl_trl.common.completion import Messages
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.validity.answer_domain import AnswerDomain
-from serl_trl.filters.validity.asked import Asked, AskedSignal
+from serl_trl.filters.validity.asked import Asked, AskedSignal, complete_each
 from serl_trl.filters.validity.gate import Judged, ValidityModel, judge
 from serl_trl.filters.validity.sign import Sign
 from serl_trl.filters.validity.text import doubt
 from serl_trl.filters.validity.vote_shape import shape_of
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools
+from serl_trl.labels.band import SLACK
+from serl_trl.labels.base import Labelled, Rollouts, Tools, Wrapper
 
 REASON = "validity"
 # Whoever wrote these vouches for them: they are learnt from, and never refused.
@@ -30,7 +31,6 @@ _MAX_SEEDS_LOST, _MIN_SEEDS = 0.05, 20
 # Under half of the votes, an answer of the vote says little of how answers look.
 _AGREED = 0.5
 _MAX_REMEMBERED = 256
-_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Gate:
 
 
 @dataclass
-class Validity(Labeller):
+class Validity(Wrapper):
     """A labeller whose groups also stay by the chance that their question is valid.
 
     A group that is refused has the reason "validity"; the detail of its verdict names the signal
@@ -59,14 +59,10 @@ class Validity(Labeller):
     group is judged.
     """
 
-    labeller: Labeller
     gate: Gate
     seeds: Sequence[Messages] = ()
     domain: AnswerDomain = field(default_factory=AnswerDomain)
     seed_chances: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.needs = self.labeller.needs
 
     @property
     def threshold(self) -> float:
@@ -123,7 +119,7 @@ class Validity(Labeller):
 
     def _refuses(self, judged: Judged) -> bool:
         # A threshold is the chance of some group of the study; rounding must not refuse its like.
-        return judged.p_valid < self.threshold - _SLACK
+        return judged.p_valid < self.threshold - SLACK
 
     def _weigh(self, vote: Vote, signs: Mapping[str, Sign]) -> Judged:
         shape = shape_of([votes for _, votes in vote.counts], vote.num_unparsable)
@@ -151,11 +147,10 @@ class Validity(Labeller):
     def _roll_out_seeds(self, num: int, tools: Tools) -> None:
         """Vote on seeds, as often on each as on a group."""
         prompts, self.seeds = self.seeds, ()
-        found = tools.complete([prompt for prompt in prompts for _ in range(num)])
-        answers = [
-            None if each.truncated else extract_answer(each.text, kind=tools.kind) for each in found
+        groups = [
+            [answer_of(each, kind=tools.kind) for each in group]
+            for group in complete_each(tools.complete, prompts, num)
         ]
-        groups = [answers[start : start + num] for start in range(0, len(answers), num)]
         # In one process: the verifier's deadline could decide otherwise in another.
         self._learn(
             tools.decide(lambda: vote_groups(groups, kind=tools.kind, verifier=tools.verifier))
@@ -174,7 +169,7 @@ class Validity(Labeller):
     def state_dict(self) -> Mapping[str, Any]:
         """Return what was learnt of the seeds, and the state of the labeller."""
         return {
-            "labeller": self.labeller.state_dict(),
+            "labeller": super().state_dict(),
             "domain": asdict(self.domain),
             "seed_chances": self.seed_chances,
             "num_seeds_left": len(self.seeds),
@@ -182,7 +177,7 @@ class Validity(Labeller):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self.labeller.load_state_dict(state["labeller"])
+        super().load_state_dict(state["labeller"])
         self.domain = AnswerDomain(**state["domain"])
         self.seed_chances = list(state["seed_chances"])
         self.seeds = self.seeds if state["num_seeds_left"] else ()

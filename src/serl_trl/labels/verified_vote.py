@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from serl_trl.answers.equality import says
 from serl_trl.answers.kinds.label import LabelKind
 from serl_trl.common.completion import Completion, Messages
 from serl_trl.common.verdict import Verdict
@@ -69,5 +70,4 @@ class VerifiedVote(MajorityVote):
 
 def confirms(reply: Completion) -> bool:
     """Return whether a check ends in yes; what was cut off or says neither does not."""
-    said = None if reply.truncated else _READER.extract(reply.text)
-    return said is not None and _READER.canonical(said) == "yes"
+    return says(reply, "yes", kind=_READER)

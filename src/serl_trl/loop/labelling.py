@@ -13,9 +13,7 @@ from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
-from serl_trl.labels.band import Band
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, wrapped
-from serl_trl.labels.inherited import Inherited
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, Wrapper, wrapped
 from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import Group, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
@@ -304,5 +302,6 @@ class Labelling:
 
 def _kinds(labeller: Labeller) -> list[str]:
     """Return the classes of a labeller that have a state of their own to save."""
-    kinds = [each for each in wrapped(labeller) if not isinstance(each, Band | Inherited)]
-    return [type(each).__qualname__ for each in kinds]
+    kinds = [type(each) for each in wrapped(labeller)]
+    # A wrapper that hands through the state of what it wraps adds nothing to it.
+    return [kind.__qualname__ for kind in kinds if kind.state_dict is not Wrapper.state_dict]

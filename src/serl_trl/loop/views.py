@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from serl_trl.common.completion import Completion, Messages
 from serl_trl.labels.base import Restating, first_view
 from serl_trl.loop.seams import Policy
-from serl_trl.propose.prompts import with_instruction
 from serl_trl.propose.sources.base import Task
 
 
@@ -22,19 +21,16 @@ def second_prompts(
     `None`: no restatement keeps what it must keep, so the group has one view.
     """
     # Imported late: what a restatement must keep takes a while to compile.
-    from serl_trl.filters.validity.restatement import restate
+    from serl_trl.filters.validity.restatement import restated_prompts
 
-    found = restate(
-        [task.instruction for task in tasks],
+    instructions = [task.instruction for task in tasks]
+    return restated_prompts(
+        list(zip(instructions, prompts, strict=True)),
         policy.complete,
         text=text,
         tries=restating.tries,
         keep_names=restating.keep_names,
     )
-    return [
-        None if other is None else with_instruction(prompt, task.instruction, other)
-        for task, prompt, other in zip(tasks, prompts, found, strict=True)
-    ]
 
 
 def roll_out(

@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import comb
 from statistics import fmean
 
-from serl_trl.answers.equality import AnswerKind, extract_answer, group_many, spelled_alike
+from serl_trl.answers.equality import AnswerKind, answer_of, group_many, spelled_alike
 from serl_trl.answers.golds import read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion
@@ -92,7 +92,7 @@ def grade_attempts(
     """Grade many problems with one batch for the verifier; a truncated completion has no answer."""
 
     def answers_of(completions: Iterable[Completion]) -> list[str | None]:
-        return [None if c.truncated else extract_answer(c.text, kind=kind) for c in completions]
+        return [answer_of(each, kind=kind) for each in completions]
 
     problems = [
         _Answered(

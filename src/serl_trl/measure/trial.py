@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from serl_trl.answers.base import AnswerKind
-from serl_trl.answers.equality import get_kind, known_labels, lenient
+from serl_trl.answers.equality import answer_of, get_kind, known_labels, lenient
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import vote_groups
 from serl_trl.common.completion import Completion
@@ -240,7 +240,7 @@ def _read(
     kind: AnswerKind,
     verifier: Verifier | None,
 ) -> Reading:
-    answers = [[None if c.truncated else kind.extract(c.text) for c in group] for group in groups]
+    answers = [[answer_of(each, kind=kind) for each in group] for group in groups]
     votes = vote_groups(answers, kind=kind, verifier=verifier)
     read = sum(number is not None for vote in votes for number in vote.classes)
     return Reading(option, read, sum(vote.answer is not None for vote in votes))

@@ -103,8 +103,10 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     values = {f.name: getattr(args, f.name) for f in fields(Options)}
     rng = random.Random(args.seed)
     books = Books(trainer.ledger, trainer.watcher.waiting_for)
+    # Once for the filter and the gate: spelling hundreds of seeds takes a second.
+    spelt = "validity" in chosen.filters and knows_words_of(seeds.instructions)
     labelling = Labelling(
-        _gated(trainer, chosen),
+        _gated(trainer, chosen, spelt=spelt),
         kind=chosen.kind,
         verifier=inside(trainer).verifier,
         policy=trainer.policy,
@@ -116,7 +118,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     proposing = Proposing(
         _streams(trainer, chosen),
         pool=InstructionPool(seeds.instructions),
-        proposal_filter=_filter(trainer, chosen),
+        proposal_filter=_filter(trainer, chosen, spelt=spelt),
         policy=trainer.policy,
         books=books,
         rng=rng,
@@ -126,7 +128,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     return SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
 
 
-def _gated(trainer: Host, chosen: Chosen) -> Labeller:
+def _gated(trainer: Host, chosen: Chosen, *, spelt: bool) -> Labeller:
     """Return the labeller inside its band and its gate on questions, where it has them."""
     args, labeller = trainer.args, Inherited(chosen.labeller)
     if args.use_band:
@@ -139,7 +141,7 @@ def _gated(trainer: Host, chosen: Chosen) -> Labeller:
     gate = Gate(
         model,
         model.strict if strict else model.careful,
-        signals_of(chosen.filters, spelt=knows_words_of(seeds)),
+        signals_of(chosen.filters, spelt=spelt),
         asked,
         chosen.validity.weigh,
     )
@@ -159,7 +161,7 @@ def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:
     return [Stream(each.source.make(offered), each.share) for each in chosen.sources]
 
 
-def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
+def _filter(trainer: Host, chosen: Chosen, *, spelt: bool) -> ProposalFilter:
     args, policy = trainer.args, trainer.policy
     tokenizer = inside(trainer)._tokenizer
     named = {f.name: getattr(args, f.name) for f in fields(FilterOptions) if hasattr(args, f.name)}
@@ -168,7 +170,7 @@ def _filter(trainer: Host, chosen: Chosen) -> ProposalFilter:
             each if isinstance(each, str) else _asked_once(policy, each) for each in chosen.filters
         ),
         "several_answers": holds_several(args.answer_kind),
-        "spelt": "validity" in chosen.filters and knows_words_of(trainer.seed_set.instructions),
+        "spelt": spelt,
         "max_tokens": args.max_instruction_tokens,
         "count_tokens": functools.partial(count_tokens, tokenizer),
         "special_tokens": special_tokens_of(tokenizer),

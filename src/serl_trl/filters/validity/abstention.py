@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from serl_trl.answers.equality import known_labels
+from serl_trl.answers.equality import known_labels, says
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.common.completion import Completion
 from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
@@ -58,5 +58,4 @@ class Abstention:
 
 def gives_up(completion: Completion) -> bool:
     """Return whether a completion ends in the answer `none`, in any case and layout."""
-    answer = None if completion.truncated else _READER.extract(completion.text)
-    return answer is not None and _READER.canonical(answer) == NONE
+    return says(completion, NONE, kind=_READER)

@@ -7,14 +7,14 @@ import re
 from collections.abc import Sequence
 
 from serl_trl.answers.math.prose import NUMBER_WORDS
-from serl_trl.common.completion import Complete, Completion
+from serl_trl.common.completion import Complete, Completion, Messages
 from serl_trl.common.words import ASKS, FUNCTION_WORDS
 from serl_trl.filters.english.leaks import check_answer_leak
 from serl_trl.filters.english.quality import check_language
 from serl_trl.filters.validity.asked import complete_each
 from serl_trl.filters.validity.spelling import known_words
 from serl_trl.propose.parsing.proposals import parse_proposals
-from serl_trl.propose.prompts import PromptStyle, restate_messages
+from serl_trl.propose.prompts import PromptStyle, restate_messages, with_instruction
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -48,6 +48,26 @@ def restate(
         for instruction, written in zip(
             instructions, complete_each(complete, prompts, tries), strict=True
         )
+    ]
+
+
+def restated_prompts(
+    questions: Sequence[tuple[str, Messages]],
+    complete: Complete,
+    *,
+    text: str = PromptStyle.restate_instruction,
+    tries: int = 1,
+    keep_names: bool = True,
+) -> list[Messages | None]:
+    """Return the prompt of each question in other words; `None` where no restatement is kept.
+
+    A question is an instruction and the prompt that asks it; the options are those of `restate`.
+    """
+    texts = [instruction for instruction, _ in questions]
+    found = restate(texts, complete, text=text, tries=tries, keep_names=keep_names)
+    return [
+        None if other is None else with_instruction(prompt, instruction, other)
+        for (instruction, prompt), other in zip(questions, found, strict=True)
     ]
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from serl_trl.answers.equality import says
 from serl_trl.answers.kinds.label import LabelKind
-from serl_trl.common.completion import Completion
 from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import JUDGE_QUESTIONS, judge_messages
@@ -45,12 +45,7 @@ class SelfJudge:
             prompts = [judge_messages(questions[place].instruction, stage) for place in places]
             groups = complete_each(tools.complete, prompts, self.num)
             for place, group in zip(places, groups, strict=True):
-                share = sum(map(_says_no, group)) / self.num
+                share = sum(says(each, "no", kind=_READER) for each in group) / self.num
                 if share > signs[place].score or not signs[place].found:
                     signs[place] = Sign(share, f"{share:.0%} no: {stage}")
         return signs
-
-
-def _says_no(completion: Completion) -> bool:
-    answer = None if completion.truncated else _READER.extract(completion.text)
-    return answer is not None and _READER.canonical(answer) == "no"

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from serl_trl.answers.equality import extract_answer
+from serl_trl.answers.equality import answer_of
 from serl_trl.answers.views import ViewsVote, vote_on_views
 from serl_trl.answers.voting import Vote
 from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
-from serl_trl.filters.validity.restatement import restate
+from serl_trl.filters.validity.restatement import restated_prompts
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
-from serl_trl.propose.prompts import PromptStyle, with_instruction
+from serl_trl.propose.prompts import PromptStyle
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,21 @@ class TwoViews:
 
     def judge(self, questions: Sequence[Asked], tools: AskingTools) -> list[Sign]:
         """Return the disagreement of the views of each question."""
-        texts = [each.instruction for each in questions]
-        found = restate(
-            texts,
+        prompts = restated_prompts(
+            [(each.instruction, each.messages) for each in questions],
             tools.complete,
             text=self.restate_instruction,
             tries=self.tries,
             keep_names=self.keep_names,
         )
-        restated = [(each, text) for each, text in zip(questions, found, strict=True) if text]
-        prompts = [
-            with_instruction(each.messages, each.instruction, text) for each, text in restated
-        ]
-        votes = [
-            [None if c.truncated else extract_answer(c.text, kind=tools.kind) for c in group]
-            for group in complete_each(tools.complete, prompts, self.num)
-        ]
+        groups = complete_each(tools.complete, [each for each in prompts if each], self.num)
+        restated = [each for each, prompt in zip(questions, prompts, strict=True) if prompt]
         pairs = [
-            (_answers(each.vote), vote) for (each, _), vote in zip(restated, votes, strict=True)
+            (_answers(each.vote), [answer_of(c, kind=tools.kind) for c in group])
+            for each, group in zip(restated, groups, strict=True)
         ]
         signs = iter(map(_sign, vote_on_views(pairs, kind=tools.kind, verifier=tools.verifier)))
-        return [next(signs) if text else NO_SIGN for text in found]
+        return [next(signs) if prompt else NO_SIGN for prompt in prompts]
 
 
 def _answers(vote: Vote) -> list[str | None]:
