@@ -143,7 +143,9 @@ def test_at_most_one_seed_in_twenty_lies_below_the_threshold(sizes):
 
 
 def test_seeds_are_rolled_out_once_before_the_first_group_is_judged():
-    gate = replace(gated(), seeds=[[{"role": "user", "content": text}] for text in SEEDS[:3]])
+    gate = replace(
+        gated(), seeds=[(text, [{"role": "user", "content": text}]) for text in SEEDS[:3]]
+    )
     policy, asked = tools("12", "12", "12", "5")
     one = group("7", "7", "7", "8")
 
@@ -158,10 +160,10 @@ def test_seeds_are_rolled_out_once_before_the_first_group_is_judged():
 
 
 def test_a_gate_goes_on_from_its_state_as_if_it_had_not_stopped():
-    gate = replace(gated(), seeds=[[{"role": "user", "content": SEEDS[0]}]])
+    gate = replace(gated(), seeds=[(SEEDS[0], [{"role": "user", "content": SEEDS[0]}])])
     policy, asked = tools("12", "12", "12", "5")
     gate.label([group("7", "7", "7", "8"), group("1", "1", "2", origin="seed:1")], policy)
-    other = replace(gated(), seeds=[[{"role": "user", "content": SEEDS[0]}]])
+    other = replace(gated(), seeds=[(SEEDS[0], [{"role": "user", "content": SEEDS[0]}])])
 
     other.load_state_dict(json.loads(json.dumps(gate.state_dict())))
 
@@ -212,6 +214,38 @@ def test_a_signal_that_asks_can_refuse_by_itself():
 
     detail = {"p_valid": 0.0881, "num_asked": 3, "signal": "doubtful", "found": "so it says"}
     assert (found.verdict.reason, found.verdict.detail) == ("validity", detail)
+
+
+@pytest.mark.parametrize(("score", "unfit"), [(0.5, ()), (0.51, ("doubtful",))])
+def test_a_signal_that_doubts_most_given_instructions_is_not_used_and_says_so(score, unfit, caplog):
+    signal = Doubtful(score)
+    seeds = [(text, [{"role": "user", "content": text}]) for text in SEEDS[:3]]
+    gate = replace(gated(asked=(signal,)), seeds=seeds)
+    kept = group("7", "7", "7", "8")
+
+    gate.label([kept], tools("12")[0])
+    (found,) = gate.label([kept], tools("12")[0])
+
+    assert gate.unfit == unfit
+    assert [each.instruction for each in signal.asked[:3]] == SEEDS[:3]
+    # A sign that no model weighs counts as none where it is not used.
+    assert len(signal.asked) == 3 + 2 * (not unfit)
+    assert ("num_asked" in found.verdict.detail) == (not unfit)
+    assert found.verdict.keep == bool(unfit)
+    assert ("validity: doubtful doubts the given instructions (0.51" in caplog.text) == bool(unfit)
+    again = replace(gated(asked=(signal,)), seeds=seeds)
+    again.load_state_dict(json.loads(json.dumps(gate.state_dict())))
+    assert again.unfit == unfit
+
+
+def test_a_fitted_signal_that_is_not_used_counts_as_usual():
+    model = ValidityModel(-4.0, {"agreement": 8.0, "doubtful": -4.0}, usual={"doubtful": 0.25})
+    gate = replace(gated(model=model, asked=(Doubtful(1.0),)), unfit=("doubtful",))
+
+    (found,) = gate.label([group("7", "7", "7", "8")], tools()[0])
+
+    # Log-odds of 8 * 0.75 - 4 - 4 * 0.25 = 1.
+    assert found.verdict.detail == {"p_valid": 0.7311}
 
 
 class Split:

@@ -4,8 +4,10 @@ It wraps a labeller, its band included, so that it judges only what would be tra
 and the model that weighs them are in `filters/validity`.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from serl_trl.answers.equality import answer_of
@@ -31,6 +33,10 @@ _MAX_SEEDS_LOST, _MIN_SEEDS = 0.05, 20
 # Under half of the votes, an answer of the vote says little of how answers look.
 _AGREED = 0.5
 _MAX_REMEMBERED = 256
+# A signal that doubts given questions more than this, which are valid, cannot tell.
+_MAX_DOUBT_OF_SEEDS = 0.5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,16 @@ class Validity(Wrapper):
     A group that is refused has the reason "validity"; the detail of its verdict names the signal
     that decided. Left alone are groups without a majority answer, whose reward needs none, and
     those of given instructions. What answers look like is learnt from the votes on given ones: as
-    they are rolled out, and of the prompts `seeds`, which are rolled out once, before the first
-    group is judged.
+    they are rolled out, and of `seeds`, instructions and their prompts, which are rolled out once,
+    before the first group is judged. Then the signals that ask are asked about them, too: one whose
+    scores there average over 0.5 is `unfit`. It is not asked any more, and counts as usual.
     """
 
     gate: Gate
-    seeds: Sequence[Messages] = ()
+    seeds: Sequence[tuple[str, Messages]] = ()
     domain: AnswerDomain = field(default_factory=AnswerDomain)
     seed_chances: list[float] = field(default_factory=list)
+    unfit: tuple[str, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -105,17 +113,22 @@ class Validity(Wrapper):
         judged = [self._weigh(*pair) for pair in zip((g.vote for g in groups), signs, strict=True)]
         # What the free signals refuse is not asked about: that is what makes asking cheap.
         rows = [row for row, each in enumerate(judged) if not self._refuses(each)]
-        price = sum(signal.num_completions for signal in self.gate.asked)
+        asked = [each for each in self.gate.asked if each.name not in self.unfit]
+        price = sum(signal.num_completions for signal in asked)
         costs = [0] * len(groups)
         if rows and self.gate.asked:
             questions = [Asked(g.task.instruction, g.messages, g.vote) for g in groups]
             chosen = [questions[row] for row in rows]
-            found = {each.name: each.judge(chosen, tools) for each in self.gate.asked}
+            found = {each.name: each.judge(chosen, tools) for each in asked}
+            found |= {name: [self._usual(name)] * len(rows) for name in self.unfit}
             for place, row in enumerate(rows):
                 more = {name: each[place] for name, each in found.items()}
                 judged[row] = self._weigh(groups[row].vote, {**signs[row], **more})
                 costs[row] = price
         return list(zip(judged, costs, strict=True))
+
+    def _usual(self, name: str) -> Sign:
+        return Sign(self.gate.model.usual.get(name, 0.0), "not asked")
 
     def _refuses(self, judged: Judged) -> bool:
         # A threshold is the chance of some group of the study; rounding must not refuse its like.
@@ -145,16 +158,23 @@ class Validity(Wrapper):
         )
 
     def _roll_out_seeds(self, num: int, tools: Tools) -> None:
-        """Vote on seeds, as often on each as on a group."""
-        prompts, self.seeds = self.seeds, ()
+        """Vote on seeds, as often on each as on a group, and see which signals doubt them."""
+        seeds, self.seeds = self.seeds, ()
         groups = [
             [answer_of(each, kind=tools.kind) for each in group]
-            for group in complete_each(tools.complete, prompts, num)
+            for group in complete_each(tools.complete, [prompt for _, prompt in seeds], num)
         ]
         # In one process: the verifier's deadline could decide otherwise in another.
-        self._learn(
-            tools.decide(lambda: vote_groups(groups, kind=tools.kind, verifier=tools.verifier))
-        )
+        votes = tools.decide(lambda: vote_groups(groups, kind=tools.kind, verifier=tools.verifier))
+        self._learn(votes)
+        questions = [
+            Asked(*seed, vote)
+            for seed, vote in zip(seeds, votes, strict=True)
+            if vote.answer is not None
+        ]
+        if questions:
+            signs = {each.name: each.judge(questions, tools) for each in self.gate.asked}
+            self.unfit = tuple(tools.decide(lambda: _unfit(signs)))
 
     def _learn(self, votes: Sequence[Vote]) -> None:
         read = [vote for vote in votes if vote.answer is not None]
@@ -173,6 +193,7 @@ class Validity(Wrapper):
             "domain": asdict(self.domain),
             "seed_chances": self.seed_chances,
             "num_seeds_left": len(self.seeds),
+            "unfit": list(self.unfit),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -181,6 +202,21 @@ class Validity(Wrapper):
         self.domain = AnswerDomain(**state["domain"])
         self.seed_chances = list(state["seed_chances"])
         self.seeds = self.seeds if state["num_seeds_left"] else ()
+        self.unfit = tuple(state["unfit"])
+
+
+def _unfit(signs: Mapping[str, Sequence[Sign]]) -> list[str]:
+    """Return the signals that doubt most of the seeds, and say so."""
+    doubts = {name: fmean(sign.score for sign in each) for name, each in signs.items()}
+    unfit = [name for name, doubt in doubts.items() if doubt > _MAX_DOUBT_OF_SEEDS]
+    for name in unfit:
+        logger.warning(
+            "validity: %s doubts the given instructions (%.2f on average, of 1), which are valid, "
+            "so it is not used. Change its options, or leave it out.",
+            name,
+            doubts[name],
+        )
+    return unfit
 
 
 def _is_given(group: Rollouts) -> bool:

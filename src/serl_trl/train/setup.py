@@ -146,8 +146,9 @@ def _gated(trainer: Host, chosen: Chosen, *, spelt: bool) -> Labeller:
         chosen.validity.weigh,
     )
     # Evenly over the set: neighbours may be alike.
-    rows = range(0, len(seeds), max(1, -(-len(seeds) // NUM_LEARNT))) if strict else ()
-    return Validity(labeller, gate, [rollout_messages(seeds[row], args.style) for row in rows])
+    rows = range(0, len(seeds), max(1, -(-len(seeds) // NUM_LEARNT))) if strict or asked else ()
+    given = [(seeds[row], rollout_messages(seeds[row], args.style)) for row in rows]
+    return Validity(labeller, gate, given)
 
 
 def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:
