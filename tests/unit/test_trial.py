@@ -48,7 +48,7 @@ from serl_trl.measure.trial import (
     count_votes,
 )
 from serl_trl.plan.estimate import Layout
-from serl_trl.plan.trial_cost import measured_cost
+from serl_trl.plan.trial_cost import asked_per_question, measured_cost
 from serl_trl.propose.sources.base import Task
 from serl_trl.report.render import render_html, render_markdown
 from serl_trl.report.terminal import show
@@ -89,6 +89,7 @@ VALUES = {
     "num_generations": 16,
     "label_reward": "vote",
     "validity": "auto",
+    "task_template": "",
     "plugins": None,
 }
 
@@ -436,11 +437,15 @@ def test_the_cost_of_a_step_follows_from_what_was_measured():
     assert cost.proposing_s == pytest.approx(2 * 2 / 0.75)
     assert cost.step_s == cost.sampling_s + cost.updating_s + cost.proposing_s
     assert cost.num_steps == 10
-    asking = measured_cost({**VALUES, "validity": "abstention(num=4)"}, Layout(), GOOD)
+    signals = {"validity": "strict,abstention(num=3),restatable(num=1)"}
+    asking = measured_cost({**VALUES, **signals}, Layout(), GOOD)
     # 4 completions of 50 tokens about each of 2 prompts, at 100 tokens a second.
     assert asking is not None
     assert asking.asking_s == pytest.approx(4 * 2 * 50 / 100)
     assert asking.step_s == pytest.approx(cost.step_s + asking.asking_s)
+    for aside in ({"label_reward": "gold"}, {"task_template": "{instruction} Is it praise?"}):
+        assert asked_per_question({**VALUES, **signals}) == 4
+        assert asked_per_question({**VALUES, **signals, **aside}) == 0
 
 
 def test_the_cost_is_unknown_where_nothing_is_kept():

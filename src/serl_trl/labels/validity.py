@@ -21,7 +21,7 @@ from serl_trl.filters.validity.sign import Sign
 from serl_trl.filters.validity.text import doubt
 from serl_trl.filters.validity.vote_shape import shape_of
 from serl_trl.labels.band import SLACK
-from serl_trl.labels.base import Labelled, Rollouts, Tools, Wrapper
+from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, Wrapper
 
 REASON = "validity"
 # Whoever wrote these vouches for them: they are learnt from, and never refused.
@@ -217,6 +217,16 @@ def _unfit(signs: Mapping[str, Sequence[Sign]]) -> list[str]:
             doubts[name],
         )
     return unfit
+
+
+def steps_aside(labeller: Labeller | type[Labeller], task_template: str) -> bool:
+    """Return whether a run has no gate, whatever its option `validity` says.
+
+    A gold answer vouches for each of its groups, it rewards no vote, or its instructions are texts
+    about which a `task_template` asks.
+    """
+    needs = getattr(labeller, "needs", frozenset())
+    return not labeller.rewards or "gold" in needs or bool(task_template)
 
 
 def _is_given(group: Rollouts) -> bool:

@@ -5,9 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 from serl_trl.filters.validity.choice import read_choice
+from serl_trl.labels.registry import known_labeller
+from serl_trl.labels.validity import steps_aside
 from serl_trl.measure.trial import Cost, Trial
 from serl_trl.plan.estimate import TEMPLATE_TOKENS, Layout, estimate_step
 from serl_trl.propose.sources.registry import writes_new
+
+
+def asked_per_question(values: Mapping[str, Any]) -> int:
+    """Return the most completions that signals of `validity` ask about a question that is kept.
+
+    0 where the gate steps aside. Plug-ins are not asked.
+    """
+    labeller = known_labeller(values["label_reward"])
+    if not values["use_selfplay"] or steps_aside(labeller, values["task_template"]):
+        return 0
+    return read_choice(values["validity"], values["plugins"] or ()).num_completions
 
 
 def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Cost | None:
@@ -28,12 +41,11 @@ def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Co
     step = estimate_step({**values, **lengths}, layout, kept_ratio=kept)
     # Checkpointing repeats the forward pass, and the reference makes one of its own.
     passes = 3 + bool(values["gradient_checkpointing"]) + bool(values["beta"])
-    asked = read_choice(values["validity"], values["plugins"] or ()).num_completions
-    tokens = asked * step.prompts * speed.completion_length / values["num_iterations"]
+    asked = asked_per_question(values) * step.prompts / values["num_iterations"]
     cost = Cost(
         num_steps=values["max_steps"],
         proposing_s=0.0,
-        asking_s=tokens / speed.tokens_per_s,
+        asking_s=asked * speed.completion_length / speed.tokens_per_s,
         sampling_s=step.sampled_tokens / speed.tokens_per_s,
         updating_s=passes * step.trained_tokens * speed.scoring_s / max(1, speed.scored_tokens),
     )

@@ -25,7 +25,7 @@ from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.inherited import Inherited
 from serl_trl.labels.registry import find_labeller
-from serl_trl.labels.validity import NUM_LEARNT, Gate, Validity
+from serl_trl.labels.validity import NUM_LEARNT, Gate, Validity, steps_aside
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
 from serl_trl.loop.proposing import Proposing, Stream
@@ -79,15 +79,6 @@ class Chosen:
         """Whether any source writes new instructions."""
         return any(share.writes for share in self.sources)
 
-    def judges_questions(self, args: SeRLConfig) -> bool:
-        """Whether groups pass the gate on questions.
-
-        They do not where a gold answer vouches for each, where no vote is rewarded, and where
-        instructions are texts about which `task_template` asks.
-        """
-        by_vote = self.labeller.rewards and "gold" not in self.labeller.needs
-        return self.validity.on and by_vote and not args.task_template
-
 
 def refuse_missing_gold(seeds: SeedSet, args: SeRLConfig, chosen: Chosen) -> None:
     """Raise `ValueError` where the labeller needs gold answers that the run cannot have."""
@@ -133,7 +124,7 @@ def _gated(trainer: Host, chosen: Chosen, *, spelt: bool) -> Labeller:
     args, labeller = trainer.args, Inherited(chosen.labeller)
     if args.use_band:
         labeller = Band(labeller, args.band.low, args.band.high)
-    if not chosen.judges_questions(args):
+    if not chosen.validity.on or steps_aside(chosen.labeller, args.task_template):
         return labeller
     seeds, strict = trainer.seed_set.instructions, chosen.validity.strict
     asked = tuple(each.make(vars(args)) for each in chosen.validity.asked)

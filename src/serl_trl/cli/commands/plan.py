@@ -20,10 +20,10 @@ from serl_trl.common.plugin import shown
 from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
-from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.plan.trial_cost import asked_per_question
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 # Parts of `Memory` in the order in which they are shown.
@@ -191,11 +191,7 @@ def _verdict(peak: float, gpu: float | None) -> str:
 def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
     steps = estimate.count_steps(values, layout)
     step = estimate.estimate_step(values, layout, kept_ratio=values["kept_ratio"])
-    asked = (
-        read_choice(values["validity"], values["plugins"] or ()).num_completions
-        if values["use_selfplay"]
-        else 0
-    )
+    asked = asked_per_question(values)
     longest = values["max_completion_length"]
     sampled = step.sampled_tokens + asked * step.prompts * longest // values["num_iterations"]
     speeds = {
