@@ -20,6 +20,7 @@ from benchmarks.sandbox import ARMS as EASY_ARMS
 from benchmarks.sandbox import FIGURES, draw, read_run, summarise_arm, transition_table
 from benchmarks.study import (
     Arm,
+    add_machine_options,
     add_options,
     as_table,
     as_text,
@@ -61,8 +62,7 @@ def main() -> None:
     """Run what is missing, then write table, figures and numbers."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add_options(parser, ARMS, seeds="1,2,3,4,5", max_steps=60, jobs=2, work_dir="hard")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    add_machine_options(parser)
     options = parser.parse_args()
     arms, seeds = chosen(parser, options, ARMS)
     runs = run_all(arms, seeds, partial(run, options), jobs=options.jobs)

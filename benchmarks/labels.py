@@ -22,6 +22,7 @@ from benchmarks import hard
 from benchmarks.sandbox import FIGURES, draw, summarise_arm, transition_table
 from benchmarks.study import (
     Arm,
+    add_machine_options,
     add_options,
     as_table,
     as_text,
@@ -75,8 +76,7 @@ def main() -> None:
     parser.add_argument("--final_seeds", default="1,2,3,4,5,6")
     parser.add_argument("--final_steps", type=int, default=120)
     parser.add_argument("--finalists", default="", help="names; those of the screen if empty")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    add_machine_options(parser)
     options = parser.parse_args()
     summary: dict[str, Any] = {"default": HARD_VOTE, **made_on()}
     text = f"\n## Labels, {summary['date']}\n\n`python -m benchmarks.labels`, {summary['machine']}."

@@ -34,6 +34,7 @@ from typing import Any
 from benchmarks.study import (
     ROOT,
     Arm,
+    add_machine_options,
     add_options,
     as_table,
     as_text,
@@ -84,8 +85,7 @@ def main() -> None:
     parser.add_argument("--wide", action="store_true", help="every arm, and with every seed")
     parser.add_argument("--model", type=Path, default=ROOT / "runs" / "smollm2")
     parser.add_argument("--data", type=Path, default=DATA, help="rated texts, one JSON a line")
-    parser.add_argument("--threads", type=int, default=2, help="of each run")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_machine_options(parser, threads=2)
     parser.add_argument("--votes", type=int, default=8, help="of each text in a step")
     parser.add_argument("--flags", default="", help="further flags of every `serl train`")
     parser.add_argument("--summary", action="store_true", help="run nothing: what is finished?")

@@ -37,7 +37,15 @@ class Arm:
 
 
 def add_options(parser: argparse.ArgumentParser, arms: Sequence[Arm], **defaults: Any) -> None:
-    """Add the options that every study has; `defaults` are seeds, max_steps, jobs and work_dir."""
+    """Add the options that every study has: of its runs, and of what it writes."""
+    add_run_options(parser, arms, **defaults)
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--figure", type=Path, default=None, help="write this picture")
+    parser.add_argument("--results", type=Path, default=None, help="Markdown file to append to")
+
+
+def add_run_options(parser: argparse.ArgumentParser, arms: Sequence[Arm], **defaults: Any) -> None:
+    """Add the options of a study's runs; `defaults` are seeds, max_steps, jobs and work_dir."""
     parser.add_argument("--arms", default=",".join(arm.name for arm in arms))
     parser.add_argument("--seeds", default=defaults["seeds"])
     parser.add_argument("--max_steps", type=int, default=defaults["max_steps"])
@@ -45,9 +53,12 @@ def add_options(parser: argparse.ArgumentParser, arms: Sequence[Arm], **defaults
     # A run starts in `ROOT`, where a relative path would be another one than here.
     work_dir = ROOT / "runs" / defaults["work_dir"]
     parser.add_argument("--work_dir", type=lambda text: Path(text).absolute(), default=work_dir)
-    parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--figure", type=Path, default=None, help="write this picture")
-    parser.add_argument("--results", type=Path, default=None, help="Markdown file to append to")
+
+
+def add_machine_options(parser: argparse.ArgumentParser, *, threads: int = 1) -> None:
+    """Add the options that say what runs compute on."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=threads, help="of each run")
 
 
 def chosen(

@@ -11,7 +11,15 @@ from typing import Any
 
 from benchmarks import hard
 from benchmarks.sandbox import read_run, summarise_arm
-from benchmarks.study import ROOT, Arm, as_table, as_text, is_whole, run_all
+from benchmarks.study import (
+    Arm,
+    add_machine_options,
+    add_run_options,
+    as_table,
+    as_text,
+    is_whole,
+    run_all,
+)
 from serl_trl.common.files import read_lines
 
 # The hard sandbox's model puts names anew when it restates; without `keep_names=False` every
@@ -51,17 +59,11 @@ _IN_HARD = ("serl", "oracle_gate")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the arms."""
-    default = ROOT / "runs" / "validity"
-    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--max_steps", type=int, default=60)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--work_dir", type=lambda text: Path(text).absolute(), default=default)
+    add_run_options(parser, ARMS, seeds="1,2,3", max_steps=60, jobs=2, work_dir="validity")
     parser.add_argument(
         "--hard_dir", type=lambda text: Path(text).absolute(), help="finished runs without a gate"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    add_machine_options(parser)
 
 
 def arms(options: argparse.Namespace) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from benchmarks.study import ROOT, as_table, auc
 from serl_trl import sandbox
 from serl_trl.answers.equality import get_kind
 from serl_trl.answers.verifier import Verifier
-from serl_trl.answers.voting import Vote, majority_vote
+from serl_trl.answers.voting import Vote, majority_vote, spelt_out
 from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.common.files import read_lines
 from serl_trl.filters.validity.answer_domain import AnswerDomain
@@ -178,8 +178,7 @@ def judged(groups: Sequence[Row], signals: Sequence[str], sampler: Sampler) -> l
 
 def vote_of(group: Row) -> Vote:
     """Return the vote of a group of a ledger."""
-    counted = [answer for answer, votes in group["answers"].items() for _ in range(votes)]
-    return majority_vote([*counted, *[None] * group["num_unparsable"]])
+    return majority_vote(spelt_out(group["answers"].items(), group["num_unparsable"]))
 
 
 def all_rows(options: argparse.Namespace) -> list[Row]:

@@ -1,7 +1,7 @@
 """A group of answers becomes its majority answer and the rewards that follow from it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serl_trl.answers.equality import AnswerKind, group_many
@@ -56,6 +56,11 @@ def majority_vote(
     """
     given = None if log_probs is None else [log_probs]
     return vote_groups([answers], kind=kind, log_probs=given, verifier=verifier)[0]
+
+
+def spelt_out(counts: Iterable[tuple[str, int]], num_unparsable: int) -> list[str | None]:
+    """Return answers with these `counts`, which vote as those did that were counted."""
+    return [*(answer for answer, votes in counts for _ in range(votes)), *[None] * num_unparsable]
 
 
 def vote_groups(

@@ -11,7 +11,7 @@ from typing import ClassVar
 from serl_trl.answers.equality import known_labels, says
 from serl_trl.answers.kinds.text import TextKind
 from serl_trl.common.completion import Completion
-from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
+from serl_trl.filters.validity.asked import Asked, AskingTools, complete_each
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import NONE, PromptStyle, asked_anew
 
@@ -32,9 +32,6 @@ class Abstention:
     max_tokens: int = 0
     abstain_instruction: str = PromptStyle.abstain_instruction
     name: ClassVar[str] = "abstention"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def num_completions(self) -> int:

@@ -80,7 +80,7 @@ def complete_each(
 
 
 def check_options(signal: Any) -> None:
-    """Raise `ValueError` for an option that is not of its default's kind, as a config may give it.
+    """Raise `ValueError` for an option of a signal that is not of its default's kind.
 
     A number must be whole and at least 1, or at least 0 where 0 is the default; a text not empty.
     """

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from serl_trl.common.plugin import Plugin, Role, find
 from serl_trl.filters.validity.abstention import Abstention
-from serl_trl.filters.validity.asked import AskedSignal
+from serl_trl.filters.validity.asked import AskedSignal, check_options
 from serl_trl.filters.validity.restatable import Restatable
 from serl_trl.filters.validity.self_judge import SelfJudge
 from serl_trl.filters.validity.two_views import TwoViews
@@ -35,5 +35,5 @@ def find_asked(text: str, plugins: Collection[str] = ()) -> Plugin:
     plugin = find(text, _ROLE, plugins)
     if not plugin.foreign:
         # Its values are seen here, before weights load.
-        plugin.make()
+        check_options(plugin.make())
     return plugin

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
+from serl_trl.filters.validity.asked import Asked, AskingTools, complete_each
 from serl_trl.filters.validity.restatement import read_restatement
 from serl_trl.filters.validity.sign import Sign
 from serl_trl.propose.prompts import PromptStyle, restate_messages
@@ -24,9 +24,6 @@ class Restatable:
     keep_names: bool = True
     restate_instruction: str = PromptStyle.restate_instruction
     name: ClassVar[str] = "restatable"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def num_completions(self) -> int:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from serl_trl.answers.equality import says
 from serl_trl.answers.kinds.label import LabelKind
-from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
+from serl_trl.filters.validity.asked import Asked, AskingTools, complete_each
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import JUDGE_QUESTIONS, judge_messages
 
@@ -28,9 +28,6 @@ class SelfJudge:
 
     num: int = 3
     name: ClassVar[str] = "self_judge"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def num_completions(self) -> int:

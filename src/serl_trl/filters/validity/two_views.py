@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from serl_trl.answers.equality import answer_of
 from serl_trl.answers.views import ViewsVote, vote_on_views
-from serl_trl.answers.voting import Vote
-from serl_trl.filters.validity.asked import Asked, AskingTools, check_options, complete_each
+from serl_trl.answers.voting import spelt_out
+from serl_trl.filters.validity.asked import Asked, AskingTools, complete_each
 from serl_trl.filters.validity.restatement import restated_prompts
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import PromptStyle
@@ -29,9 +29,6 @@ class TwoViews:
     restate_instruction: str = PromptStyle.restate_instruction
     name: ClassVar[str] = "two_views"
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
     @property
     def num_completions(self) -> int:
         """The restatements and the votes on one of them."""
@@ -49,16 +46,14 @@ class TwoViews:
         groups = complete_each(tools.complete, [each for each in prompts if each], self.num)
         restated = [each for each, prompt in zip(questions, prompts, strict=True) if prompt]
         pairs = [
-            (_answers(each.vote), [answer_of(c, kind=tools.kind) for c in group])
+            (
+                spelt_out(each.vote.counts, each.vote.num_unparsable),
+                [answer_of(c, kind=tools.kind) for c in group],
+            )
             for each, group in zip(restated, groups, strict=True)
         ]
         signs = iter(map(_sign, vote_on_views(pairs, kind=tools.kind, verifier=tools.verifier)))
         return [next(signs) if prompt else NO_SIGN for prompt in prompts]
-
-
-def _answers(vote: Vote) -> list[str | None]:
-    counted = [answer for answer, votes in vote.counts for _ in range(votes)]
-    return [*counted, *[None] * vote.num_unparsable]
 
 
 def _sign(views: ViewsVote) -> Sign:
