@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from serl_trl.cli.commands.report import run as report_command
+from serl_trl.common.reasons import REASONS
 from serl_trl.loop.label_trust import CheckedLabel, probe_metrics
 from serl_trl.measure.comparison import as_record, compare
 from serl_trl.measure.figures import Measurement, grade
@@ -30,7 +31,6 @@ from serl_trl.report.labels import label_answer
 from serl_trl.report.pages import build_report, report_after_training, write_reports
 from serl_trl.report.render import render_html, render_markdown
 from serl_trl.report.warnings import warnings_of
-from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import read_run
 
 DOCS = Path(__file__).parents[2] / "docs"

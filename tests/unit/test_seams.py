@@ -287,12 +287,12 @@ def test_sources_have_shares_in_any_of_three_spellings():
     [
         (
             ["few_shots"],
-            "sources=few_shots is unknown; choose one of answer_first, few_shot, given",
+            "sources=few_shots is unknown; choose one of answer_first, few_shot, given, retry",
         ),
         (["few_shot: 0"], "sources=few_shot:  ?0 must give a share above 0"),
         (["given: much"], "must give a share above 0"),
         ([{"given": float("nan")}], "must give a share above 0"),
-        ([], "leaves no source; name one of few_shot, answer_first, given"),
+        ([], "leaves no source; name one of few_shot, retry, answer_first, given"),
     ],
 )
 def test_a_bad_source_is_named_with_the_way_out(items, said):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from serl_trl.answers.equality import holds_several, known_labels
 from serl_trl.cli.parser import Arguments
+from serl_trl.common.reasons import REASONS
 from serl_trl.common.text import shortened, visible
 from serl_trl.filters.registry import filter_options, find_filters
 from serl_trl.filters.seeds import JudgedSeeds, judge_seeds, spread
 from serl_trl.labels.chance import find_band, noise_in_band
 from serl_trl.propose.sources.registry import writes_new
-from serl_trl.report.words import REASONS
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig

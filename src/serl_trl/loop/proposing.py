@@ -201,8 +201,10 @@ class Proposing:
             tasks = self._ask(stream, num, tally)
             unread = stream.source.unread
             tally.counts["empty_requests"] += len(unread)
+            tally.counts["retried_requests"] += stream.source.num_retried
             self.last_unread = unread[-1] if unread else self.last_unread
             judged = [self._judge(stream, task, step, tally) for task in tasks]
+            stream.source.observe_filtered([each.verdict for each in judged])
         self.last_proposals = judged[:NUM_SHOWN]
         return judged
 

@@ -16,6 +16,7 @@ COUNTS = (
     "proposals",
     "accepted",
     "empty_requests",
+    "retried_requests",
     "groups",
     "repeated_groups",
     "surplus_dropped",

@@ -83,6 +83,9 @@ JUDGE_INSTRUCTION = (
 )
 """What `judge` asks of a solution; `{scale}` is its best mark."""
 
+RETRY_REQUEST = "Some of the last ones were refused. Each new one must {asks}."
+"""What `retry` adds to a request; `{asks}` is what the refused ones lacked."""
+
 
 def rollout_messages(instruction: str, style: PromptStyle) -> Messages:
     """Build the conversation whose completion is rolled out, or graded in evaluation."""
@@ -139,18 +142,21 @@ def check_messages(instruction: str, solution: str, text: str) -> Messages:
     return [{"role": "user", "content": content}]
 
 
-def proposer_messages(shots: Sequence[str], style: PromptStyle) -> Messages:
+def proposer_messages(
+    shots: Sequence[str], style: PromptStyle, asks: Sequence[str] = ()
+) -> Messages:
     """Build the few-shot request: a numbered list of `shots` whose next number is left open.
 
-    Source: SeRL, arXiv 2505.20347, "self-instruction"; the texts are our own.
+    `asks` say what each new one must do, where earlier ones did not. Source: SeRL,
+    arXiv 2505.20347, "self-instruction"; the texts are our own.
     """
     lines = [style.fill(style.proposer_request)] if style.proposer_request else []
     lines += [f"{number}. {shot}" for number, shot in enumerate(shots, start=1)]
     # The open number, on which the reading of the answers counts.
     lines.append(f"{len(shots) + 1}.")
-    return _system(style.fill(style.proposer_system)) + [
-        {"role": "user", "content": "\n".join(lines)}
-    ]
+    retry = RETRY_REQUEST.replace("{asks}", "; ".join(asks)) if asks else ""
+    system = "\n".join(filter(None, (style.fill(style.proposer_system), retry)))
+    return _system(system) + [{"role": "user", "content": "\n".join(lines)}]
 
 
 def answer_first_messages(shots: Sequence[str], style: PromptStyle) -> Messages:

@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from serl_trl.common.reasons import REASONS
 from serl_trl.labels.registry import known_labeller
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.blocks import quoted
 from serl_trl.report.sentences import say
-from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, number_in
 
 

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from serl_trl.common.reasons import REASONS
 from serl_trl.report.blocks import Block, Cell, Chart, Paragraph, Table, quoted, written
 from serl_trl.report.charts import area_chart, bar_chart, heat_chart
 from serl_trl.report.curves import band_of, sparks
 from serl_trl.report.funnel import funnel
 from serl_trl.report.sentences import percent
-from serl_trl.report.words import REASONS
 from serl_trl.runs.reader import Run, steps_in_buckets
 
 _NUM_LAYERS = 5

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from serl_trl.common.reasons import REASONS
 from serl_trl.common.text import count_of
 from serl_trl.report.blocks import (
     Block,
@@ -17,7 +18,7 @@ from serl_trl.report.blocks import (
     written,
 )
 from serl_trl.report.sentences import percent, say
-from serl_trl.report.words import DETAILS, REASONS
+from serl_trl.report.words import DETAILS
 from serl_trl.runs.reader import Run, number_in
 
 T = TypeVar("T")

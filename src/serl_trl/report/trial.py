@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+from serl_trl.common.reasons import REASONS
 from serl_trl.common.text import count_of
 from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.chance import noise_in_band
@@ -21,7 +22,6 @@ from serl_trl.report.blocks import (
     written,
 )
 from serl_trl.report.sentences import say
-from serl_trl.report.words import REASONS
 
 _MAX_EXAMPLE = 160  # characters: three of each reason still fit one page
 _WIDTH = 30  # signs of the longest bar

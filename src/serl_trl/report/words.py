@@ -4,8 +4,6 @@ from serl_trl.common.plain_yaml import own_table
 
 _WORDS = own_table(__file__)
 
-REASONS: dict[str, str] = _WORDS["reasons"]
-"""Why a proposal or a group was refused; a filter of the user's own has no row."""
 DETAILS: dict[str, str] = _WORDS["details"]
 BOUNDS: dict[str, str] = _WORDS["bounds"]
 TRANSITIONS: dict[str, str] = _WORDS["transitions"]

@@ -92,8 +92,10 @@ def _look_for_labeller(named: Any) -> None:
 
 
 def _look_for_sources(named: Any) -> None:
+    # Made, too, as a labeller is; a plug-in's class is looked up when a run is built.
     if not any(is_path(text) for text, _ in named_sources(named)):
-        find_sources(named)
+        for share in find_sources(named):
+            share.source.make()
 
 
 def _look_for_signals(named: Any) -> None:

@@ -103,7 +103,8 @@ class SelfPlayOptions:
     sources: list[str] = option(
         ["few_shot"],
         "Where instructions come from, as a list of name or `name: share`. few_shot: the policy "
-        "writes new ones from the seed set. answer_first: it writes a solution, then the problem "
+        "writes new ones from the seed set. retry: the same, and it is told why its last ones were "
+        "refused. answer_first: it writes a solution, then the problem "
         "of it, and a group is kept if its label is that answer. given: the rows of the seed set, "
         "in order or shuffled by `shuffle_dataset`. Or a dotted path to a source in `plugins`.",
     )

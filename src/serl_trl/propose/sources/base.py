@@ -54,6 +54,9 @@ class TaskSource(Protocol):
     unread: Sequence[str] = ()
     """What the model wrote in the last call to `propose` and held no task."""
 
+    num_retried: int = 0
+    """How many requests of the last call to `propose` named what was refused before."""
+
     def propose(
         self, num: int, *, pool: InstructionPool, complete: Complete, rng: random.Random
     ) -> list[Task]:
@@ -65,6 +68,12 @@ class TaskSource(Protocol):
 
     def observe(self, results: Sequence[GroupResult]) -> None:
         """Learn what became of this source's tasks; called after each round that had any."""
+
+    def observe_filtered(self, verdicts: Sequence[Verdict]) -> None:
+        """Learn what the filters made of the tasks of the last call to `propose`, in order.
+
+        Only sources with `writes` hear of it, since only their tasks are filtered.
+        """
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return what decides the source's future, as JSON values."""

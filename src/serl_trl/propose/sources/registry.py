@@ -10,9 +10,11 @@ from serl_trl.propose.sources.answer_first import AnswerFirst
 from serl_trl.propose.sources.base import TaskSource
 from serl_trl.propose.sources.few_shot import FewShot
 from serl_trl.propose.sources.given import Given
+from serl_trl.propose.sources.retry import Retry
 
 SOURCES: dict[str, type[TaskSource]] = {
     "few_shot": FewShot,
+    "retry": Retry,
     "answer_first": AnswerFirst,
     "given": Given,
 }
@@ -22,7 +24,7 @@ _ROLE = Role(
     option="sources",
     takes="a task source (a subclass of serl_trl.TaskSource)",
     known=SOURCES,
-    methods=("propose", "observe", "state_dict", "load_state_dict"),
+    methods=("propose", "observe", "observe_filtered", "state_dict", "load_state_dict"),
     makes=True,
 )
 
