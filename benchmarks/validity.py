@@ -18,7 +18,9 @@ trains with and without the gate; runs that `benchmarks.hard` has finished are r
 
     python -m benchmarks.validity --parts arms --work_dir runs/validity --hard_dir runs/hard
 
-"asked" measures the signals that ask the model, and what they cost (`validity_asked.py`).
+"asked" measures the signals that ask the model, and what they cost (`validity_asked.py`), and
+"smollm2" what is kept of proposals that were judged by hand (`validity_smollm2.py`). "easy" asks
+what the shipped gate would have kept in runs of the easy sandbox, on which it was not fitted.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import validity_arms, validity_asked
+from benchmarks import validity_arms, validity_asked, validity_smollm2
 from benchmarks.study import as_table, auc, made_on
 from serl_trl.common.files import read_lines
 from serl_trl.filters.gate import ProposalFilter
@@ -49,6 +51,7 @@ from serl_trl.filters.validity.gate import (
     fit,
     threshold_for,
 )
+from serl_trl.filters.validity.sign import Sign
 from serl_trl.filters.validity.text import REFUSED_FROM, TEXT_SIGNALS, doubt
 from serl_trl.filters.validity.vote_shape import shape_of
 from serl_trl.sandbox.domain import seed_problems
@@ -60,6 +63,7 @@ FAULTS = ("format", "language", "illegal_condition", "contradiction", "incomplet
 ALONE: dict[str, Any] = {"max_rouge_l": None, "max_per_template": None, "novelty": "plain"}
 TEXT_FILTERS = ("unfinished", "validity")
 PRECISIONS = (0.9, 0.95)
+FREE = ("text", "domain")  # signs that a gate reads beside the votes
 LOW, HIGH, UNANIMOUS = 0.2, 0.8, 0.95  # ends of the band; the last is short of 16 of 16
 
 # The sandboxes' models do not know its form, so its weight would be 0 for all models.
@@ -312,6 +316,37 @@ def replay_text(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def easy(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the shipped gate would have kept in runs of the easy sandbox."""
+    model, groups = gate.shipped(), read_ledgers(options)["easy"]
+    chances = [
+        gate.judge(
+            model, each.features["agreement"], {n: Sign(each.features[n]) for n in FREE}
+        ).p_valid
+        for each in groups
+    ]
+    found = {}
+    for name, most, least in (
+        ("off", HIGH, 0.0),
+        ("auto", HIGH, model.careful),
+        ("strict", UNANIMOUS, model.strict),
+    ):
+        pairs = zip(groups, chances, strict=True)
+        kept = [g.valid for g, chance in pairs if g.is_split(most) and chance >= least]
+        found[name] = {"kept": len(kept), "kept_without_gold": round(1 - fmean(kept), 4)}
+    return {"groups": len(groups), "runs": len(options.ledgers), "settings": found}
+
+
+def easy_text(found: dict[str, Any]) -> list[str]:
+    """Return the part as Markdown."""
+    rows = [["validity", "groups kept", "of these without a valid answer"]]
+    rows += [
+        [name, f"{each['kept']:,}", percent(each["kept_without_gold"])]
+        for name, each in found["settings"].items()
+    ]
+    return [f"{found['groups']:,} groups of {found['runs']} runs.", "", *as_table(rows)]
+
+
 def kept_at(groups: Sequence[Group], each: Sequence[float], precision: float) -> float:
     """Return the share of the valid questions kept where so many of the kept are to be valid."""
     valid = [group.valid for group in groups]
@@ -356,8 +391,10 @@ PARTS = {
     "replay": (replay, replay_text),
     "arms": (validity_arms.arms, validity_arms.arms_text),
     "asked": (validity_asked.asked, validity_asked.asked_text),
+    "smollm2": (validity_smollm2.smollm2, validity_smollm2.smollm2_text),
+    "easy": (easy, easy_text),
 }
-NEED_LEDGERS = {"signals", "replay"}
+NEED_LEDGERS = {"signals", "replay", "easy"}
 
 
 def main() -> None:
@@ -366,18 +403,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
     parser.add_argument("--json", type=Path, default=HERE / "results/validity.json")
     parser.add_argument("--results", type=Path, help="Markdown file to append to")
-    parser.add_argument(
-        "--ledgers", type=ledger_of, nargs="+", help="of the parts signals and replay"
-    )
+    parser.add_argument("--ledgers", type=ledger_of, nargs="+", help="of signals, replay and easy")
     parser.add_argument("--asked", type=Path, help="of --fit: rows.jsonl of the part asked")
     parser.add_argument("--fit", action="store_true", help="of replay: write the gate's model anew")
     validity_arms.add_options(parser)
     validity_asked.add_options(parser)
+    validity_smollm2.add_options(parser)
     options = parser.parse_args()
     if "asked" in options.parts and not options.runs:
         parser.error("--runs is needed for --parts asked")
     if NEED_LEDGERS & {*options.parts} and not options.ledgers:
-        parser.error("--ledgers is needed for --parts signals and replay")
+        parser.error("--ledgers is needed for --parts signals, replay and easy")
     if "replay" in options.parts and "hard" not in dict(options.ledgers):
         parser.error("--parts replay needs ledgers hard=FILE of several runs")
 
