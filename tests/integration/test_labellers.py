@@ -70,9 +70,10 @@ def test_entropies_are_the_means_over_the_tokens_under_the_present_weights(tiny_
         assert value == pytest.approx(float(by_hand), rel=1e-4)
 
 
-def test_a_labeller_that_needs_entropies_trains_on_two_processes_and_resumes(tmp_path):
+@pytest.mark.parametrize("label_reward", ["margin_vote(consensus=0.25)", "teacher_vote(votes=4)"])
+def test_a_labeller_with_needs_trains_on_two_processes_and_resumes(tmp_path, label_reward):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    options = {"label_reward": "margin_vote(consensus=0.25)", "sources": ["few_shot"]}
+    options = {"label_reward": label_reward, "sources": ["few_shot"]}
     run_two(whole, max_steps=2, **options)
     shutil.copytree(whole, cut)
     shutil.rmtree(cut / "checkpoint-2")
@@ -88,7 +89,9 @@ def test_every_labeller_judges_what_a_real_model_writes(name, tmp_path):
     # A model that can neither restate nor judge finds no group; the run then says so.
     config = SeRLConfig(output_dir=str(tmp_path), max_empty_refills=1, **options)
     trainer = SeRLTrainer(load_model(), config, seed_set(), processing_class=load_tokenizer())
-    asks = bool({"second_view", "restatement"} & trainer.selfplay.labelling.labeller.needs)
+    asks = bool(
+        {"second_view", "restatement", "teacher"} & trainer.selfplay.labelling.labeller.needs
+    )
     trainer.train()
     groups = [row for row in read_lines(tmp_path / "_serl/ledger.jsonl") if row["type"] == "group"]
     assert groups

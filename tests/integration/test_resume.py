@@ -93,6 +93,9 @@ def all_of(trainer: SeRLTrainer) -> dict[str, Any]:
         "ledger": (folder / "ledger.jsonl").read_bytes(),
         "metrics": without_times(read_lines(folder / "metrics.jsonl")),
         "history": without_times(trainer.state.log_history),
+        "teacher": {
+            name: each.tolist() for name, each in getattr(trainer.teacher, "_weights", {}).items()
+        },
         "iterations": sorted(path.name for path in folder.glob("iterations/*")),
         "completions": [
             pandas.read_parquet(path).to_json()
@@ -110,8 +113,14 @@ def crash_and_resume(folder: Path, crash_at: int, **options: Any) -> SeRLTrainer
     return trainer
 
 
+# The average leaves the weights behind, so that a label that it did not give would show.
+_AVERAGE = {"label_reward": "teacher_vote(votes=4, keep_start=0.5)", "sources": ["given"]}
+
 CASES = {
     "one batch a step": (3, {}),
+    "an average of the weights": (3, _AVERAGE),
+    "an average of the adapter": (3, {**_AVERAGE, "lora": True}),
+    "two views": (3, {"label_reward": "two_view", "sources": ["given"]}),
     "several batches a step": (3, {"gradient_accumulation_steps": 2, "steps_per_generation": 1}),
     "inside a cycle": (2, {"steps_per_generation": 2, "log_completions": True}),
     "at the end of a cycle": (3, {"steps_per_generation": 2}),

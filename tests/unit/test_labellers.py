@@ -21,9 +21,11 @@ from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.paraphrase_vote import ParaphraseVote
 from serl_trl.labels.registry import LABELLERS, extra_rollouts, find_labeller
 from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.teacher_vote import TeacherVote
 from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.weighted_vote import WeightedVote
 from serl_trl.labels.wide_vote import WideVote
+from serl_trl.loop.labelling import LabellerError
 from serl_trl.train.config_checks import find_problems
 from tests.unit.playing import OPTIONS, Lines, make
 from tests.unit.test_seams import judge, rollouts
@@ -182,6 +184,10 @@ def test_the_ledger_names_why_a_labeller_refused():
     [
         ("soft_vote(gate=1.5)", "label_reward gives gate=1.5, which must lie in [0, 1]."),
         ("margin_vote(rare=-1)", "label_reward gives rare=-1, which must lie in [0, 1]."),
+        (
+            "teacher_vote(teacher=5)",
+            'label_reward gives teacher=5, which must be "ema", "reference" or a model.',
+        ),
         ("weighted_vote(sigma=0)", "label_reward gives sigma=0, which must lie in [0.05, 10]."),
     ],
 )
@@ -204,9 +210,10 @@ class Answering(ScriptedPolicy):
 
     def __init__(self, *texts, **named):
         super().__init__(**named)
-        self.texts, self.asked = list(texts), []
+        self.texts, self.asked, self.models = list(texts), [], set()
 
-    def complete(self, prompts, sampling=None):
+    def complete(self, prompts, sampling=None, *, model="policy"):
+        self.models.add(model)
         start = len(self.asked)
         self.asked += prompts
         found = [self.texts[n % len(self.texts)] for n in range(start, len(self.asked))]
@@ -216,6 +223,7 @@ class Answering(ScriptedPolicy):
 def judged(labeller, group, *texts):
     """Judge one group, with `texts` as the answers to what the labeller asks."""
     policy = Answering(*texts)
+    policy.models = labeller.__dict__.setdefault("models", set())
     tools = Tools(get_kind("math"), Verifier(), policy.complete, policy.decide, random.Random(), 0)
     (found,) = labeller.label([group], tools)
     return found, policy.asked
@@ -279,6 +287,59 @@ def test_a_paraphrase_labels_the_question():
     assert (strict.verdict.reason, loose.label) == ("no_paraphrase", "7")
     split, _ = judged(ParaphraseVote(votes=2), group, OTHER, "\\boxed{7}", "\\boxed{9}")
     assert split.verdict.reason == "tie"
+
+
+def test_a_teacher_labels_by_its_own_vote():
+    group = rollouts("7", "9", "9", None)
+    votes = ["\\boxed{7}", "\\boxed{7}", "\\boxed{9}", "no"]
+    found, asked = judged(teacher := TeacherVote(votes=4), group, *votes)
+    assert found == Labelled((1.0, 0.0, 0.0, 0.0), KEEP, 0.5, "7", {"label_reached": 1.0})
+    assert (asked, teacher.models) == ([group.messages] * 4, {"teacher"})
+    split, _ = judged(TeacherVote(votes=2), group, "\\boxed{7}", "\\boxed{9}")
+    assert (split.rewards, split.verdict.reason) == ((0.0,) * 4, "tie")
+    far, _ = judged(TeacherVote(votes=2), group, "\\boxed{5}")
+    assert (far.rewards, far.label, far.metrics) == ((0.0,) * 4, "5", {"label_reached": 0.0})
+
+
+def test_the_average_keeps_more_of_itself_along_a_cosine():
+    teacher = TeacherVote().teacher
+    kept = [teacher.keep(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+    # .9999 - .0099 * (1 + cos(pi / 4)) / 2 at a quarter of the way.
+    assert kept == pytest.approx([0.99, 0.99144983, 0.99495, 0.9999], abs=1e-8)
+
+
+def test_a_judge_may_be_the_teacher():
+    own, frozen = Judge(), Judge(teacher="reference")
+    for judge_ in (own, frozen):
+        judged(judge_, rollouts("7", "9"), "\\boxed{9}")
+    assert (own.models, own.needs) == ({"policy"}, {"second_view"})
+    assert (frozen.models, frozen.needs, frozen.teacher.model) == (
+        {"teacher"},
+        {"teacher"},
+        "reference",
+    )
+
+
+def test_a_labeller_that_asks_a_teacher_without_needing_one_is_told_so():
+    labeller = TeacherVote()
+    labeller.needs = frozenset()
+    with pytest.raises(LabellerError, match='TeacherVote asks its teacher; name "teacher" in its'):
+        make(ScriptedPolicy(), labeller=labeller).refill(step=0)
+
+
+def test_a_teacher_is_refused_where_no_other_weights_can_stand_in(monkeypatch):
+    options = {"label_reward": "teacher_vote", "use_vllm": True, "deepspeed": "zero3.json"}
+    said = [str(each) for each in find_problems(options)]
+    assert said == [
+        "use_vllm=True with a labeller that asks a teacher (ema) is refused: the engine holds the "
+        "trained weights alone; leave it out, or use another label_reward.",
+        "deepspeed: a teacher (ema) is refused with it, because it divides the weights or lays "
+        "them together, so that no others can stand in for them; train on one GPU or with DDP.",
+    ]
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    judge_ = {"label_reward": "judge(teacher='reference')"}
+    assert [str(each)[:30] for each in find_problems(judge_)] == ["fsdp: a teacher (reference) is"]
+    assert find_problems({"label_reward": "judge"}) == []
 
 
 def test_a_vote_is_kept_if_more_than_half_of_its_checks_confirm_it():

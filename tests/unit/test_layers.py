@@ -58,6 +58,7 @@ HEAVY = {
     "train.sampling",
     "train.saving",
     "train.state",
+    "train.teachers",
     "train.stopping",
     "train.trainer",
     "train.vllm",

@@ -157,6 +157,20 @@ def test_no_kl_term_needs_no_reference():
     assert memory(beta=0.0).reference == 0
 
 
+def test_a_teacher_is_an_average_in_float32_the_first_weights_or_a_model_of_its_own():
+    plain = {"dtype": "bfloat16", "beta": 0.0}
+    assert memory(label_reward="teacher_vote", **plain).reference == 4 * 680
+    adapter = {**plain, "use_peft": True, "lora_r": 2}
+    assert memory(label_reward="teacher_vote", **adapter).reference == 4 * 56
+    first = "teacher_vote(teacher='reference')"
+    assert memory(label_reward=first, **plain).reference == 2 * 680
+    assert memory(label_reward=first, **adapter).reference == 0
+    # The KL reference serves both.
+    assert memory(label_reward=first, dtype="bfloat16").reference == 2 * 680
+    other = {"label_reward": "judge(teacher='a/b')", "teacher_parameters": 1000}
+    assert memory(**other, **plain).reference == 2 * 1000
+
+
 def test_vllm_takes_its_share_and_the_kv_cache_with_it():
     gpu = 24e9
     found = memory(QWEN, gpu=gpu, use_vllm=True)

@@ -106,7 +106,7 @@ def test_a_labeller_is_named_like_an_answer_kind():
 
 def test_what_this_version_does_not_compute_cannot_be_needed(monkeypatch):
     assert PROVIDED < NEEDS
-    for need, said in (("teacher", "not computed by this version"), ("luck", "is unknown")):
+    for need, said in (("judge", "not computed by this version"), ("luck", "is unknown")):
         monkeypatch.setattr(MajorityVote, "needs", frozenset({need}))
         with pytest.raises(ValueError, match=f"label_reward=vote needs {need}, which .*{said}"):
             find_labeller("vote")

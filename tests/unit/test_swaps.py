@@ -64,6 +64,20 @@ def test_what_only_the_class_had_is_taken_away_again():
     assert vars(engine) == {}
 
 
+class Held:
+    """Keeps its data where no dictionary shows it, as a tensor does."""
+
+    __slots__ = ("data",)
+
+
+def test_what_a_descriptor_holds_is_put_back_by_it():
+    parameter = Held()
+    parameter.data = before = [1.0]
+    with swapped("parameter", parameter, data=[2.0]):
+        assert parameter.data == [2.0]
+    assert parameter.data is before
+
+
 def test_an_attribute_without_a_row_is_an_error_of_ours():
     with pytest.raises(AssertionError, match=r"engine\.seed has no row in SWAPS"):
         replaced("engine", SimpleNamespace(seed=1), seed=2)

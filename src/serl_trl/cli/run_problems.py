@@ -14,6 +14,7 @@ from serl_trl.common.problem import Problem
 from serl_trl.common.processes import is_main_process, num_processes
 from serl_trl.common.text import list_names, near_matches, visible
 from serl_trl.data.tables import file_problem, is_hub_id
+from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
 from serl_trl.train.checkpoint import NEWEST, NEWEST_OR_NONE, choose
@@ -98,13 +99,11 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
     option, model = "model_name_or_path", values.get("model_name_or_path")
     if not model:
         yield Problem(option, rule="is missing", way_out="give a folder, a Hub id, or `sandbox`")
-    elif problem := _no_path("model_name_or_path", model):
-        yield problem
-    elif model.endswith(".gguf"):
-        # Before the question whether it is a folder: "models/x.gguf" is written like a Hub id.
-        yield Problem(option, model, GGUF_RULE, GGUF_WAY_OUT)
-    elif model not in sandbox.MODEL_PATHS and is_local_path(model):
-        yield from _model_folder(option, model)
+    else:
+        yield from _place(option, model)
+    teacher = teacher_of(values.get("label_reward"))
+    if teacher and teacher.named:
+        yield from _place("teacher", teacher.model)
     revision = str(values.get("model_revision"))
     if values.get("trust_remote_code") and not _COMMIT.fullmatch(revision):
         yield Problem(
@@ -114,6 +113,17 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
             f"pin it: model_revision={visible(revision)} must be a commit of 40 hexadecimal digits",
             others=("model_revision",),
         )
+
+
+def _place(option: str, model: str) -> Iterator[Problem]:
+    """Yield why a model cannot be loaded from where its name says it lies."""
+    if problem := _no_path(option, model):
+        yield problem
+    elif model.endswith(".gguf"):
+        # Before the question whether it is a folder: "models/x.gguf" is written like a Hub id.
+        yield Problem(option, model, GGUF_RULE, GGUF_WAY_OUT)
+    elif model not in sandbox.MODEL_PATHS and is_local_path(model):
+        yield from _model_folder(option, model)
 
 
 def _model_folder(option: str, model: str) -> Iterator[Problem]:

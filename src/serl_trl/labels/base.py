@@ -1,5 +1,6 @@
 """What a group is worth: the seam behind which every way to judge stands."""
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote
-from serl_trl.common.completion import Complete, Completion, Messages
+from serl_trl.common.completion import Complete, Completion, Messages, Sampling
 from serl_trl.common.problem import Problem
 from serl_trl.common.verdict import Verdict
 from serl_trl.propose.sources.base import Task
@@ -21,10 +22,48 @@ NEEDS = frozenset(
 )
 """What a labeller may ask for beyond texts and votes."""
 
-PROVIDED = frozenset({"gold", "log_probs", "entropy", "second_view", "restatement"})
+PROVIDED = NEEDS - {"judge"}
 """What this version computes where a labeller asks for it: gold answers, the log-probs and the mean
 token entropies of the completions under the present weights, completions of further prompts by
-`Tools.complete`, and a restatement of each instruction, which half of its group then answers."""
+`Tools.complete`, a restatement of each instruction, which half of its group then answers, and a
+`Teacher` whom `Tools.complete` asks."""
+
+POLICY, TEACHER = "policy", "teacher"
+"""Whom `Tools.complete` asks: the trained model as it is, or the labeller's teacher."""
+
+AVERAGE, REFERENCE = "ema", "reference"
+"""Teachers that need no other model: an average of the weights so far, and the first weights."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who answers where a labeller asks its teacher.
+
+    `model` is `AVERAGE`, `REFERENCE`, or the folder or Hub id of another model. After each step the
+    average keeps a share of itself, `keep_start` in the first and `keep_end` in the last one.
+    """
+
+    model: str = AVERAGE
+    keep_start: float = 0.99
+    keep_end: float = 0.9999
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            rule = f'gives teacher={self.model!r}, which must be "{AVERAGE}", "{REFERENCE}" or a '
+            raise ValueError(str(Problem("label_reward", rule=f"{rule}model")))
+
+    @property
+    def named(self) -> bool:
+        """Whether it is a model of its own, with its own tokenizer."""
+        return self.model not in (AVERAGE, REFERENCE)
+
+    def keep(self, progress: float) -> float:
+        """Return the share of itself that the average keeps, along a cosine.
+
+        `progress` is the share of the run's steps that were made, in [0, 1].
+        """
+        fall = (1 + math.cos(math.pi * progress)) / 2
+        return self.keep_end + (self.keep_start - self.keep_end) * fall
 
 
 @dataclass(frozen=True)
@@ -97,19 +136,34 @@ class Labelled:
     weights: tuple[float, ...] = ()
 
 
+class Ask(Complete, Protocol):
+    """Completes each conversation once, by the policy or by the teacher (`model`)."""
+
+    def __call__(
+        self,
+        prompts: Sequence[Messages],
+        sampling: Sampling | None = None,
+        *,
+        model: str = POLICY,
+    ) -> list[Completion]:
+        """Return one completion per prompt; every process must call it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a labeller may use beside the rollouts.
 
     `kind` finds and compares answers, with `verifier` for pairs that need it. `complete` asks the
-    policy. `decide` does work in one process and returns the result in all: use it for whatever
-    depends on a clock, a deadline or a service. `rng` is the run's own and the same in all
-    processes. `step` is the optimizer step.
+    policy, or with `model=TEACHER` the teacher of a labeller that needs one. `decide` does work in
+    one process and returns the result in all: use it for whatever depends on a clock, a deadline
+    or a service. `rng` is the run's own and the same in all processes. `step` is the optimizer
+    step.
     """
 
     kind: AnswerKind
     verifier: Verifier
-    complete: Complete
+    complete: Ask
     decide: Callable[[Callable[[], Any]], Any]
     rng: random.Random
     step: int
@@ -136,6 +190,9 @@ class Labeller(Protocol):
 
     restating: Restating = Restating()
     """How instructions are restated for it, where it needs "restatement"."""
+
+    teacher: Teacher = Teacher()
+    """Whom it asks, where it needs "teacher"."""
 
     rewards: ClassVar[bool] = True
     """Whether its rewards train the model. False leaves that to the other reward functions."""

@@ -1,8 +1,8 @@
 """The model's own mark for each of its completions, from 0 to 1.
 
 Sources: SIRLC (arXiv 2305.14483), Self-Rewarding Language Models (arXiv 2401.10020) and SSR-Zero
-(arXiv 2505.16637). The judge is the present model, as in SSR-Zero; a frozen judge is exploited
-later in a run.
+(arXiv 2505.16637). The judge is the present model, as in SSR-Zero, or a teacher: "reference" is
+SIRLC's frozen judge, which is exploited later in a run.
 """
 
 import math
@@ -13,7 +13,16 @@ from serl_trl.answers.equality import answer_of
 from serl_trl.answers.kinds.number import NumberKind
 from serl_trl.common.completion import Completion
 from serl_trl.common.verdict import KEEP, Verdict
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, check_range
+from serl_trl.labels.base import (
+    POLICY,
+    TEACHER,
+    Labelled,
+    Labeller,
+    Rollouts,
+    Teacher,
+    Tools,
+    check_range,
+)
 from serl_trl.propose.prompts import JUDGE_INSTRUCTION, check_messages
 
 # Whatever the run's kind: a mark is a number.
@@ -25,7 +34,8 @@ class Judge(Labeller):
 
     A mark that cannot be read or lies outside is 0, and so is that of a completion without an
     answer, for which none is asked. A group whose marks are all equal is refused ("no_signal").
-    There is no label; agreement is that of the vote.
+    There is no label; agreement is that of the vote. `teacher` is "policy" (the present model), or
+    whom `teacher_vote` knows.
     """
 
     needs: frozenset[str] = frozenset({"second_view"})
@@ -33,9 +43,12 @@ class Judge(Labeller):
     rewarded: ClassVar[str] = "it was rewarded by the marks that it gave itself"
     truth: ClassVar[str] = meaning
 
-    def __init__(self, scale: int = 10) -> None:
+    def __init__(self, scale: int = 10, teacher: str = POLICY) -> None:
         check_range(1, 1000, scale=scale)
-        self.scale = scale
+        self.scale, self.teacher = scale, Teacher(teacher)
+        self.asked = POLICY if teacher == POLICY else TEACHER
+        if self.asked == TEACHER:
+            self.needs = frozenset({"teacher"})
 
     def extra_rollouts(self, group_size: int) -> int:
         """Return the marks of a group whose completions all have an answer."""
@@ -50,7 +63,8 @@ class Judge(Labeller):
             for completion, own in zip(group.completions, group.vote.classes, strict=True)
             if own is not None
         ]
-        marks = iter(map(self.mark, tools.complete(prompts) if prompts else ()))
+        replies = tools.complete(prompts, model=self.asked) if prompts else ()
+        marks = iter(map(self.mark, replies))
         return [self._label(group, marks) for group in groups]
 
     def _label(self, group: Rollouts, marks: Iterator[float | None]) -> Labelled:

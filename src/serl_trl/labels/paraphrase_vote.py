@@ -9,14 +9,12 @@ and the model itself writes them.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from serl_trl.answers.equality import answer_of, same_answers
-from serl_trl.answers.voting import vote_groups
 from serl_trl.common.completion import Completion
-from serl_trl.common.verdict import KEEP, Verdict
+from serl_trl.common.verdict import Verdict
 from serl_trl.filters.validity.asked import complete_each
 from serl_trl.filters.validity.restatement import restated_prompts
 from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, check_range
-from serl_trl.labels.vote import hindrance
+from serl_trl.labels.teacher_vote import judged_by
 from serl_trl.propose.prompts import PromptStyle
 
 
@@ -70,18 +68,7 @@ class ParaphraseVote(Labeller):
 
 
 def _judged(group: Rollouts, view: list[Completion] | None, tools: Tools) -> Labelled:
+    if view is not None:
+        return judged_by(group, view, tools)
     nothing = (0.0,) * len(group.completions)
-    agreement = group.vote.majority_ratio
-    if view is None:
-        return Labelled(nothing, Verdict(False, "no_paraphrase"), agreement)
-    answers = [answer_of(each, kind=tools.kind) for each in view]
-    (vote,) = vote_groups([answers], kind=tools.kind, verifier=tools.verifier)
-    verdict = hindrance(vote)
-    if not verdict.keep:
-        return Labelled(nothing, verdict, agreement)
-    own = [answer_of(each, kind=tools.kind) for each in group.completions]
-    right = same_answers(
-        [(answer, vote.answer) for answer in own], kind=tools.kind, verifier=tools.verifier
-    )
-    agreed = {"views_agree": float(vote.answer is not None and any(right))}
-    return Labelled(tuple(map(float, right)), KEEP, agreement, vote.answer, agreed)
+    return Labelled(nothing, Verdict(False, "no_paraphrase"), group.vote.majority_ratio)

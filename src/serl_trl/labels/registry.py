@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from serl_trl.common.plugin import Plugin, Role, find, is_path
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
-from serl_trl.labels.base import NEEDS, PROVIDED, Labeller
+from serl_trl.labels.base import NEEDS, PROVIDED, Labeller, Teacher
 from serl_trl.labels.certainty import Certainty
 from serl_trl.labels.gold import Gold
 from serl_trl.labels.judge import Judge
@@ -14,6 +14,7 @@ from serl_trl.labels.novelty_vote import NoveltyVote
 from serl_trl.labels.paraphrase_vote import ParaphraseVote
 from serl_trl.labels.random import Coin
 from serl_trl.labels.soft_vote import SoftVote
+from serl_trl.labels.teacher_vote import TeacherVote
 from serl_trl.labels.two_view import TwoView
 from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.vote import MajorityVote
@@ -30,6 +31,7 @@ LABELLERS: dict[str, type[Labeller]] = {
     "wide_vote": WideVote,
     "two_view": TwoView,
     "paraphrase_vote": ParaphraseVote,
+    "teacher_vote": TeacherVote,
     "verified_vote": VerifiedVote,
     "judge": Judge,
     "certainty": Certainty,
@@ -87,6 +89,19 @@ def extra_rollouts(text: object, group_size: int) -> int:
     if is_path(str(text)):
         return 0
     return find_labeller(str(text)).make().extra_rollouts(group_size)
+
+
+def teacher_of(text: object) -> Teacher | None:
+    """Return whom a labeller of this package asks beside the policy, if anyone.
+
+    Calls nothing of a plug-in. `None` for a labeller that does not exist, too.
+    """
+    try:
+        made = None if is_path(str(text)) else find_labeller(str(text)).make()
+    except (ValueError, TypeError):
+        # Refused elsewhere, with the reason.
+        return None
+    return made.teacher if made is not None and "teacher" in made.needs else None
 
 
 def known_needs(text: object) -> frozenset[str]:

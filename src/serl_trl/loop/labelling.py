@@ -13,7 +13,17 @@ from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion, Messages, Sampling
 from serl_trl.labels.ballots import Ballot, count_ballots
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, Wrapper, wrapped
+from serl_trl.labels.base import (
+    POLICY,
+    TEACHER,
+    Ask,
+    Labelled,
+    Labeller,
+    Rollouts,
+    Tools,
+    Wrapper,
+    wrapped,
+)
 from serl_trl.loop.books import Books, plain
 from serl_trl.loop.groups import Group, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
@@ -156,17 +166,8 @@ class Labelling:
             with tally.time("rollout"):
                 entropies = policy.entropies(rollouts)
             shown = [with_entropies(*pair) for pair in zip(shown, entropies, strict=True)]
-
-        def complete(
-            prompts: Sequence[Messages], sampling: Sampling | None = None
-        ) -> list[Completion]:
-            # They cost what any rollout costs, though no group holds them.
-            self._books.counters.num_rollouts += len(prompts)
-            tally.counts["labeller_rollouts"] += len(prompts)
-            with tally.time("rollout"):
-                return policy.complete(prompts, sampling)
-
-        tools = Tools(self._kind, self._verifier, complete, policy.decide, self._rng, step)
+        ask, decide = _asking(self, tally), policy.decide
+        tools = Tools(self._kind, self._verifier, ask, decide, self._rng, step)
         found = self.labeller.label(shown, tools)
         # All processes have judged alike, unless a labeller went by clock or chance of its own.
         labelled = policy.decide(lambda: found)
@@ -305,3 +306,21 @@ def _kinds(labeller: Labeller) -> list[str]:
     kinds = [type(each) for each in wrapped(labeller)]
     # A wrapper that hands through the state of what it wraps adds nothing to it.
     return [kind.__qualname__ for kind in kinds if kind.state_dict is not Wrapper.state_dict]
+
+
+def _asking(labelling: Labelling, tally: Tally) -> Ask:
+    """Return what a labeller asks with; its questions cost what any rollout costs."""
+    policy, needs = labelling._policy, labelling.labeller.needs
+
+    def ask(
+        prompts: Sequence[Messages], sampling: Sampling | None = None, *, model: str = POLICY
+    ) -> list[Completion]:
+        if model == TEACHER and TEACHER not in needs:
+            raise LabellerError(f'{labelling._name} asks its teacher; name "teacher" in its needs.')
+        complete = policy.ask_teacher if model == TEACHER else policy.complete
+        labelling._books.counters.num_rollouts += len(prompts)
+        tally.counts["labeller_rollouts"] += len(prompts)
+        with tally.time("rollout"):
+            return complete(prompts, sampling)
+
+    return ask

@@ -45,6 +45,12 @@ class Policy(Protocol):
         """Complete each prompt once; `None` takes the trainer's sampling values."""
         ...
 
+    def ask_teacher(
+        self, prompts: Sequence[Messages], sampling: Sampling | None = None
+    ) -> list[Completion]:
+        """Complete each prompt once, as `complete` does, with the teacher of the labeller."""
+        ...
+
     def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         """Score the tokens of every completion of `groups` under the present weights."""
         ...

@@ -12,6 +12,7 @@ from typing import Any
 from serl_trl.common.text import visible
 from serl_trl.labels.registry import extra_rollouts
 from serl_trl.plan.shapes import PUBLISHED, ModelShape
+from serl_trl.plan.teacher import teacher_bytes
 from serl_trl.propose.sources.registry import writes_new
 
 GIB = 2**30
@@ -139,7 +140,7 @@ def estimate_memory(
     return Memory(
         weights=_weights(values, shape, layout, trained),
         optimizer=_optimizer(values, layout, trained),
-        reference=_reference(values, shape, layout),
+        reference=_reference(values, shape, layout, trained),
         gradients=_gradients(values, layout, trained),
         activations=_activations(values, shape, layout, trained),
         kv_cache=0.0 if values["use_vllm"] else rows_at_once(values) * _cache_row(values, shape),
@@ -174,7 +175,7 @@ def passes_per_generation(values: Mapping[str, Any]) -> int:
 
 def engine_rows(values: Mapping[str, Any], shape: ModelShape, *, gpu: float) -> int:
     """Return how many completions of full length vLLM's cache holds at once in this process."""
-    cache = _engine(values, shape, gpu) - _engine_weights(shape) - ENGINE_BYTES
+    cache = _engine(values, shape, gpu) - 2 * shape.num_parameters - ENGINE_BYTES
     return max(0, int(cache / _cache_row(values, shape)))
 
 
@@ -323,12 +324,14 @@ def _optimizer(values: Mapping[str, Any], layout: Layout, trained: int) -> float
     return trained * states * width / layout.share
 
 
-def _reference(values: Mapping[str, Any], shape: ModelShape, layout: Layout) -> float:
-    """The reference model, which PEFT makes do without: it is the base with the adapter off."""
+def _reference(values: Mapping[str, Any], shape: ModelShape, layout: Layout, trained: int) -> float:
+    """The reference, with an adapter the base without it, and the teacher, which is not divided."""
+    own, computed = shape.num_parameters * _weight_bytes(values), _compute_bytes(values)
+    teacher = teacher_bytes(values, trained=trained, own=own, computed=computed)
     if not values["beta"] or values["use_peft"]:
-        return 0.0
+        return teacher
     width = 2 if layout.sharding in ("zero2", "zero3") else _weight_bytes(values)
-    return shape.num_parameters * width / layout.share
+    return teacher + shape.num_parameters * width / layout.share
 
 
 def _gradients(values: Mapping[str, Any], layout: Layout, trained: int) -> float:
@@ -417,11 +420,7 @@ def _engine(values: Mapping[str, Any], shape: ModelShape, gpu: float | None) -> 
         return 0.0
     if gpu is not None:
         return values["vllm_gpu_memory_utilization"] * gpu
-    return _engine_weights(shape) + ENGINE_BYTES + _cache_row(values, shape)
-
-
-def _engine_weights(shape: ModelShape) -> float:
-    return 2.0 * shape.num_parameters
+    return 2.0 * shape.num_parameters + ENGINE_BYTES + _cache_row(values, shape)
 
 
 def _row_tokens(values: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """What is wrong with the values of a config, found before anything is built from them."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -12,8 +13,9 @@ from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.band import reachable_votes
+from serl_trl.labels.base import Teacher
 from serl_trl.labels.chance import ends_of
-from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
+from serl_trl.labels.registry import find_labeller, known_labeller, known_needs, teacher_of
 from serl_trl.propose.languages import CODE
 from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
 from serl_trl.propose.sources.registry import find_sources, named_sources
@@ -190,9 +192,29 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("use_selfplay") is False and label and of_groups:
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)
+    yield from teacher_problems(teacher_of(label), values)
     # TRL hands its own completions to the loss, in which no answer has been looked for.
     if values.get("use_selfplay") is False and values.get("mask_answer"):
         yield Problem("mask_answer", "true", "needs use_selfplay", "leave it out")
+
+
+def teacher_problems(teacher: Teacher | None, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what keeps a run from holding the teacher of its labeller (`None`: it has none)."""
+    if teacher is None:
+        return
+    if values.get("use_vllm"):
+        rule = f"with a labeller that asks a teacher ({shown(teacher.model)}) is refused: the "
+        rule += "engine holds the trained weights alone"
+        yield Problem("use_vllm", True, rule, "leave it out, or use another label_reward")
+    accelerated = {
+        "deepspeed": "ACCELERATE_USE_DEEPSPEED",
+        "fsdp": "ACCELERATE_USE_FSDP",
+    }
+    for option, variable in accelerated.items():
+        if values.get(option) or os.environ.get(variable, "").lower() == "true":
+            rule = f": a teacher ({shown(teacher.model)}) is refused with it, because it divides "
+            rule += "the weights or lays them together, so that no others can stand in for them"
+            yield Problem(option, rule=rule, way_out="train on one GPU or with DDP")
 
 
 def _generation(values: Mapping[str, Any]) -> Iterator[Problem]:

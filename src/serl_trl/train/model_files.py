@@ -25,6 +25,7 @@ from transformers.utils.hub import cached_file
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import one_line, visible
+from serl_trl.sandbox import MODEL_PATHS
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -53,15 +54,16 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class Weights:
-    """The files that hold the weights of the folder or Hub model `path`."""
+    """The files that hold the weights of the folder or Hub model `path`, which `option` names."""
 
     path: str
     files: tuple[Path, ...] = ()
+    option: str = "model_name_or_path"
 
     def refuse(self, problem: str, file: Path | None = None) -> ModelFileError:
         """Return the error that names the model, the file and the problem."""
         place = f" {visible(file.name)}" if file else ""
-        return ModelFileError(f"model_name_or_path={visible(self.path)}:{place} {problem}")
+        return ModelFileError(f"{self.option}={visible(self.path)}:{place} {problem}")
 
 
 def refuse_bad_model(
@@ -87,8 +89,34 @@ def refuse_bad_model(
     config = AutoConfig.from_pretrained(base_path, revision=base_revision, trust_remote_code=trust)
     # All processes download, as the loader does it: none waits for the first one.
     base, found = find_model(path, revision=revision, adapter=adapter)
+    if base is not None:
+        _refuse_bad_files(config, base, found, adapter)
+
+
+def refuse_bad_teacher(name: str) -> None:
+    """Raise `ModelFileError`, in all processes at once, unless a model that only answers is whole.
+
+    It runs no code of its own: the trust that `trust_remote_code` gives is the trained model's.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = str(MODEL_PATHS.get(name, name))
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    # Readers of configs and tokenizers raise nearly anything for a damaged file.
+    except Exception as error:
+        problem = f"its config or tokenizer cannot be read: {one_line(error)}."
+        raise Weights(name, option="teacher").refuse(problem) from error
+    if base := find_weights(path, option="teacher"):
+        _refuse_bad_files(config, base, None, None)
+
+
+def _refuse_bad_files(
+    config: Any, base: Weights, found: Weights | None, adapter: "PeftConfig | None"
+) -> None:
     problem = ""
-    if is_main_process() and base is not None:
+    if is_main_process():
         try:
             check_model(config, base, found, adapter)
             for weights in (base, found) if found else (base,):
@@ -159,6 +187,7 @@ def find_weights(
     revision: str | None = None,
     names: Sequence[str] = MODEL_FILES,
     local_only: bool = False,
+    option: str = Weights.option,
 ) -> Weights | None:
     """Return the weight files of a folder or Hub model, which are downloaded where they are not.
 
@@ -166,14 +195,14 @@ def find_weights(
     `ModelFileError` where there are none, or the index names a file that is not there.
     """
     get = functools.partial(_get_file, path, revision=revision, local_only=local_only)
-    weights, may_lack = Weights(path), local_only and not Path(path).is_dir()
+    weights, may_lack = Weights(path, option=option), local_only and not Path(path).is_dir()
     first = next(filter(None, map(get, names)), None)
     if first is None:
         if may_lack:
             return None
         raise weights.refuse(f"has no weights; one of {', '.join(names)} must be there.")
     if first.suffix != ".json":
-        return Weights(path, (first,))
+        return Weights(path, (first,), option)
     shards = {name: get(name) for name in _shard_names(first, weights)}
     if missing := [name for name, found in shards.items() if found is None]:
         if may_lack:
@@ -183,7 +212,7 @@ def find_weights(
             "files are missing); download the model again.",
             first,
         )
-    return Weights(path, tuple(filter(None, shards.values())))
+    return Weights(path, tuple(filter(None, shards.values())), option)
 
 
 def _get_file(path: str, name: str, *, revision: str | None, local_only: bool) -> Path | None:

@@ -79,19 +79,36 @@ class TrainerPolicy:
             return []
         trainer = self._trainer
         prompt_ids, _, _ = inside(trainer)._tokenize_prompts(list(prompts))
+        with swapped_sampling(trainer, sampling), kept_precision(trainer):
+            return self.complete_ids(prompt_ids, sampling, self._generate, self._context)
+
+    def ask_teacher(
+        self, prompts: Sequence[Messages], sampling: Sampling | None = None
+    ) -> list[Completion]:
+        """Complete each conversation once with the teacher of the labeller."""
+        return inside(self._trainer).teacher.complete(prompts, sampling) if prompts else []
+
+    def complete_ids(
+        self,
+        prompt_ids: Sequence[list[int]],
+        sampling: Sampling | None,
+        generate: Callable[[Sequence[list[int]]], list[Completion]],
+        context: int | None,
+    ) -> list[Completion]:
+        """Have `generate` complete what fits into `context` tokens, over all processes."""
+        trainer = self._trainer
         room = sampling.max_tokens if sampling else trainer.args.max_completion_length
-        fits = [self._context is None or len(ids) + room <= self._context for ids in prompt_ids]
-        self._warn_of_length(fits, room)
+        fits = [context is None or len(ids) + room <= context for ids in prompt_ids]
+        self._warn_of_length(fits, room, context)
         shown = [ids for ids, fit in zip(prompt_ids, fits, strict=True) if fit]
         if not shown:
-            return [self._nothing() for _ in prompts]
-        with swapped_sampling(trainer, sampling), kept_precision(trainer):
-            found = self._over_processes(shown, self._generate, len, self._most_at_once())
+            return [_nothing(trainer) for _ in prompt_ids]
+        found = self._over_processes(shown, generate, len, _most_at_once(trainer))
         if sampling and sampling.stop:
             # A text that ended early ended by itself, at a stop.
             found = [replace(c, truncated=c.truncated and len(c.token_ids) >= room) for c in found]
         completions = iter(found)
-        return [next(completions) if fit else self._nothing() for fit in fits]
+        return [next(completions) if fit else _nothing(trainer) for fit in fits]
 
     def log_probs(self, groups: Sequence[Rollouts]) -> list[list[list[float]]]:
         """Score the tokens of every completion of `groups` under the present weights."""
@@ -113,7 +130,7 @@ class TrainerPolicy:
         result = [work() if self._trainer.accelerator.is_main_process else None]
         return broadcast_object_list(result)[0]
 
-    def _warn_of_length(self, fits: list[bool], room: int) -> None:
+    def _warn_of_length(self, fits: list[bool], room: int, context: int | None) -> None:
         if all(fits) or self._warned_of_length or not self._trainer.is_world_process_zero():
             return
         self._warned_of_length = True
@@ -123,13 +140,8 @@ class TrainerPolicy:
             fits.count(False),
             len(fits),
             room,
-            self._context,
+            context,
         )
-
-    def _nothing(self) -> Completion:
-        # With a token, because TRL's bookkeeping fails on none.
-        end = inside(self._trainer).eos_token_ids[0]
-        return Completion("", [end], True, [0.0] if self._trainer.use_vllm else None)
 
     def _generate(self, prompt_ids: Sequence[list[int]]) -> list[Completion]:
         trainer = self._trainer
@@ -181,14 +193,6 @@ class TrainerPolicy:
         values = spread if entropies else logps
         return [row[: len(ids)].tolist() for row, ids in zip(values, completions, strict=True)]
 
-    def _most_at_once(self) -> int | None:
-        """Return the most rows of one call to the backend; `None`: it has a queue of its own."""
-        trainer = self._trainer
-        if trainer.use_vllm or inside(trainer).use_transformers_continuous_batching:
-            return None
-        most = _own_batch(trainer)
-        return min(most, CPU_PIECE) if trainer.accelerator.device.type == "cpu" else most
-
     def _over_processes(
         self,
         items: Sequence[T],
@@ -213,6 +217,20 @@ class TrainerPolicy:
             results |= zip(piece, work([mine[i] for i in piece]), strict=True)
         local = [results[i] for i in range(share)]
         return (gather_object(local) if world > 1 else local)[: len(items)]
+
+
+def _nothing(trainer: Host) -> Completion:
+    # With a token, because TRL's bookkeeping fails on none.
+    end = inside(trainer).eos_token_ids[0]
+    return Completion("", [end], True, [0.0] if trainer.use_vllm else None)
+
+
+def _most_at_once(trainer: Host) -> int | None:
+    """Return the most rows of one call to the backend; `None`: it has a queue of its own."""
+    if trainer.use_vllm or inside(trainer).use_transformers_continuous_batching:
+        return None
+    most = _own_batch(trainer)
+    return min(most, CPU_PIECE) if trainer.accelerator.device.type == "cpu" else most
 
 
 def _own_batch(trainer: Host) -> int:

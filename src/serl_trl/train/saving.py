@@ -77,6 +77,7 @@ class Saving:
             state.put(trainer)
         # After the iteration is known, which decides whether there is one.
         load_reference(trainer, folder)
+        inside(trainer).teacher.load(folder)
         if self._start.fresh_cycle:
             inside(trainer)._step, inside(trainer)._buffered_inputs = 0, None
         else:
@@ -109,6 +110,7 @@ class Saving:
                 ProcessState.take(trainer).write(folder / self._process_file)
                 checkpoint.reached("processes")
                 save_reference(trainer, folder)
+                inside(trainer).teacher.save(folder)
             write()
             self._correct_best(folder, target)
             checkpoint.reached("trainer")

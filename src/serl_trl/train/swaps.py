@@ -7,6 +7,7 @@ each of them, because each is a place where a new release of a library can break
 Progress bars are exchanged by transformers' own method, in `replace_progress_bars`.
 """
 
+import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,8 @@ SWAPS: Mapping[str, str] = {
     "batching.auto_switch_to_flash": (
         "fetches other kernels than those that score, and they refuse float32"
     ),
+    # While a teacher answers with the weights of the trained model replaced.
+    "parameter.data": "what the parameter holds; a second model would need the memory of all",
     # While one refill calls a colocated vLLM several times.
     "engine.enable_sleep_mode": (
         "TRL lets the engine sleep after every call, which throws its weights away: proposing and "
@@ -75,7 +78,7 @@ def swapped(holder: str, owner: Any, **values: Any) -> Generator[None]:
 
     What only the class had is taken away again, so that a later change of the class shows.
     """
-    before = {name: vars(owner).get(name, _ABSENT) for name in values}
+    before = {name: _held(owner, name) for name in values}
     replaced(holder, owner, **values)
     try:
         yield
@@ -85,6 +88,13 @@ def swapped(holder: str, owner: Any, **values: Any) -> Generator[None]:
                 delattr(owner, name)
             else:
                 setattr(owner, name, value)
+
+
+def _held(owner: Any, name: str) -> Any:
+    # The data of a tensor lies in no dictionary: its class reads and writes it.
+    if inspect.isdatadescriptor(getattr(type(owner), name, None)):
+        return getattr(owner, name)
+    return vars(owner).get(name, _ABSENT)
 
 
 def replaced(holder: str, owner: Any, **values: Any) -> None:

@@ -46,6 +46,7 @@ from serl_trl.train.sampling import held_autocast, note_foreign_sampling, own_sa
 from serl_trl.train.saving import Saving
 from serl_trl.train.stopping import Stopping, name_lost_process
 from serl_trl.train.swaps import swapped
+from serl_trl.train.teachers import check_teacher, make_teacher
 from serl_trl.train.unrewarded import mask_unrewarded, over_trained_rows
 from serl_trl.train.vllm import check_gap, prepare_engine, refuse_quantised
 
@@ -107,6 +108,7 @@ class SeRLTrainer(GRPOTrainer):
         chosen = self._read_inputs(args, seed_set, eval_dataset)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
+        check_teacher(chosen.labeller, args)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         extra = [func for func in extra if func is not None]
         given = {"has_probe": bool(self.probe_set), "rewards": chosen.labeller.rewards}
@@ -163,6 +165,7 @@ class SeRLTrainer(GRPOTrainer):
         self.stopping = Stopping(self)
         self.nonfinite = NonFiniteGuard(self, most=args.max_nonfinite_steps)
         self.policy = TrainerPolicy(self)
+        self.teacher = make_teacher(self, chosen.labeller)
         folder = args.private_folder
         self.written = {name: JsonLines(folder / name if main else None) for name in WRITTEN}
         self.ledger = self.written["ledger.jsonl"]

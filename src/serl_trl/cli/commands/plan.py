@@ -21,6 +21,7 @@ from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
 from serl_trl.labels.chance import ends_of, noise_in_band
+from serl_trl.labels.registry import teacher_of
 from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.plan.trial_cost import asked_per_question
@@ -30,7 +31,7 @@ _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 _LABELS = {
     "weights": "weights",
     "optimizer": "optimizer",
-    "reference": "reference model",
+    "reference": "reference model, teacher",
     "gradients": "gradients (updating)",
     "activations": "activations (updating)",
     "kv_cache": "KV cache (sampling)",
@@ -50,6 +51,11 @@ def run(argv: Sequence[str], out: Console) -> int:
     if problems := list(batch_problems(values, processes=layout.num_gpus)):
         raise SeRLConfigError(problems)
     gpu, gpu_name = _find_gpu(values)
+    teacher = teacher_of(values["label_reward"])
+    if teacher and teacher.named:
+        place = {"model_name_or_path": teacher.model, "model_revision": None}
+        shape = find_shape({**values, **place, "trust_remote_code": False})
+        values = {**values, "teacher_parameters": shape.num_parameters}
     report = {
         "model": values["model_name_or_path"],
         "gpu": gpu_name,
