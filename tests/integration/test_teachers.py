@@ -16,8 +16,7 @@ PROMPTS = [[{"role": "user", "content": text}] for text in seed_set()[:6]]
 
 
 def make(folder, label_reward, *, lora=False, **options):
-    # Random rewards would do: the labels are what is looked at, not what they teach.
-    named = {**OPTIONS, "label_reward": label_reward, "learning_rate": 0.05, **options}
+    named = {**OPTIONS, "label_reward": label_reward, "learning_rate": 1e-3, **options}
     named["max_completion_length"] = 32
     return SeRLTrainer(
         load_model(),
