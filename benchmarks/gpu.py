@@ -200,6 +200,7 @@ def run_serl(
 ) -> tuple[Figures, list[str]]:
     """Measure ours; also return the prompts it trained on, in their order."""
     config = SeRLConfig(
+        collapse_guard="off",
         output_dir=f"{folder}/serl",
         proposer_max_tokens=PROPOSER_TOKENS,
         max_per_template=0,

@@ -256,6 +256,7 @@ def train(case: Case, path: Path, folder: Path, flags: argparse.Namespace) -> di
     filler = "seven apples and two pears " * 400
     ids = tokenizer(filler)["input_ids"]
     config = SeRLConfig(
+        collapse_guard="off",
         output_dir=str(folder),
         model_init_kwargs={"dtype": method["dtype"] or "float32"},
         use_cpu=not cuda,

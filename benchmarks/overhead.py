@@ -114,6 +114,7 @@ def ours(steps: int, *, seed: int, **options: Any) -> tuple[Cost, list[str]]:
     """Time our trainer; what was generated for proposals and refused groups is counted apart."""
     with tempfile.TemporaryDirectory() as folder:
         config = SeRLConfig(
+            collapse_guard="off",
             output_dir=folder,
             max_steps=steps,
             seed=seed,

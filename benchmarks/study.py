@@ -26,6 +26,11 @@ from serl_trl.common.intervals import student
 ROOT = Path(__file__).parents[1]
 
 
+# What an arm does is what is measured, to its planned end, a collapse too. No part of a note: runs
+# from before there was a guard are the same runs.
+UNGUARDED = ("--collapse_guard", "off")
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to train: the flags that make it, what it is, and its seeds (`None`: all)."""
@@ -104,8 +109,8 @@ def complete(
 
     The report, a log, and a note of the command lie beside `folder`, which the command writes to.
     All of it may be copied to another machine, and the study continued there: interpreter, place
-    and the flags `machine`, which say what a run computes on, may differ. Raises `SystemExit` when
-    they are of another command, or it ends without a report.
+    and the flags `machine`, which say what a run computes on or whether it is guarded, may differ.
+    Raises `SystemExit` when they are of another command, or it ends without a report.
     """
     report, made_by, log = (Path(f"{folder}{end}") for end in (".json", ".command", ".log"))
     note = shlex.join(portable(command, folder.parent))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serl_trl.measure import sentinel
 from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set, solve
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
@@ -45,9 +46,17 @@ def logged(tmp_path_factory) -> set[str]:
         beta=0.01,
         gold_oracle="serl_trl.sandbox.solve",
         probe_steps=1,
+        sentinel_steps=1,
         probe_samples=8,
     )
     assert solve is not None
+    with pytest.MonkeyPatch.context() as patch:
+        # Two steps are too few for the sandbox's model to settle on more.
+        patch.setattr(sentinel, "MIN_SETTLED", 1)
+        return _keys(config)
+
+
+def _keys(config: SeRLConfig) -> set[str]:
     trainer = SeRLTrainer(
         load_model(),
         config,

@@ -78,6 +78,8 @@ VALUES = {
     "difficulty_low": 0.2,
     "difficulty_high": 0.8,
     "max_steps": 10,
+    "collapse_guard": "off",
+    "sentinel_steps": 20,
     "gradient_checkpointing": True,
     "beta": 0.001,
     "num_iterations": 1,
@@ -443,6 +445,11 @@ def test_the_cost_of_a_step_follows_from_what_was_measured():
     assert asking is not None
     assert asking.asking_s == pytest.approx(4 * 2 * 50 / 100)
     assert asking.step_s == pytest.approx(cost.step_s + asking.asking_s)
+    guarded = measured_cost({**VALUES, "collapse_guard": "stop"}, Layout(), GOOD)
+    # 256 completions of 50 tokens in 20 steps.
+    assert guarded is not None
+    assert guarded.watching_s == pytest.approx(256 * 50 / 20 / 100)
+    assert guarded.step_s == pytest.approx(cost.step_s + guarded.watching_s)
     for aside in ({"label_reward": "gold"}, {"task_template": "{instruction} Is it praise?"}):
         assert asked_per_question({**VALUES, **signals}) == 4
         assert asked_per_question({**VALUES, **signals, **aside}) == 0

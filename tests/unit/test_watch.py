@@ -205,6 +205,43 @@ def test_the_exit_code_says_how_the_run_ended(tmp_path):
     assert code == 3 and "Step 3 of 5: the run stopped because it found no group" in text
 
 
+def alarm(action, **more):
+    record = {"type": "guard", "step": 3, "action": action, "alarm": "flips", "value": 0.5}
+    return {**record, "reason": "the votes moved", **more}
+
+
+def test_alarms_are_told_and_a_run_that_stopped_itself_says_where_it_went_back(tmp_path):
+    folder = make_run(tmp_path / "run")
+    finish(folder)
+    append(folder, "ledger.jsonl", alarm("warn"), alarm("ease"))
+    code, text = watched(folder)
+    assert code == 0 and text.count("warning: An alarm rang at step 3: the votes moved.") == 1
+
+    append(folder, "ledger.jsonl", alarm("rollback", restored="checkpoint-2"))
+    for terminal in (False, True):
+        code, text = watched(folder, terminal=terminal)
+        # A terminal folds lines.
+        text = " ".join(text.split())
+        assert code == 4 and "An alarm rang at step 3" in text
+        assert "The run stopped itself at step 3 (flips): the votes moved; " in text
+        assert "the final model is that of checkpoint-2." in text
+    # A run of a script leaves no mark; it ended where its guard ended it.
+    (folder / "_serl" / "finished.json").unlink()
+    (folder / "_serl" / "lock").write_text(dead_process())
+    assert life_of(read_run(folder)) == FINISHED_RUN
+
+
+def test_a_run_that_learnt_enough_ended_well(tmp_path):
+    folder = make_run(tmp_path / "run")
+    finish(folder)
+    append(folder, "ledger.jsonl", alarm("enough", alarm="", restored=None))
+
+    code, text = watched(folder)
+
+    assert code == 0 and "because enough is learnt: the votes moved" in text
+    assert "An alarm rang" not in text
+
+
 def test_bad_input_is_one_sentence(tmp_path, capsys):
     quiet = Console(quiet=True)
     assert watch.run([str(tmp_path / "none")], quiet) == 2
@@ -271,6 +308,8 @@ def test_hostile_texts_are_shown_and_do_nothing(tmp_path):
     hostile = {"answers": {NASTY: 3, "8": "x", "": None}, "instruction": NASTY, "keep": False}
     append(folder, "ledger.jsonl", proposal(7, 3, NASTY), group(7, 3, reason=NASTY, **hostile))
     append(folder, "ledger.jsonl", {"type": "group", "step": 3, "answers": [1], "reason": ["a"]})
+    append(folder, "ledger.jsonl", alarm("warn", alarm=NASTY, reason=NASTY))
+    append(folder, "ledger.jsonl", alarm("stop", alarm=NASTY, reason=NASTY, restored=NASTY))
     out = Console(file=StringIO(), width=200, color_system=None)
     for each in rendered(live_blocks(read_run(folder), RUNS)):
         out.print(each)

@@ -127,9 +127,11 @@ def resume_from(args: Arguments) -> str | bool | None:
     return True if wanted == LATEST else wanted
 
 
-def planned_end(args: Arguments, *, pushed: bool = False) -> dict[str, int]:
+def planned_end(args: Arguments, *, pushed: bool = False) -> dict[str, int | str]:
     """Return the options that say when a run is over, and whether its model was pushed then."""
-    end = {"max_steps": args.config.max_steps, "max_rollouts": args.config.max_rollouts}
+    # A run that its guard stopped may train on without one.
+    options = ("max_steps", "max_rollouts", "collapse_guard")
+    end = {name: getattr(args.config, name) for name in options}
     return {**end, "pushed": True} if pushed else end
 
 

@@ -3,8 +3,10 @@
 Exit codes: 0 the command did what it should, 1 the disk is full, a number is not finite, or the
 engine samples from other weights (earlier checkpoints are whole), 2 bad input (all problems are
 printed, and nothing was trained), 3 the run stopped because no proposal or group passed any more
-(the model is saved), 130 interrupted outside training or twice, 143 stopped by SIGTERM or SIGINT
-(the last line names the checkpoint that --resume auto continues from, if there is one).
+(the model is saved), 4 the run stopped itself because an alarm rang (the last line names the
+checkpoint or the step whose model is saved), 130 interrupted outside training or twice, 143 stopped
+by SIGTERM or SIGINT (the last line names the checkpoint that --resume auto continues from, if there
+is one).
 """
 
 import importlib

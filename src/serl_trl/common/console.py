@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 # The last two are what a shell gives for SIGINT and SIGTERM (128 + the number of the signal).
-OK, FAILED, BAD_INPUT, STARVED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 130, 143
+OK, FAILED, BAD_INPUT, STARVED, COLLAPSED, INTERRUPTED, STOPPED = 0, 1, 2, 3, 4, 130, 143
 
 # The path that means the standard output.
 STDOUT = "-"

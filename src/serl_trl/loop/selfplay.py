@@ -112,7 +112,7 @@ class SelfPlay:
         if bound:
             found = {"bound": bound, "num_found": num_found, "needed": needed}
             self.books.write(type="bound", step=step, **found)
-        return Refill(kept, self._metrics(tally), bound)
+        return Refill(kept, self._metrics(tally) | _distinct(kept), bound)
 
     @contextmanager
     def looking(self) -> Generator[None]:
@@ -261,6 +261,12 @@ class SelfPlay:
             state["top_template_ratio"] = top_template_ratio(recent)
             state["distinct_2_ratio"] = distinct_ratio(recent, n=2)
         return {f"serl/{name}": float(v) for name, v in (tally.metrics() | state).items()}
+
+
+def _distinct(kept: Sequence[Group]) -> dict[str, float]:
+    """Return how many different labels a batch has, per group."""
+    labels = {group.vote.answer for group in kept}
+    return {"serl/distinct_answer_ratio": len(labels) / len(kept)} if kept else {}
 
 
 def _result(group: Group) -> GroupResult:

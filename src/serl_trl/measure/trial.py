@@ -151,7 +151,8 @@ class Speed:
 class Cost:
     """What a step takes on this machine, in seconds; `None`: nothing was measured to tell.
 
-    `asking_s` goes to signals that ask the model whether a question is valid.
+    `asking_s` goes to signals that ask the model whether a question is valid, `watching_s`, on
+    average, to the sentinel set.
     """
 
     num_steps: int
@@ -159,11 +160,13 @@ class Cost:
     sampling_s: float
     updating_s: float
     asking_s: float = 0.0
+    watching_s: float = 0.0
 
     @property
     def step_s(self) -> float:
         """The seconds of a step, as far as they are known."""
-        return (self.proposing_s or 0.0) + self.sampling_s + self.asking_s + self.updating_s
+        known = self.sampling_s + self.asking_s + self.watching_s + self.updating_s
+        return (self.proposing_s or 0.0) + known
 
 
 @dataclass(frozen=True)

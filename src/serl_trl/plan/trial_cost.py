@@ -7,6 +7,7 @@ from typing import Any
 from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.registry import known_labeller
 from serl_trl.labels.validity import steps_aside
+from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.measure.trial import Cost, Trial
 from serl_trl.plan.estimate import TEMPLATE_TOKENS, Layout, estimate_step
 from serl_trl.propose.sources.registry import writes_new
@@ -46,6 +47,7 @@ def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Co
         num_steps=values["max_steps"],
         proposing_s=0.0,
         asking_s=asked * speed.completion_length / speed.tokens_per_s,
+        watching_s=completions_per_step(values) * speed.completion_length / speed.tokens_per_s,
         sampling_s=step.sampled_tokens / speed.tokens_per_s,
         updating_s=passes * step.trained_tokens * speed.scoring_s / max(1, speed.scored_tokens),
     )

@@ -22,12 +22,18 @@ def standing(run: Run, life: str) -> str:
     """Return in one sentence where a run stands; `life` is what `life_of` says."""
     planned = number_in(run.config, "max_steps") or 0
     step = run.ledger.starved[0] if run.ledger.starved else run.num_steps
-    return say("standing", life=life, step=step, planned=max(planned, 0))
+    said = say("standing", life=life, step=step, planned=max(planned, 0))
+    if run.ledger.ended is None:
+        return said
+    # Quoted: the ledger that it comes from may be anyone's.
+    why = quoted(run.ledger.ended.sentence)
+    return f"{said} {why[:1].upper()}{why[1:]}."
 
 
 def live_blocks(run: Run, life: str) -> list[Block]:
     """Return what a terminal shows of a run, the most important first: the end may be cut off."""
-    tone = "good" if life == FINISHED_RUN else ""
+    collapsed = run.ledger.ended is not None and run.ledger.ended.collapsed
+    tone = "warn" if collapsed else "good" if life == FINISHED_RUN else ""
     blocks: list[Block] = [Heading(labels_of([run])[0]), Paragraph(standing(run, life), tone)]
     warnings = [quoted(text) for text in warnings_while_running(run)]
     blocks += [Paragraph(text, "warn") for text in warnings[:_MAX_WARNINGS]]

@@ -30,7 +30,9 @@ def in_short(run: Run) -> list[Block]:
     """Return the questions that a reader has first, answered."""
     found = improvement(run)
     verdict, tone = collapse(run)
+    ended = run.ledger.ended
     return [
+        *([Question("Why did it stop?", quoted(ended.sentence), "warn")] if ended else []),
         Question("Did it improve?", found.answer, found.tone),
         Question("By how much, and how sure is that?", found.certainty),
         Question("What was it trained on?", what_trained(run)),
@@ -53,6 +55,8 @@ def _finished(run: Run) -> tuple[str, str]:
         verdict, step = "starved", run.ledger.starved[0]
     elif run.ledger.spent is not None:
         verdict = "spent"
+    elif run.ledger.ended is not None:
+        verdict, step = "guarded", run.ledger.ended.step
     elif planned < 0:
         verdict = "unplanned"
     elif step < planned:
@@ -61,7 +65,7 @@ def _finished(run: Run) -> tuple[str, str]:
     seconds = [value for _, value in run.series("train_runtime")][-1:]
     answer = say("finished", verdict=verdict, step=step, planned=planned, seconds=sum(seconds))
     # An ending that was not planned is a warning; one without a plan is neither good nor bad.
-    tones = {"starved": "warn", "early": "warn", "unplanned": ""}
+    tones = {"starved": "warn", "guarded": "warn", "early": "warn", "unplanned": ""}
     return answer, tones.get(verdict, "good")
 
 

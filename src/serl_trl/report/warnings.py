@@ -6,6 +6,7 @@ The limits are rules of thumb, which the report states; nothing is decided by th
 import operator
 from collections.abc import Iterator
 
+from serl_trl.common.text import visible
 from serl_trl.report.figures import commonest_answer, first_and_last
 from serl_trl.report.sentences import say
 from serl_trl.report.words import BOUNDS
@@ -34,7 +35,7 @@ def warnings_of(run: Run) -> list[str]:
 
 def warnings_while_running(run: Run) -> list[str]:
     """Return the warnings that a run may have before it ended and its files are complete."""
-    checks = (_one_answer, _overlaps, _rates, _repeated, _stopped)
+    checks = (_alarms, _one_answer, _overlaps, _rates, _repeated, _stopped)
     return [text for check in checks for text in check(run)]
 
 
@@ -42,8 +43,16 @@ def _ending(run: Run) -> Iterator[str]:
     planned = number_in(run.config, "max_steps")
     if run.ledger.starved is not None:
         yield say("starved", step=run.ledger.starved[0])
+    elif run.ledger.ended is not None:
+        # The first line of the page says why.
+        return
     elif planned and run.num_steps < planned and run.ledger.spent is None:
         yield say("ended_early", step=run.num_steps, planned=planned)
+
+
+def _alarms(run: Run) -> Iterator[str]:
+    for step, reason in run.ledger.alarms.values():
+        yield say("alarm", step=step, reason=visible(reason))
 
 
 def high_commonest(run: Run) -> float:

@@ -41,7 +41,7 @@ def _reached_its_end(run: Run) -> bool:
     """Return whether a run without the mark did all it should: scripts of the user leave none."""
     planned = number_in(run.config, "max_steps") or -1
     if planned > 0:
-        return run.num_steps >= planned or run.ledger.spent is not None
+        return run.num_steps >= planned or bool(run.ledger.spent or run.ledger.ended)
     # Logged once, when training is over; of a run without a plan that is all that is known.
     return bool(run.metrics) and "train_runtime" in run.metrics[-1]
 

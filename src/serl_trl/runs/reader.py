@@ -21,6 +21,7 @@ from serl_trl.common.plain_yaml import load_yaml
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.records import ANY, fits, optional, parse_json
 from serl_trl.common.text import count_of
+from serl_trl.measure.alarms import Ended
 from serl_trl.measure.figures import Measurement, bootstrap
 from serl_trl.measure.transitions import beyond_vote, counted, transitions
 from serl_trl.propose.prompts import PromptStyle
@@ -40,6 +41,8 @@ RECENT_ANSWERS = 256
 # Bounds on what a damaged or hostile folder may make a reader hold in memory.
 MAX_REASONS = 200
 _MAX_ANSWER = 200
+# Of alarms kept: ours are fewer, and a ledger may be anyone's.
+_MAX_ALARMS = 40
 
 # What the report and the cards read of a config, by the type that it must have.
 _CONFIG_TYPES = {
@@ -136,7 +139,9 @@ class LedgerIndex:
 
     `iterations` pairs the step at which an iteration began with the number of proposals before it;
     `answers` are the latest majority answers with their steps; `spent` is the step at which the run
-    ended because its `max_rollouts` were made; `num_resumed` counts how often work was redone.
+    ended because its `max_rollouts` were made; `alarms` holds of each
+    alarm that rang the step and the sentence of its latest ring; `ended` says why a run stopped
+    itself; `num_resumed` counts how often work was redone.
     """
 
     path: Path
@@ -147,6 +152,8 @@ class LedgerIndex:
     iterations: list[tuple[int, int]] = field(default_factory=list)
     answers: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
     starved: tuple[int, str] | None = None
+    alarms: dict[str, tuple[int, str]] = field(default_factory=dict)
+    ended: Ended | None = None
     spent: int | None = None
     num_seed_overlaps: int = 0
     num_resumed: int = 0
@@ -164,6 +171,8 @@ class LedgerIndex:
             self.proposals.add(place, record)
         elif kind == "group":
             self.groups.add(place, record)
+            # A run that stopped itself was resumed without its guard.
+            self.ended = None
             if isinstance(answer := record.get("majority_answer"), str):
                 self.answers.append((step, answer[:_MAX_ANSWER]))
         else:
@@ -181,8 +190,16 @@ class LedgerIndex:
                 self.starved = (step, str(record.get("diagnosis", ""))[:4000])
             case "rollouts_spent":
                 self.spent = step
+            case "guard":
+                self.ended = _ended(step, record)
+                self._note_alarm(step, record)
             case "seed_overlap":
                 self.num_seed_overlaps += 1
+
+    def _note_alarm(self, step: int, record: dict[str, Any]) -> None:
+        name, reason = (str(record.get(key, "")) for key in ("alarm", "reason"))
+        if name and len(self.alarms) < _MAX_ALARMS:
+            self.alarms[name[:40]] = (step, reason[:400])
 
 
 @dataclass(frozen=True)
@@ -396,6 +413,17 @@ def steps_in_buckets(steps: array, num_steps: int, num_buckets: int) -> list[ran
     edges = [math.ceil(num_steps * i / num_buckets) for i in range(num_buckets + 1)]
     ends = [bisect_right(steps, edge - 1) for edge in edges]
     return [range(ends[i], ends[i + 1]) for i in range(num_buckets)]
+
+
+def _ended(step: int, record: Mapping[str, Any]) -> Ended | None:
+    """Return how the run ended itself by a record of its guard; `None` where it only warned."""
+    action, restored = str(record.get("action"))[:20], str(record.get("restored"))
+    if action not in ("stop", "rollback", "enough"):
+        return None
+    texts = {key: str(record.get(key, ""))[:400] for key in ("alarm", "reason")}
+    # A name that a run gave: a hostile ledger may hold anything.
+    named = re.fullmatch("checkpoint-[0-9]{1,15}", restored)
+    return Ended(step, action, **texts, restored=restored if named else None)
 
 
 def _whole(value: Any, default: int) -> int:

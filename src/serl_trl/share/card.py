@@ -132,6 +132,7 @@ def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[s
         "probed": (probed[0], probed[-1]) if len(probed) > 1 else None,
         "probe_samples": run.config.get("probe_samples", "several"),
         "figures": figures,
+        "ended": code(run.ledger.ended.sentence, max_chars=1000) if run.ledger.ended else "",
     }
     words |= _common_words(subject, subject.repo_id or run.name)
     return f"{ModelCard.from_template(data, template_str=_template('model_card'), **words)}\n"

@@ -61,6 +61,10 @@ class GenerationBatches:
         trainer, step = self._trainer, self._trainer.state.global_step
         if step >= trainer.state.max_steps:
             return None
+        if inside(trainer).guard.ended:
+            # A resumed run that had stopped itself, and was killed before its model was saved.
+            inside(trainer).control.should_training_stop = True
+            return None
         # At the first fetch after start or resume the model is still in eval mode, and TRL reads
         # from it how many completions make a group.
         trainer.model.train()

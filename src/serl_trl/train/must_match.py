@@ -16,6 +16,7 @@ FREE_OPTIONS = frozenset(
     {
         # How long the run is, and when it stops early.
         *("max_steps", "num_train_epochs", "num_selfplay_iterations", "max_rollouts"),
+        *("collapse_guard", "probe_decides", "sentinel_steps"),
         *("max_empty_refills", "warn_logprob_gap", "max_logprob_gap", "max_nonfinite_steps"),
         # What is shown, measured and kept, and where.
         *("output_dir", "plugins", "run_name", "project", "report_to", "disable_tqdm"),

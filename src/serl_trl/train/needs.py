@@ -50,6 +50,7 @@ _MEASURING = (
     ("eval_strategy", "steps|epoch", "set eval_strategy: no"),
     ("eval_on_start", "True", "leave it out"),
     ("save_strategy", "best", "set save_strategy: steps"),
+    ("probe_decides", "True", "leave it out"),
 )
 
 

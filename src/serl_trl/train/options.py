@@ -32,7 +32,7 @@ HEADINGS = {
     "instructions_per_iteration": "Iterations",
     "prompt_style": "Prompt texts",
     "allow_changes": "Saving and resuming",
-    "probe_steps": "Watching",
+    "collapse_guard": "Watching",
 }
 """Titles for `--help`, each with the first option below it."""
 
@@ -388,6 +388,25 @@ class SelfPlayOptions:
     )
 
     # Watching.
+    collapse_guard: str = option(
+        "rollback",
+        "What to do where alarms say that the model collapses. warn: say so. stop: halve the "
+        "learning rate at the first ring, then end the run. rollback: then also go back to the "
+        "last checkpoint before the alarm. off: look at nothing.",
+        choices=("warn", "stop", "rollback", "off"),
+    )
+    sentinel_steps: int = option(
+        20,
+        "Answer 64 of the seeds, 4 times each, without training on them, every this many steps, "
+        "and twice as often once the answers move.",
+        (0, INF),
+        "0 never does, and a silent collapse stays unseen",
+    )
+    probe_decides: bool = option(
+        False,
+        "Let the guard also stop where pass@1 on the probe set falls by more than chance, and go "
+        "back to its best checkpoint. What was measured on that set is then no test any more.",
+    )
     probe_steps: int = option(
         0,
         "Measure the probe set every this many steps.",

@@ -123,6 +123,7 @@ class Saving:
             best = trainer.state.best_model_checkpoint
             # load_best_model_at_end reads it when the run is over.
             protected = {Path(best)} if best else set()
+            protected |= inside(trainer).guard.protected
             checkpoint.rotate(self._run, keep=trainer.args.save_total_limit, protected=protected)
 
     def save_model(self, target: Path) -> None:

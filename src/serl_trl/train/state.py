@@ -143,6 +143,7 @@ class RunState(_State):
     iteration: int = _attribute("iteration")
     num_skipped: int = _attribute("nonfinite.num_skipped")
     verifier: dict[str, Any] = _part("verifier")
+    guard: dict[str, Any] = _part("guard")
     sizes: dict[str, int] = _kept(
         lambda trainer: {name: lines.sync() for name, lines in trainer.written.items()},
         # The files were cut back to them before anything else was restored.

@@ -48,6 +48,8 @@ SWAPS: Mapping[str, str] = {
     ),
     # While the loss of REINFORCE++ is computed, and while a run ends.
     "trainer.beta": "the KL term of TRL's loss; the return holds the KL already",
+    "args.load_best_model_at_end": "loads the checkpoint that a rollback chose",
+    "state.best_model_checkpoint": "names that checkpoint",
     "args.save_total_limit": (
         "with a limit of 1 transformers removes all but the best checkpoint, the newest too"
     ),
@@ -64,6 +66,7 @@ SWAPS: Mapping[str, str] = {
         "without a system role it raises at one, or drops it silently; a base model has none"
     ),
     "scheduler.lr_lambdas": "torch knows no schedule that begins afresh with each iteration",
+    "scheduler.base_lrs": "what the schedule multiplies; the guard halves it once",
     "scheduler._last_lr": "a saved rate belongs to the saved length of the run; it would be logged",
     "generation_config.do_sample": "transformers refuses to save a config that contradicts itself",
 }

@@ -29,6 +29,7 @@ from serl_trl.train.batch_advantages import BatchAdvantages
 from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
 from serl_trl.train.config import SeRLConfig
+from serl_trl.train.guard import Guard
 from serl_trl.train.iterations import Boundaries, follow_schedule, repeat_schedules
 from serl_trl.train.lora import keep_quantised_base, refuse_sharded_boundaries, widen_adapter
 from serl_trl.train.model_files import (
@@ -181,7 +182,8 @@ class SeRLTrainer(GRPOTrainer):
         setup.note_filters_aside(self)
         if args.use_selfplay:
             replace_progress_bars(self, self.watcher)
-        watching = (Boundaries(self), self.stopping, Probe(self))
+        self.guard = Guard(self)
+        watching = (Boundaries(self), self.stopping, Probe(self), self.guard)
         for callback in (*watching, MetricsFile(self.written["metrics.jsonl"])):
             self.add_callback(callback)
         for option, reason in args.not_applied.items() if main else ():
@@ -397,7 +399,7 @@ class SeRLTrainer(GRPOTrainer):
         # The last figures are those of the whole run, however often it was resumed, and however
         # often the clock was set meanwhile.
         start_time = time.time() - self.saving.seconds
-        with swapped("args", self.args, save_total_limit=None):
+        with swapped("args", self.args, save_total_limit=None), self.guard.restoring():
             result = super()._finalize_training(trial, num_train_samples, start_time)
         # The best checkpoint may have been loaded, while an engine holds the weights of this step.
         self._last_loaded_step = -1

@@ -22,6 +22,7 @@ from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
 from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.labels.registry import teacher_of
+from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.plan import estimate
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.plan.trial_cost import asked_per_question
@@ -198,8 +199,9 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
     steps = estimate.count_steps(values, layout)
     step = estimate.estimate_step(values, layout, kept_ratio=values["kept_ratio"])
     asked = asked_per_question(values)
-    longest = values["max_completion_length"]
+    longest, looked = values["max_completion_length"], completions_per_step(values)
     sampled = step.sampled_tokens + asked * step.prompts * longest // values["num_iterations"]
+    sampled += round(looked * longest)
     speeds = {
         "sampling": (sampled, values["tokens_per_s"]),
         "updating": (step.trained_tokens, values["update_tokens_per_s"]),
@@ -217,6 +219,8 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
         "max_sampled_tokens_per_step": sampled,
         "asked_per_question": asked,
         "asked_per_step": asked * step.prompts,
+        "sentinel_completions_per_step": looked,
+        "sentinel_share": looked * longest / max(1, sampled),
         "num_steps": steps,
         "step_s": seconds,
         "run_h": sum(known) * steps / 3600 if known else None,
@@ -278,6 +282,9 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
             f"asks {report['asked_per_question']} completions about each question that is kept, "
             f"about {report['asked_per_step']} per step",
         )
+    if looked := report["sentinel_completions_per_step"]:
+        share = f"{report['sentinel_share']:.1%} of the tokens sampled"
+        line("sentinel set", f"{looked:.3g} completions per step on average, {share}")
     line("max_steps", f"{report['num_steps']:,}")
     _show_time(report, out)
     if report["noise_in_band"] is not None:

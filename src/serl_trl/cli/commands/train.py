@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from serl_trl.cli.build import (
 )
 from serl_trl.cli.inputs import Inputs, load_inputs
 from serl_trl.cli.parser import Arguments, SeRLParser
-from serl_trl.common.console import OK, STARVED, STOPPED, say, write_json
+from serl_trl.common.console import COLLAPSED, OK, STARVED, STOPPED, say, write_json
 from serl_trl.common.processes import is_main_process
 from serl_trl.common.text import visible
 from serl_trl.report.pages import report_after_training
@@ -78,6 +79,7 @@ def outcome(trainer: SeRLTrainer, started: float) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "steps": trainer.state.global_step,
         "starved": trainer.starved,
+        "ended": asdict(trainer.guard.ended) if trainer.guard.ended else None,
     }
 
 
@@ -85,13 +87,13 @@ def finish(args: Arguments, trainer: SeRLTrainer, report: Mapping[str, Any], out
     """Write card and report, note that the run is over, push; return the exit code."""
     # Last, because the card and the report show what was measured.
     trainer.create_model_card()
-    folder = output_folder(args)
+    folder, ended = output_folder(args), trainer.guard.ended
     if is_main_process():
         trainer.ledger.flush()
         for file in report_after_training(folder):
             say(out, f"the report of the run is in {file.absolute()}")
         at_end = trainer.state.global_step >= trainer.args.max_steps
-        if at_end or trainer.selfplay.rollouts_spent:
+        if at_end or trainer.selfplay.rollouts_spent or ended:
             mark_finished(folder, planned_end(args))
     write_json(args.run.json, report)
     # A process that leaves while another still talks to it can abort in gloo's threads.
@@ -101,6 +103,9 @@ def finish(args: Arguments, trainer: SeRLTrainer, report: Mapping[str, Any], out
     if args.config.push_to_hub:
         # Alone: it may take longer than `ddp_timeout`, for which others would wait.
         _push(args)
+    if ended:
+        say(out, visible(ended.sentence))
+        return COLLAPSED if ended.collapsed else OK
     return STARVED if trainer.starved else OK
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from serl_trl.common.console import FAILED, OK, STARVED, Parser, UsageError, report_problems, say
+from serl_trl.common.console import (
+    COLLAPSED,
+    FAILED,
+    OK,
+    STARVED,
+    Parser,
+    UsageError,
+    report_problems,
+    say,
+)
 from serl_trl.common.processes import is_main_process
 from serl_trl.report.live import alike, live_blocks, standing, step_lines
 from serl_trl.report.terminal import rendered
@@ -46,7 +55,8 @@ def run(argv: Sequence[str], out: Console) -> int:
         return report_problems("watch", [str(error)])
     follow = _follow_plainly if args.plain or not out.is_terminal else _follow_live
     with suppress(KeyboardInterrupt):
-        return _CODES.get(follow(reader, args.every, out), OK)
+        life, ended = follow(reader, args.every, out), reader.look().ledger.ended
+        return COLLAPSED if ended and ended.collapsed else _CODES.get(life, OK)
     return OK
 
 
