@@ -48,7 +48,7 @@ class Guard(TrainerCallback):
         self._about = About(
             num_labels=len(labels) if labels else None,
             num_probe=len(trainer.probe_set),
-            own_labels="gold" not in trainer.selfplay.labelling.labeller.needs,
+            own_labels=not {"gold", "teacher"} & trainer.selfplay.labelling.labeller.needs,
             probe_decides=args.probe_decides,
         )
         self.sentinel = SentinelSet(trainer, kind)

@@ -171,11 +171,8 @@ class SeRLTrainer(GRPOTrainer):
         self.written = {name: JsonLines(folder / name if main else None) for name in WRITTEN}
         self.ledger = self.written["ledger.jsonl"]
         self.saving = Saving(self)
-        self.watcher = make_watcher(
-            show=main and not args.disable_tqdm,
-            every=args.show_steps,
-            samples_every=args.sample_steps,
-        )
+        show, every = main and not args.disable_tqdm, args.show_steps
+        self.watcher = make_watcher(show=show, every=every, samples_every=args.sample_steps)
         self.evaluation_sets = setup.all_evaluation_sets(evaluation_sets, self.probe_set)
         self.selfplay = setup.make_selfplay(self, chosen)
         setup.note_contaminated_seeds(self)
