@@ -135,7 +135,7 @@ class Named(NoTeacher):
     @cached_property
     def _tokenizer(self) -> Any:
         sides = {"padding_side": "left", "truncation_side": "left"}
-        tokenizer = AutoTokenizer.from_pretrained(self._name, trust_remote_code=False, **sides)
+        tokenizer: Any = AutoTokenizer.from_pretrained(self._name, trust_remote_code=False, **sides)
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         # A base model has none; it is then asked by the run's own, as the trained one is.
         own = inside(self._trainer)._tokenizer.chat_template
