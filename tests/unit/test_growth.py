@@ -1,6 +1,7 @@
 """Whatever a model writes is read in time that grows no faster than its length."""
 
 import dataclasses
+import random
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ from serl_trl.filters.contamination import ContaminationGuard
 from serl_trl.filters.novelty import NoveltyRule
 from serl_trl.filters.validity.abstention import gives_up
 from serl_trl.filters.validity.restatement import keeps_sense, read_restatement
+from serl_trl.labels.dual import hide_number
 from serl_trl.labels.judge import Judge
 from serl_trl.labels.novelty_vote import count_words
 from serl_trl.labels.verified_vote import confirms
@@ -56,6 +58,7 @@ def readers() -> dict[str, Reader]:
                 found[f"kind {text} equal"] = lambda text, kind=kind: kind.equal(text, text + "1")
         found[f"kind {name} gold"] = lambda text, name=name: read_gold(text, name)
     found["proposals that are texts"] = lambda text: parse_proposals(text, asking=False)
+    found["hidden number"] = lambda text: hide_number(text, random.Random(0))
     found["restatement"] = lambda text: read_restatement(KNOWN[0], Completion(text, [0], False))
     found["sense of a restatement"] = lambda text: keeps_sense(text, f"{text} ?")
     for read in (confirms, Judge().mark):

@@ -15,6 +15,7 @@ from serl_trl.common.verdict import KEEP
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
 from serl_trl.labels.base import Labelled, Tools
 from serl_trl.labels.certainty import Certainty
+from serl_trl.labels.dual import Dual, hide_number
 from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
 from serl_trl.labels.novelty_vote import NoveltyVote
@@ -340,6 +341,36 @@ def test_a_teacher_is_refused_where_no_other_weights_can_stand_in(monkeypatch):
     judge_ = {"label_reward": "judge(teacher='reference')"}
     assert [str(each)[:30] for each in find_problems(judge_)] == ["fsdp: a teacher (reference) is"]
     assert find_problems({"label_reward": "judge"}) == []
+
+
+def test_an_answer_is_worth_the_share_of_tries_that_regain_a_hidden_number():
+    group = rollouts("7", "7", "9", None)
+    group = replace(group, task=replace(group.task, instruction="Ann has 3.5 l and drinks some."))
+    replies = ["\\boxed{3.5}", "\\boxed{7/2}", "so \\boxed{4}", "3.5", "\\boxed{1}"]
+    found, asked = judged(Dual(tries=4), group, *replies, *["\\boxed{2}"] * 3)
+    # Two of four tries for 7, none for 9.
+    assert (found.rewards, found.verdict.keep, found.label) == ((0.5, 0.5, 0.0, 0.0), True, None)
+    assert found.metrics == {"regained_ratio": 0.25}
+    shown = "Question: Ann has X l and drinks some.\nAnswer: "
+    ends = [f"{shown}{answer}" for answer in "77779999"]
+    assert [each[-1]["content"][-len(ends[0]) :] for each in asked] == ends
+    bare = replace(group, task=replace(group.task, instruction="How many has Ann?"))
+    none, asked = judged(Dual(), bare, "\\boxed{3}")
+    assert (none.verdict.reason, none.rewards, asked) == ("no_number", (0.0,) * 4, [])
+
+
+@given(st.text(alphabet="1234., aXé٣½", max_size=60), st.randoms())
+def test_the_hidden_number_put_back_gives_the_question_again(question, rng):
+    hidden = hide_number(question, rng)
+    if hidden.number is None:
+        assert hidden.question == question
+    else:
+        # One of the X is the hidden number; the others were there before.
+        places = [place for place, sign in enumerate(hidden.question) if sign == "X"]
+        put_back = [
+            f"{hidden.question[:at]}{hidden.number}{hidden.question[at + 1 :]}" for at in places
+        ]
+        assert question in put_back
 
 
 def test_a_vote_is_kept_if_more_than_half_of_its_checks_confirm_it():

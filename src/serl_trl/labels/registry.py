@@ -6,6 +6,7 @@ from serl_trl.common.plugin import Plugin, Role, find, is_path
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
 from serl_trl.labels.base import NEEDS, PROVIDED, Labeller, Teacher
 from serl_trl.labels.certainty import Certainty
+from serl_trl.labels.dual import Dual
 from serl_trl.labels.gold import Gold
 from serl_trl.labels.judge import Judge
 from serl_trl.labels.margin_vote import MarginVote
@@ -34,6 +35,7 @@ LABELLERS: dict[str, type[Labeller]] = {
     "teacher_vote": TeacherVote,
     "verified_vote": VerifiedVote,
     "judge": Judge,
+    "dual": Dual,
     "certainty": Certainty,
     "gold": Gold,
     "random": Coin,

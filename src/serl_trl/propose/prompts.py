@@ -83,6 +83,12 @@ JUDGE_INSTRUCTION = (
 )
 """What `judge` asks of a solution; `{scale}` is its best mark."""
 
+DUAL_INSTRUCTION = (
+    "In this question a number is hidden as X, and its answer is known. Work out X from the answer "
+    "and write it inside \\boxed{}."
+)
+"""What `dual` asks of a question without one of its numbers."""
+
 RETRY_REQUEST = "Some of the last ones were refused. Each new one must {asks}."
 """What `retry` adds to a request; `{asks}` is what the refused ones lacked."""
 
@@ -139,6 +145,12 @@ def judge_messages(instruction: str, question: str) -> Messages:
 def check_messages(instruction: str, solution: str, text: str) -> Messages:
     """Build the conversation that asks, by `text`, what a solution of an instruction is worth."""
     content = f"{instruction}\n\nA solution:\n{solution}\n\n{text}"
+    return [{"role": "user", "content": content}]
+
+
+def dual_messages(question: str, answer: str) -> Messages:
+    """Build the conversation that asks for the number X hidden in a question with this answer."""
+    content = f"{DUAL_INSTRUCTION}\n\nQuestion: {question}\nAnswer: {answer}"
     return [{"role": "user", "content": content}]
 
 

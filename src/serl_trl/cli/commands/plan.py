@@ -56,7 +56,7 @@ def run(argv: Sequence[str], out: Console) -> int:
     if teacher and teacher.named:
         place = {"model_name_or_path": teacher.model, "model_revision": None}
         shape = find_shape({**values, **place, "trust_remote_code": False})
-        values = {**values, "teacher_parameters": shape.num_parameters}
+        values["teacher_parameters"] = shape.num_parameters
     report = {
         "model": values["model_name_or_path"],
         "gpu": gpu_name,
