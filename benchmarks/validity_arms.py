@@ -43,6 +43,11 @@ ARMS = (
         ("--validity", "strict,abstention(num=4),restatable(num=2,keep_names=False)"),
     ),
     Arm(
+        "strict_asked_more",
+        "the same, asked twice as often",
+        ("--validity", "strict,abstention(num=8),restatable(num=4,keep_names=False)"),
+    ),
+    Arm(
         "wide_band",
         "no gate, the band from 0.5 to 15 of 16",
         ("--validity", "off", "--difficulty_low", "0.5", "--difficulty_high", "0.9375"),
