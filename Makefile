@@ -24,9 +24,12 @@ TESTS ?= tests/unit tests/integration
 .NOTPARALLEL:
 .PHONY: demo install lock unpack test test-latest check format lint types test-slow test-browser test-gpu gpu-day gpu-pack test-vllm test-deepspeed notebooks bench bench-hard bench-gpu real soak-kill soak clean
 
-# One thread: a model this small gains nothing from more, and they wait for each other on busy cores.
+# One thread of each process: a model this small gains nothing from more, and on busy cores, such as
+# those of two workers of pytest, threads wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
+
 demo: install
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/serl demo
+	$(ONE_THREAD) $(BIN)/serl demo
 
 install: $(INSTALLED)
 
@@ -54,7 +57,7 @@ lock:
 	grep -vE '^(nvidia-|cuda-|triton==)' build/lock/all.txt > $(LOCK)
 
 test: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not gpu" $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not gpu" $(TESTS)
 
 # All but torch as new as pyproject.toml allows, in an environment made anew.
 LATEST_VENV ?= .venv-latest
@@ -62,7 +65,7 @@ LATEST_VENV ?= .venv-latest
 test-latest:
 	rm -rf $(LATEST_VENV)
 	$(MAKE) install VENV=$(LATEST_VENV) CONSTRAINTS=
-	$(LATEST_VENV)/bin/python tools/test_latest.py $(LOCK) \
+	$(ONE_THREAD) $(LATEST_VENV)/bin/python tools/test_latest.py $(LOCK) \
 	    $(PYTEST_ARGS) -m "not slow and not gpu" $(TESTS)
 
 # Tools at fixed versions; `make test` runs none of them.

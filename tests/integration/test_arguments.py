@@ -331,7 +331,7 @@ def test_convert_accepts_what_yaml_cannot_say_better():
         ("lr_scheduler_type", "cosin", "lr_scheduler_type=cosin is unknown; choose one of linear, cosine,"),
         ("optim", "adam", "optim=adam is unknown; choose one of adamw_torch,"),
         ("preset", "papr", "preset=papr is unknown; choose one of paper, rl_gold, rl_vote, om_grpo, evol_rl. Did you mean 'paper'?"),
-        ("label_reward", "votes", "label_reward=votes is unknown; choose one of asymmetric_vote, certainty, gold,"),
+        ("label_reward", "votes", "label_reward=votes is unknown; choose one of asymmetric_vote, certainty, dual, gold,"),
         ("report_to", "wanbd", "report_to=wanbd is unknown; choose among none, all, azure_ml,"),
         ("report_to", ["tensorbord"], "report_to=tensorbord is unknown; choose among"),
     ],

@@ -4,24 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from serl_trl.filters.validity.choice import read_choice
-from serl_trl.labels.registry import known_labeller
-from serl_trl.labels.validity import steps_aside
 from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.measure.trial import Cost, Trial
+from serl_trl.plan.asked import asked_per_question
 from serl_trl.plan.estimate import TEMPLATE_TOKENS, Layout, estimate_step
 from serl_trl.propose.sources.registry import writes_new
-
-
-def asked_per_question(values: Mapping[str, Any]) -> int:
-    """Return the most completions that signals of `validity` ask about a question that is kept.
-
-    0 where the gate steps aside. Plug-ins are not asked.
-    """
-    labeller = known_labeller(values["label_reward"])
-    if not values["use_selfplay"] or steps_aside(labeller, values["task_template"]):
-        return 0
-    return read_choice(values["validity"], values["plugins"] or ()).num_completions
 
 
 def measured_cost(values: Mapping[str, Any], layout: Layout, trial: Trial) -> Cost | None:

@@ -24,8 +24,8 @@ from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.plan import estimate
+from serl_trl.plan.asked import asked_per_question
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
-from serl_trl.plan.trial_cost import asked_per_question
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 # Parts of `Memory` in the order in which they are shown.
