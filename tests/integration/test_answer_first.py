@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from tests.integration.test_own_parts import result_of, run_two
 
 BACKWARDS = {
@@ -15,6 +17,7 @@ BACKWARDS = {
 }
 
 
+@pytest.mark.slow
 def test_both_kinds_of_problem_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_two(whole, **BACKWARDS)

@@ -560,6 +560,7 @@ def test_hostile_text_is_shown_without_its_control_characters(capsys, values):
     assert "\x1b" not in printed
 
 
+@pytest.mark.slow
 def test_accelerate_launch_starts_two_processes():
     path = config(output_dir="out", per_device_train_batch_size=4, ddp_backend="gloo")
     launch = [sys.executable, "-m", "accelerate.commands.launch"]

@@ -304,6 +304,7 @@ def test_a_process_that_fails_takes_the_other_with_it(pair, reward, says_why, co
     assert re.search("(closed|reset) by peer|remote worker", run.said(0))
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_given_up_after_ddp_timeout(pair):
     run = pair(reward_funcs="failing_rewards.hangs", plugins="failing_rewards", ddp_timeout=10)
     assert run.wait(0, HANG_S) not in (0, None)

@@ -180,7 +180,24 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# Each has another close to it, and takes 20 seconds.
+RARE = {
+    "an average of the adapter",
+    "several batches a step",
+    "at the end of a cycle",
+    "inside all three",
+    "between two logs",
+    "before the first save",
+    "before an iteration's end",
+    "after an iteration's end",
+    "adaptive entropy",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case in RARE else []) for case in CASES],
+)
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, case):
     crash_at, options = CASES[case]
     whole = make(tmp_path / "whole", **options)
@@ -207,7 +224,9 @@ def ask_to_stop(trainer: SeRLTrainer, *, at_call: int) -> None:
     trainer.policy.roll_out = roll_out
 
 
-@pytest.mark.parametrize(("per_generation", "per_step"), [(3, 2), (6, 4)])
+@pytest.mark.parametrize(
+    ("per_generation", "per_step"), [(3, 2), pytest.param(6, 4, marks=pytest.mark.slow)]
+)
 def test_a_signal_in_a_refill_inside_a_step_ends_the_run_after_that_step(
     tmp_path, per_generation, per_step
 ):
@@ -572,6 +591,8 @@ def launch(folder: Path, crash_at: int) -> subprocess.CompletedProcess:
     )
 
 
+# Own parts and a teacher are resumed on two processes each time.
+@pytest.mark.slow
 def test_two_processes_resume_as_one_does(tmp_path):
     assert launch(tmp_path / "whole", 0).returncode == 0
     assert launch(tmp_path / "cut", 3).returncode != 0

@@ -233,6 +233,7 @@ def test_a_run_whose_groups_never_fit_the_band_stops_with_a_diagnosis(tmp_path):
         temperature=5.0,
         max_refill_rounds=2,
         max_empty_refills=2,
+        max_completion_length=16,
     )
     before = weights(trainer).clone()
     trainer.train()

@@ -3,6 +3,7 @@
 import shutil
 
 import pandas as pd
+import pytest
 
 from serl_trl.sandbox import HARD, seed_set
 from tests.integration.test_own_parts import result_of, run_two
@@ -19,6 +20,7 @@ TWO_VIEW = {
 }
 
 
+@pytest.mark.slow
 def test_two_views_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_two(whole, **TWO_VIEW)
