@@ -240,6 +240,11 @@ class Wrapper(Labeller):
         self.labeller.load_state_dict(state)
 
 
+def teacher_in(labeller: Labeller) -> Teacher | None:
+    """Return whom a labeller asks beside the policy; `None` where it needs no teacher."""
+    return labeller.teacher if TEACHER in labeller.needs else None
+
+
 def wrapped(labeller: Labeller) -> list[Labeller]:
     """Return a labeller and those that it wraps, such as the one inside a band, outermost first."""
     inner = getattr(labeller, "labeller", None)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from serl_trl.common.plugin import Plugin, Role, find, is_path
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
-from serl_trl.labels.base import NEEDS, PROVIDED, Labeller, Teacher
+from serl_trl.labels.base import NEEDS, PROVIDED, Labeller, Teacher, teacher_in
 from serl_trl.labels.certainty import Certainty
 from serl_trl.labels.dual import Dual
 from serl_trl.labels.gold import Gold
@@ -103,7 +103,7 @@ def teacher_of(text: object) -> Teacher | None:
     except (ValueError, TypeError):
         # Refused elsewhere, with the reason.
         return None
-    return made.teacher if made is not None and "teacher" in made.needs else None
+    return None if made is None else teacher_in(made)
 
 
 def known_needs(text: object) -> frozenset[str]:

@@ -172,7 +172,7 @@ class Validity(Wrapper):
             for seed, vote in zip(seeds, votes, strict=True)
             if vote.answer is not None
         ]
-        if questions:
+        if questions and self.gate.asked:
             signs = {each.name: each.judge(questions, tools) for each in self.gate.asked}
             self.unfit = tuple(tools.decide(lambda: _unfit(signs)))
 

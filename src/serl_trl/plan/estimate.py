@@ -27,6 +27,7 @@ TIGHT = 0.8
 OVERHEAD_BYTES = 1.5 * GIB
 # What vLLM takes beside weights and cache for its largest batch, and what it keeps asleep.
 ENGINE_BYTES = 1.0 * GIB
+ENGINE_WIDTH = 2.0  # bytes of a weight in the engine
 # Chat template, system message and answer line around an instruction.
 TEMPLATE_TOKENS = 96
 # The default of DeepSpeed: parameters in one reduce bucket, and gathered at once by ZeRO-3.
@@ -175,7 +176,7 @@ def passes_per_generation(values: Mapping[str, Any]) -> int:
 
 def engine_rows(values: Mapping[str, Any], shape: ModelShape, *, gpu: float) -> int:
     """Return how many completions of full length vLLM's cache holds at once in this process."""
-    cache = _engine(values, shape, gpu) - 2 * shape.num_parameters - ENGINE_BYTES
+    cache = _engine(values, shape, gpu) - ENGINE_WIDTH * shape.num_parameters - ENGINE_BYTES
     return max(0, int(cache / _cache_row(values, shape)))
 
 
@@ -420,7 +421,7 @@ def _engine(values: Mapping[str, Any], shape: ModelShape, gpu: float | None) -> 
         return 0.0
     if gpu is not None:
         return values["vllm_gpu_memory_utilization"] * gpu
-    return 2.0 * shape.num_parameters + ENGINE_BYTES + _cache_row(values, shape)
+    return ENGINE_WIDTH * shape.num_parameters + ENGINE_BYTES + _cache_row(values, shape)
 
 
 def _row_tokens(values: Mapping[str, Any]) -> int:

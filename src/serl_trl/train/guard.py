@@ -160,16 +160,17 @@ class Guard(TrainerCallback):
         Where the probe set decides, that of its best pass@1.
         """
         folder = Path(self._trainer.args.output_dir)
-        found = [
-            path
-            for path in checkpoint.list_checkpoints(folder)
-            if (checkpoint.step_of(path) or 0) <= clean and not checkpoint.find_damage(path)
-        ]
-        probed = {row["step"]: row.get("serl/probe/pass@1", -1.0) for row in self.rows}
+        steps = {
+            path: checkpoint.step_of(path) or 0 for path in checkpoint.list_checkpoints(folder)
+        }
+        found = [path for path, step in steps.items() if step <= clean]
         if self._trainer.args.probe_decides:
-            # Of equally good ones the later: the sort of `max` keeps the first.
-            found = sorted(found, key=lambda p: probed.get(checkpoint.step_of(p) or 0, -1.0))
-        return found[-1].name if found else None
+            probed = {row["step"]: row.get("serl/probe/pass@1", -1.0) for row in self.rows}
+            # Of equally good ones the later stays last.
+            found.sort(key=lambda path: probed.get(steps[path], -1.0))
+        # From the best on: to look for damage reads the files.
+        whole = (path.name for path in reversed(found) if not checkpoint.find_damage(path))
+        return next(whole, None)
 
     def _note(self, ended: Ended) -> None:
         self.ended = ended

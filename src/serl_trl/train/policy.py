@@ -1,7 +1,7 @@
 """The trained model as proposer and solver, over all processes and whatever backend generates."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
@@ -154,14 +154,9 @@ class TrainerPolicy:
             )
         # An engine may return nothing at all, on which TRL's bookkeeping would fail.
         ids = [row or [inside(trainer).eos_token_ids[0]] for row in ids]
-        texts = inside(trainer)._tokenizer.batch_decode(ids, skip_special_tokens=True)
-        # As TRL tells a truncated completion: transformers fills a row that ended early with
-        # padding.
-        ends = {*inside(trainer).eos_token_ids, inside(trainer)._tokenizer.pad_token_id}
-        return [
-            Completion(text, row, row[-1] not in ends, None if logprobs is None else logprobs[i])
-            for i, (text, row) in enumerate(zip(texts, ids, strict=True))
-        ]
+        tokenizer = inside(trainer)._tokenizer
+        ends = {*inside(trainer).eos_token_ids, tokenizer.pad_token_id}
+        return as_completions(ids, tokenizer, ends, logprobs)
 
     def _score(
         self, rows: Sequence[tuple[Messages, list[int]]], *, entropies: bool = False
@@ -231,6 +226,23 @@ def _most_at_once(trainer: Host) -> int | None:
         return None
     most = _own_batch(trainer)
     return min(most, CPU_PIECE) if trainer.accelerator.device.type == "cpu" else most
+
+
+def as_completions(
+    rows: Sequence[list[int]],
+    tokenizer: Any,
+    ends: Collection[int],
+    logprobs: Sequence[list[float]] | None = None,
+) -> list[Completion]:
+    """Return sampled tokens as completions; what does not end in one of `ends` was cut off.
+
+    TRL tells it so, too: transformers fills a row that ended early with padding.
+    """
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return [
+        Completion(text, row, row[-1] not in ends, None if logprobs is None else logprobs[i])
+        for i, (text, row) in enumerate(zip(texts, rows, strict=True))
+    ]
 
 
 def _own_batch(trainer: Host) -> int:

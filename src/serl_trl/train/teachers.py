@@ -18,12 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from trl.trainer.utils import use_adapter
 
 from serl_trl.common.completion import Completion, Messages, Sampling
-from serl_trl.labels.base import AVERAGE, REFERENCE, TEACHER, Labeller, Teacher
+from serl_trl.labels.base import AVERAGE, REFERENCE, Labeller, Teacher, teacher_in
 from serl_trl.sandbox import MODEL_PATHS
 from serl_trl.train import lora
 from serl_trl.train.config_checks import teacher_problems
 from serl_trl.train.host import Host, inside
 from serl_trl.train.model_files import refuse_bad_teacher
+from serl_trl.train.policy import as_completions
 from serl_trl.train.sampling import swapped_sampling
 from serl_trl.train.state import refusing_other_fields
 from serl_trl.train.swaps import swapped
@@ -176,19 +177,13 @@ class Named(NoTeacher):
         config.update(eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id)
         found = model.generate(**shown, generation_config=config)
         rows = found[:, shown["input_ids"].shape[1] :].tolist()
-        texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
         ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-        # A row that ended early is filled up with padding.
-        over = {*ends, own.pad_token_id}
-        return [
-            Completion(text, row, row[-1] not in over)
-            for text, row in zip(texts, rows, strict=True)
-        ]
+        return as_completions(rows, tokenizer, {*ends, own.pad_token_id})
 
 
 def check_teacher(labeller: Labeller, args: Any) -> None:
     """Raise `ValueError` where a run cannot hold the teacher of its labeller, before it loads."""
-    teacher = labeller.teacher if TEACHER in labeller.needs else None
+    teacher = teacher_in(labeller)
     if problems := list(teacher_problems(teacher, vars(args))):
         raise ValueError("\n".join(map(str, problems)))
     if teacher and teacher.named:
@@ -197,9 +192,9 @@ def check_teacher(labeller: Labeller, args: Any) -> None:
 
 def make_teacher(trainer: Host, labeller: Labeller) -> NoTeacher:
     """Return the teacher of a labeller, which follows the run from now on."""
-    if TEACHER not in labeller.needs:
+    teacher = teacher_in(labeller)
+    if teacher is None:
         return NoTeacher(trainer)
-    teacher = labeller.teacher
     if teacher.model == AVERAGE:
         average = Average(trainer, teacher)
         inside(trainer).add_callback(average)
