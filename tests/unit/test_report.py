@@ -28,6 +28,7 @@ from serl_trl.report.differences import option_cell
 from serl_trl.report.funnel import funnel, num_trained, what_refused
 from serl_trl.report.improvement import improvement
 from serl_trl.report.labels import label_answer
+from serl_trl.report.overview import in_short
 from serl_trl.report.pages import build_report, report_after_training, write_reports
 from serl_trl.report.render import render_html, render_markdown
 from serl_trl.report.warnings import warnings_of
@@ -763,6 +764,18 @@ def test_written_says_what_it_left_out():
     assert written("x" * 700, max_chars=10) == Written("xxxxxxxxxx \u2026 (700 characters in all)")
     assert written("\n".join("abcdefghijklmnop")).text.count("\n") == 11
     assert written("e\u0301\u0301\u0301\u0301").text == "e\u0301\u0301"
+
+
+@pytest.mark.parametrize(("action", "tone"), [("rollback", "warn"), ("enough", "good")])
+def test_only_an_end_by_an_alarm_is_shown_as_a_warning(tmp_path, action, tone):
+    folder = make_run(tmp_path / "run")
+    record = {"type": "guard", "step": 9, "action": action, "alarm": "", "reason": "of the votes"}
+    with (folder / "_serl" / "ledger.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+    asked = {each.question: each for each in in_short(read_run(folder))}
+
+    assert asked["Why did it stop?"].tone == asked["Did it finish?"].tone == tone
 
 
 def test_a_long_run_stays_a_small_page(tmp_path):

@@ -231,6 +231,26 @@ def test_alarms_are_told_and_a_run_that_stopped_itself_says_where_it_went_back(t
     assert life_of(read_run(folder)) == FINISHED_RUN
 
 
+def test_a_run_that_has_ended_is_read_twice_and_not_once_more_for_its_exit_code(
+    tmp_path, monkeypatch
+):
+    folder, looks = make_run(tmp_path / "run"), []
+    finish(folder)
+
+    class Counting(RunReader):
+        def look(self):
+            looks.append(self)
+            return super().look()
+
+    monkeypatch.setattr(watch, "RunReader", Counting)
+
+    for terminal in (False, True):
+        looks.clear()
+        assert watched(folder, terminal=terminal)[0] == 0
+        # Once before it is known to have ended, and once for what it wrote until then.
+        assert len(looks) == 2
+
+
 def test_a_run_that_learnt_enough_ended_well(tmp_path):
     folder = make_run(tmp_path / "run")
     finish(folder)

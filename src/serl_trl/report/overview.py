@@ -31,8 +31,10 @@ def in_short(run: Run) -> list[Block]:
     found = improvement(run)
     verdict, tone = collapse(run)
     ended = run.ledger.ended
+    # Enough learnt is an end as planned; an alarm is none.
+    why = "warn" if ended and ended.collapsed else "good"
     return [
-        *([Question("Why did it stop?", quoted(ended.sentence), "warn")] if ended else []),
+        *([Question("Why did it stop?", quoted(ended.sentence), why)] if ended else []),
         Question("Did it improve?", found.answer, found.tone),
         Question("By how much, and how sure is that?", found.certainty),
         Question("What was it trained on?", what_trained(run)),
@@ -56,7 +58,8 @@ def _finished(run: Run) -> tuple[str, str]:
     elif run.ledger.spent is not None:
         verdict = "spent"
     elif run.ledger.ended is not None:
-        verdict, step = "guarded", run.ledger.ended.step
+        verdict = "guarded" if run.ledger.ended.collapsed else "enough"
+        step = run.ledger.ended.step
     elif planned < 0:
         verdict = "unplanned"
     elif step < planned:

@@ -55,13 +55,12 @@ def run(argv: Sequence[str], out: Console) -> int:
         return report_problems("watch", [str(error)])
     follow = _follow_plainly if args.plain or not out.is_terminal else _follow_live
     with suppress(KeyboardInterrupt):
-        life, ended = follow(reader, args.every, out), reader.look().ledger.ended
-        return COLLAPSED if ended and ended.collapsed else _CODES.get(life, OK)
+        return follow(reader, args.every, out)
     return OK
 
 
-def _follow(reader: RunReader, every: float, show: Callable[[Run, str], None]) -> str:
-    """Show the run as it is again and again, and return how it ended."""
+def _follow(reader: RunReader, every: float, show: Callable[[Run, str], None]) -> int:
+    """Show the run as it is again and again; return the exit code of how it ended."""
     while True:
         # First its life: what it wrote before it ended is then read for certain.
         seen = reader.look()
@@ -70,11 +69,12 @@ def _follow(reader: RunReader, every: float, show: Callable[[Run, str], None]) -
             seen = reader.look()
         show(seen, life)
         if life not in (RUNS, UNKNOWN):
-            return life
+            ended = seen.ledger.ended
+            return COLLAPSED if ended and ended.collapsed else _CODES.get(life, OK)
         time.sleep(every)
 
 
-def _follow_live(reader: RunReader, every: float, out: Console) -> str:
+def _follow_live(reader: RunReader, every: float, out: Console) -> int:
     with Live(console=out, auto_refresh=False, vertical_overflow="crop") as live:
         return _follow(
             reader,
@@ -83,7 +83,7 @@ def _follow_live(reader: RunReader, every: float, out: Console) -> str:
         )
 
 
-def _follow_plainly(reader: RunReader, every: float, out: Console) -> str:
+def _follow_plainly(reader: RunReader, every: float, out: Console) -> int:
     printed, told = 0, set()
 
     def show(seen: Run, life: str) -> None:
@@ -96,9 +96,9 @@ def _follow_plainly(reader: RunReader, every: float, out: Console) -> str:
             if alike(text) not in told:
                 told.add(alike(text))
                 say(out, f"warning: {text}")
+        if life not in (RUNS, UNKNOWN):
+            say(out, standing(seen, life))
         # Whoever reads along through a pipe is not kept waiting.
         out.file.flush()
 
-    life = _follow(reader, every, show)
-    say(out, standing(reader.look(), life))
-    return life
+    return _follow(reader, every, show)
