@@ -100,6 +100,7 @@ def note_votes(config: Path, rows: Sequence[Row]) -> None:
     from serl_trl.cli.command_options import TryOptions
     from serl_trl.cli.inputs import load_inputs
     from serl_trl.cli.parser import SeRLParser
+    from serl_trl.loop.groups import Rolled
     from serl_trl.loop.tally import Tally
     from serl_trl.propose.prompts import rollout_messages
     from serl_trl.propose.sources.base import Task
@@ -114,7 +115,7 @@ def note_votes(config: Path, rows: Sequence[Row]) -> None:
     prompts = [rollout_messages(task.instruction, args.config.style) for task in tasks]
     labelling = trainer.selfplay.labelling
     for row, group in zip(
-        kept, labelling.judge(tasks, prompts, completions, 0, Tally()), strict=True
+        kept, labelling.judge(tasks, Rolled(prompts, completions), 0, Tally()), strict=True
     ):
         verdict = group.labelled.verdict
         row["votes"] = {"kept": verdict.keep, "reason": verdict.reason, "of": group.vote.counts}

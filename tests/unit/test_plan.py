@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_trl.plan import shapes
+from serl_trl.plan.asked import sampled_per_trained
 from serl_trl.plan.estimate import (
     ENGINE_BYTES,
     GIB,
@@ -47,6 +48,11 @@ VALUES = {
     "sources": ["few_shot"],
     "use_selfplay": True,
     "use_band": True,
+    "pilot_votes": 0,
+    "pilot_chance": 0.05,
+    "difficulty_low": None,
+    "difficulty_high": None,
+    "answer_kind": "math",
     "learning_rate": 1e-6,
     "dtype": "float32",
     "model_init_kwargs": None,
@@ -230,6 +236,22 @@ def test_a_step_is_counted_as_by_hand():
     # Of 12 votes a group has 4 of its own.
     wide = estimate_step({**VALUES, "label_reward": "wide_vote(votes=12)"}, Layout(2), kept_ratio=1)
     assert wide.sampled_tokens == 16 * 100 * 3 + 2 * 50
+
+
+def test_sampled_per_trained_counts_pilots_only_where_they_end_groups():
+    piloted = {**VALUES, "num_generations": 16, "pilot_votes": 6}
+
+    def per_trained(**changes):
+        return sampled_per_trained({**piloted, **changes}, kept_ratio=0.5)
+
+    # Six of 16 of every group, the rest of the half that is kept and of 0.4 of the other half.
+    expected = (6 / 16 + 10 / 16 * (0.5 + 0.5 * 0.4)) / 0.5
+    assert per_trained() == pytest.approx(expected)
+    assert per_trained(pilot_votes=0) == 2
+    # Six votes of one mind still land below 15 of 16 too often.
+    assert per_trained(difficulty_high=0.9375) == 2
+    assert per_trained(label_reward="wide_vote(votes=32)") == 4
+    assert per_trained(use_band=False) == 1
 
 
 def test_steps_are_those_of_the_instructions_or_the_ones_named():

@@ -74,6 +74,8 @@ GOOD = Trial(
 VALUES = {
     "answer_kind": "math",
     "use_band": True,
+    "pilot_votes": 0,
+    "pilot_chance": 0.05,
     "use_selfplay": True,
     "difficulty_low": 0.2,
     "difficulty_high": 0.8,

@@ -1,14 +1,28 @@
 """A group: the completions of one prompt with what they are worth, as it waits to be trained on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serl_trl.answers.voting import Vote
-from serl_trl.common.completion import Completion
+from serl_trl.common.completion import Completion, Messages
 from serl_trl.common.verdict import Verdict
 from serl_trl.labels.base import Labelled, Rollouts
 from serl_trl.propose.sources.base import Task
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What the prompts of a round were completed with, not yet judged.
+
+    `views` has the second prompt of each; empty where no group has any. `ended` has the verdict of
+    each row that is not judged any more, because its pilot votes have ended it.
+    """
+
+    prompts: Sequence[Messages]
+    completions: Sequence[list[Completion]]
+    views: Sequence[Messages | None] = ()
+    ended: Mapping[int, Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

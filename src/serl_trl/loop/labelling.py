@@ -12,6 +12,7 @@ from serl_trl.answers.equality import same_answers
 from serl_trl.answers.golds import gold_text, read_gold
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion, Messages, Sampling
+from serl_trl.common.verdict import Verdict
 from serl_trl.labels.ballots import Ballot, count_ballots
 from serl_trl.labels.base import (
     POLICY,
@@ -25,7 +26,7 @@ from serl_trl.labels.base import (
     wrapped,
 )
 from serl_trl.loop.books import Books, plain
-from serl_trl.loop.groups import Group, scored, with_entropies
+from serl_trl.loop.groups import Group, Rolled, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
 from serl_trl.loop.seams import Policy
 from serl_trl.loop.tally import Tally
@@ -64,36 +65,20 @@ class Labelling:
         self._recent_majorities: deque[str] = deque(maxlen=RECENT_GROUPS)
         self._label_ratios: deque[float] = deque(maxlen=RECENT_GROUPS)
 
-    def judge(
-        self,
-        tasks: Sequence[Task],
-        prompts: Sequence[Messages],
-        completions: Sequence[list[Completion]],
-        step: int,
-        tally: Tally,
-        views: Sequence[Messages | None] = (),
-    ) -> list[Group]:
-        """Return the group of each task, kept or not, in order.
-
-        `views` has the second prompt of each; empty where no group has any.
-        """
+    def judge(self, tasks: Sequence[Task], rolled: Rolled, step: int, tally: Tally) -> list[Group]:
+        """Return the group of each task, kept or not, in order."""
+        texts = rolled.completions
         # In one process: an oracle, or a verifier's deadline, could decide otherwise in another.
-        golds, ballots, outcomes = self._policy.decide(lambda: self._count(tasks, completions))
+        golds, ballots, outcomes = self._policy.decide(lambda: self._count(tasks, texts))
         tally.outcomes.update(outcomes)
-        seconds = views or [None] * len(tasks)
-        rows = zip(tasks, prompts, completions, golds, ballots, seconds, strict=True)
-        rollouts = [
-            Rollouts(
-                task=replace(task, gold=gold),
-                messages=prompt,
-                completions=tuple(texts),
-                vote=ballot.vote,
-                right=tuple(ballot.right),
-                view=view,
-            )
-            for task, prompt, texts, gold, ballot, view in rows
+        rollouts = _rollouts(tasks, rolled, golds, ballots)
+        # The labeller never sees what a pilot has ended: it would judge part of a group.
+        whole = [group for row, group in enumerate(rollouts) if row not in rolled.ended]
+        found = iter(self._label(whole, step, tally) if whole else [])
+        labelled = [
+            _ended(group, rolled.ended[row]) if row in rolled.ended else next(found)
+            for row, group in enumerate(rollouts)
         ]
-        labelled = self._label(rollouts, step, tally)
         rights = self._labels_right(rollouts, labelled)
         groups = [
             self._group(*each, step=step, tally=tally)
@@ -299,6 +284,30 @@ class Labelling:
             **({} if task.inherited is None else {"inherited": task.inherited}),
             detail=dict(verdict.detail or {}),
         )
+
+
+def _rollouts(
+    tasks: Sequence[Task], rolled: Rolled, golds: Sequence[str | None], ballots: Sequence[Ballot]
+) -> list[Rollouts]:
+    views = rolled.views or [None] * len(tasks)
+    rows = zip(tasks, rolled.prompts, rolled.completions, views, golds, ballots, strict=True)
+    return [
+        Rollouts(
+            task=replace(task, gold=gold),
+            messages=prompt,
+            completions=tuple(texts),
+            vote=ballot.vote,
+            right=tuple(ballot.right),
+            view=view,
+        )
+        for task, prompt, texts, view, gold, ballot in rows
+    ]
+
+
+def _ended(group: Rollouts, verdict: Verdict) -> Labelled:
+    """Return a group that its pilot votes ended, with what these agree on."""
+    nothing = (None,) * len(group.completions)
+    return Labelled(nothing, verdict, group.vote.majority_ratio, group.vote.answer)
 
 
 def _kinds(labeller: Labeller) -> list[str]:

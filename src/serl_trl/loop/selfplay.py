@@ -23,8 +23,9 @@ from serl_trl.loop.diversity import (
     template_ratio,
     top_template_ratio,
 )
-from serl_trl.loop.groups import Group
+from serl_trl.loop.groups import Group, Rolled
 from serl_trl.loop.labelling import Labelling
+from serl_trl.loop.pilots import Piloting
 from serl_trl.loop.proposing import Proposing
 from serl_trl.loop.seams import Options, Policy
 from serl_trl.loop.tally import Tally
@@ -52,7 +53,8 @@ class Refill:
 class SelfPlay:
     """The state of self-play and its one operation, `refill`.
 
-    All randomness comes from `rng`, which its parts share.
+    All randomness comes from `rng`, which its parts share. `piloting` rolls out in two calls;
+    `None` completes every group.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SelfPlay:
         self.books = books
         self.leftovers: deque[Group] = deque()
         self.clock: Callable[[], float] = time.monotonic
+        self.piloting: Piloting | None = None
         self._policy = policy
         self._rng = rng
 
@@ -88,6 +91,7 @@ class SelfPlay:
         """
         tally = Tally()
         needed = self.options.prompts_per_batch
+        before = self.books.counters.num_rollouts
         self.proposing.forget_elapsed()
         kept = self._take_leftovers(step, tally)
         started = self.clock()
@@ -99,6 +103,8 @@ class SelfPlay:
         kept, surplus = kept[:needed], kept[needed:]
         self._keep_surplus(surplus, tally)
         num_found = len(kept)
+        tally.counts["trained"] = num_found * self.options.num_generations
+        tally.counts["sampled"] = self.books.counters.num_rollouts - before
         # A batch must be full: TRL divides it among processes and passes by its size.
         if kept and num_found < needed:
             kept = [kept[i % num_found] for i in range(needed)]
@@ -167,9 +173,13 @@ class SelfPlay:
         with tally.time("rollout"):
             self.books.watch("rolling out", options.prompts_per_batch - needed, needed)
             views = self._second_prompts(tasks, prompts, tally)
-            completions = roll_out(self._policy, prompts, views, options.num_generations)
+            if self.piloting is None:
+                found = roll_out(self._policy, prompts, views, options.num_generations)
+                rolled = Rolled(prompts, found, views)
+            else:
+                rolled = self.piloting.roll_out(prompts)
         with tally.time("vote"):
-            groups = self.labelling.judge(tasks, prompts, completions, step, tally, views)
+            groups = self.labelling.judge(tasks, rolled, step, tally)
         # Each source hears of its own tasks only.
         for stream in self.proposing.streams:
             pairs = zip(drawn, groups, strict=True)

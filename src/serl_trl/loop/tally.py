@@ -88,6 +88,7 @@ class Tally:
             "kept_ratio": _ratio(len(self.kept_majority_ratios), counts["groups"]),
             "unparsable_ratio": _ratio(counts["unparsable"], counts["completions"]),
             "truncated_ratio": _ratio(counts["truncated"], counts["completions"]),
+            "sampled_per_trained": _ratio(counts["sampled"], counts["trained"]),
             "majority_ratio": _mean(self.majority_ratios),
             "kept_majority_ratio": _mean(self.kept_majority_ratios),
             "label_accuracy": _mean(self.label_hits),

@@ -15,6 +15,8 @@ Rows = Sequence[Mapping[str, float]]
 
 _SUPPORT = "serl/sentinel/support_ratio"
 _FLOOR = "serl/sentinel/support_floor"
+# What counts the groups that agree too much to teach anything.
+_TOO_EASY = ("serl/refused/band_high", "serl/refused/pilot_high")
 
 # Steps that a baseline is the mean of, and steps of which the latest value is one.
 START_STEPS, WINDOW = 5, 5
@@ -250,8 +252,7 @@ ALARMS = (
 or came later."""
 
 METRICS = frozenset(
-    {alarm.metric for alarm in ALARMS}
-    | {_FLOOR, "step", "serl/num_groups", "serl/refused/band_high"}
+    {alarm.metric for alarm in ALARMS} | {_FLOOR, "step", "serl/num_groups", *_TOO_EASY}
 )
 """What of a row the alarms read."""
 
@@ -366,7 +367,7 @@ def enough_learnt(rows: Rows) -> str:
         [row for row in rows if row["step"] > rows[-1]["step"] - TOO_EASY_STEPS] if rows else []
     )
     groups = sum(row.get("serl/num_groups", 0) for row in recent)
-    easy = sum(row.get("serl/refused/band_high", 0) for row in recent)
+    easy = sum(row.get(name, 0) for row in recent for name in _TOO_EASY)
     support = [row[_SUPPORT] for row in rows if _SUPPORT in row][-3:]
     if len(support) < 3 or rows[-1]["step"] < TOO_EASY_STEPS or easy < TOO_EASY * groups:
         return ""

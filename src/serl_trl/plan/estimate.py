@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serl_trl.common.text import visible
-from serl_trl.labels.registry import extra_rollouts
+from serl_trl.plan.asked import sampled_per_trained
 from serl_trl.plan.shapes import PUBLISHED, ModelShape
 from serl_trl.plan.teacher import teacher_bytes
 from serl_trl.propose.sources.registry import writes_new
@@ -188,10 +188,8 @@ def estimate_step(values: Mapping[str, Any], layout: Layout, *, kept_ratio: floa
     proposes = values["use_selfplay"] and writes_new(values["sources"])
     # One round of requests for each generation batch; a refill may need more.
     proposed = values["num_requests"] * values["proposer_max_tokens"] if proposes else 0
-    kept = kept_ratio if values["use_selfplay"] and values["use_band"] else 1.0
-    sampled = rollouts * values["max_completion_length"] / kept / values["num_iterations"]
-    asked = extra_rollouts(values["label_reward"], values["num_generations"])
-    sampled *= 1 + asked / values["num_generations"]
+    sampled = rollouts * values["max_completion_length"] / values["num_iterations"]
+    sampled *= sampled_per_trained(values, kept_ratio=kept_ratio)
     return Step(
         rollouts=rollouts,
         prompts=rollouts // values["num_generations"],

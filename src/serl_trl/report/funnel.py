@@ -80,7 +80,7 @@ def what_trained(run: Run) -> str:
 
 
 def what_refused(run: Run) -> str:
-    """Return which proposals and groups were refused and why, and how many kept ones trained."""
+    """Return which proposals and groups were refused and why, and what was sampled in vain."""
     parts = []
     kinds = (
         ("proposal", "refused", run.ledger.proposals),
@@ -97,4 +97,6 @@ def what_refused(run: Run) -> str:
     trained, kept = num_trained(run), len(run.ledger.groups.kept())
     if trained is not None and kept > trained:
         parts.append(say("without_place", trained=trained, kept=kept))
+    if sampled := [each for _, each in run.series("serl/sampled_per_trained")]:
+        parts.append(say("sampled", each=sum(sampled) / len(sampled)))
     return " ".join(parts) or "Nothing was proposed or rolled out."

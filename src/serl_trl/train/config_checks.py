@@ -170,6 +170,14 @@ def _pairs(values: Mapping[str, Any]) -> Iterator[Problem]:
         if value is not None and most is not None and value > most:
             yield Problem(name, value, f"must not exceed {bound}={most}", others=(bound,))
     most, votes = values.get("max_rollouts"), values.get("num_generations")
+    if (pilot := values.get("pilot_votes")) and votes and pilot >= votes:
+        yield Problem(
+            "pilot_votes",
+            pilot,
+            f"must be below num_generations={votes}",
+            "lower it, or set it to 0 to give every group all its votes",
+            others=("num_generations",),
+        )
     if most and votes and most < votes:
         yield Problem(
             "max_rollouts",

@@ -250,6 +250,19 @@ class SelfPlayOptions:
         "and a group teaches as much as its question is likely valid. off: no gate. With commas, "
         "signals that ask the model about what the band keeps: abstention(num=4).",
     )
+    pilot_votes: int = option(
+        0,
+        "Votes after which a group ends that will hardly land in the band; the others get all. "
+        "Only for labellers that judge a group by its own completions.",
+        (0, 4096),
+        "0 gives every group all its votes; 6 or 7 of 16 save most",
+    )
+    pilot_chance: float = option(
+        0.05,
+        "A group ends after its pilot votes if its chance of landing in the band is at most this.",
+        (0, 1),
+        "0 ends only what cannot land there",
+    )
     max_staleness: int = option(
         0,
         "Optimizer steps for which a kept group that found no place may wait. Above 0 "

@@ -24,10 +24,12 @@ from serl_trl.filters.validity.text import signals_of
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.inherited import Inherited
+from serl_trl.labels.pilot import Pilot, fits_pilot
 from serl_trl.labels.registry import find_labeller
 from serl_trl.labels.validity import NUM_LEARNT, Gate, Validity, steps_aside
 from serl_trl.loop.books import Books
 from serl_trl.loop.labelling import Labelling
+from serl_trl.loop.pilots import Piloting
 from serl_trl.loop.proposing import Proposing, Stream
 from serl_trl.loop.seams import Options
 from serl_trl.loop.selfplay import SelfPlay
@@ -116,7 +118,19 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
         spare=args.use_band,
     )
     options = Options(**values)
-    return SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
+    selfplay = SelfPlay(options, proposing, labelling, policy=trainer.policy, books=books, rng=rng)
+    selfplay.piloting = _piloting(trainer, chosen)
+    return selfplay
+
+
+def _piloting(trainer: Host, chosen: Chosen) -> Piloting | None:
+    """Return how groups are piloted; `None` where no band, or no vote of their own, decides."""
+    args = trainer.args
+    if not args.pilot_votes or not args.use_band or not fits_pilot(chosen.labeller):
+        return None
+    ends, size = args.band, args.num_generations
+    pilot = Pilot(args.pilot_votes, size, ends.low, ends.high, args.pilot_chance)
+    return Piloting(pilot, chosen.kind, inside(trainer).verifier, trainer.policy)
 
 
 def _gated(trainer: Host, chosen: Chosen, *, spelt: bool) -> Labeller:

@@ -11,7 +11,7 @@ from statistics import fmean
 from serl_trl.answers.equality import get_kind
 from serl_trl.common.completion import Completion
 from serl_trl.common.text import count_of
-from serl_trl.loop.groups import Group
+from serl_trl.loop.groups import Group, Rolled
 from serl_trl.loop.tally import Tally
 from serl_trl.measure.rules import NOT, decides_early, judge
 from serl_trl.measure.trial import (
@@ -145,7 +145,7 @@ class _Trying:
         trainer = self._trainer
         prompts = [rollout_messages(task.instruction, trainer.args.style) for task in tasks]
         labelling, step = trainer.selfplay.labelling, trainer.state.global_step
-        return labelling.judge(tasks, prompts, completions, step, Tally())
+        return labelling.judge(tasks, Rolled(prompts, completions), step, Tally())
 
     def _speed(self, groups: Sequence[Group]) -> Speed:
         """Time one forward pass over a group, and sum up what was sampled."""

@@ -24,7 +24,7 @@ from serl_trl.labels.chance import ends_of, noise_in_band
 from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.plan import estimate
-from serl_trl.plan.asked import asked_per_question
+from serl_trl.plan.asked import asked_per_question, sampled_per_trained
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
@@ -217,6 +217,8 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
         "rollouts_per_step": step.rollouts,
         "max_trained_tokens_per_step": step.trained_tokens,
         "max_sampled_tokens_per_step": sampled,
+        "sampled_per_trained": sampled_per_trained(values, kept_ratio=values["kept_ratio"])
+        + asked / values["num_generations"],
         "asked_per_question": asked,
         "asked_per_step": asked * step.prompts,
         "sentinel_completions_per_step": looked,
@@ -269,7 +271,8 @@ def _show(report: Mapping[str, Any], out: Console) -> None:
         if value:
             say(out, f"  {_LABELS[name]:<44}{value:8.1f}")
     _show_fit(report, out)
-    sizes = f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts"
+    sizes = f"{report['prompts_per_step']} prompts, {report['rollouts_per_step']} rollouts, "
+    sizes += f"{report['sampled_per_trained']:.1f} sampled for each trained on"
     line("per step", sizes)
     line(
         "tokens per step, at most",
