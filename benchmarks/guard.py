@@ -22,15 +22,9 @@ from typing import Any
 from benchmarks.study import ROOT, Arm, as_table, complete, made_on, run_all, write
 from serl_trl import sandbox
 from serl_trl.answers.equality import extract_answer, known_labels
+from serl_trl.common.files import read_lines
 from serl_trl.common.text import count_of
-from serl_trl.measure.alarms import (
-    ALARMS,
-    About,
-    enough_learnt,
-    may_stop,
-    readings,
-    sentinel_due,
-)
+from serl_trl.measure.alarms import ALARMS, About, History, may_stop, readings
 from serl_trl.measure.sentinel import VOTES, Sentinel
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.runs.reader import Run, number_in, read_run
@@ -154,7 +148,7 @@ class Looked:
             step = step_of(each) or 0
             # As in a run that trains: after the rows before this step.
             before = [row for row in run.metrics if row["step"] < step]
-            if not sentinel_due(step, EVERY, before):
+            if not History(About(), before).sentinel_due(step, EVERY):
                 continue
             votes = [Counter(filter(None, seed[:VOTES])) for seed in self.of(each, name)]
             found = seen.take(votes, num_votes=VOTES)
@@ -191,9 +185,29 @@ def answer_seeds(folder: Path, name: str) -> list[list[str | None]]:
     return [found[at : at + VOTES] for at in range(0, len(found), VOTES)]
 
 
+def add_from_ledger(run: Run) -> None:
+    """Add to the rows of a run the figures that it did not log yet and its ledger holds."""
+    rows = {int(row["step"]): row for row in run.metrics}
+    labels: dict[int, list[str]] = {}
+    problems = number_in(run.facts, "num_probe_problems")
+    size = int(run.config["generation_batch_size"] / run.config["num_generations"])
+    for record in read_lines(run.folder / "_serl" / "ledger.jsonl"):
+        # A step is logged under its end.
+        if record["type"] == "group" and record["majority_answer"] is not None:
+            labels.setdefault(record["step"] + 1, []).append(record["majority_answer"])
+        row = rows.get(record.get("step", -1), {})
+        if record["type"] == "calibration" and "serl/probe/pass@1" in row and problems:
+            sums = sum(each["num_labels"] * each["majority_ratio"] for each in record["bins"])
+            row.setdefault("serl/probe/reward_gap", sums / problems - row["serl/probe/pass@1"])
+    for step in labels.keys() & rows.keys():
+        share = len(set(labels[step][:size])) / len(labels[step][:size])
+        rows[step].setdefault("serl/distinct_answer_ratio", share)
+
+
 def replay(run: Run, collapsed: str, looked: Looked) -> dict[str, Any]:
     """Return what the alarms would have said of a finished run, and when it was at its best."""
     looked.add_to(run)
+    add_from_ledger(run)
     kind = str(run.config.get("answer_kind", "math"))
     labels = known_labels(kind)
     about = About(
@@ -213,7 +227,13 @@ def replay(run: Run, collapsed: str, looked: Looked) -> dict[str, Any]:
     peak_step, peak = max(probed, key=lambda point: point[1], default=(0, 0.0))
     name, _, seed = run.name.rpartition("-seed")
     fell = bool(probed) and peak - probed[-1][1] > FALLEN
-    ends = (row["step"] for at, row in enumerate(run.metrics, 1) if enough_learnt(run.metrics[:at]))
+    history = History(about)
+    ends = (
+        row["step"]
+        for row in run.metrics
+        if history.add(row) is not None
+        if history.enough_learnt()
+    )
     domain = str(run.facts.get("seed_source")).split(" ")[0]
     return {
         "domain": domain if domain in sandbox.MODEL_PATHS else "own",

@@ -50,8 +50,8 @@ def test_exactly_the_tokens_of_the_answer_are_masked_and_counted(tiny_model, tmp
 def test_loss_and_kl_are_those_of_the_other_tokens_by_hand(tiny_model, tmp_path):
     beta = 0.1
     trainer, batch = masked(tiny_model, tmp_path, loss_type="dapo", beta=beta, advantage="rloo")
-    # Another reference, or the KL would be 0.
-    batch["ref_per_token_logps"] = batch["ref_per_token_logps"] + 0.3
+    # Another reference, or the KL would be 0, and one that differs more at the answers.
+    batch["ref_per_token_logps"] = batch["ref_per_token_logps"] + 0.3 + 0.3 * batch["answer_mask"]
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     found = trainer.compute_loss(trainer.model, batch)
@@ -68,7 +68,19 @@ def test_loss_and_kl_are_those_of_the_other_tokens_by_hand(tiny_model, tmp_path)
     each = -batch["advantages"][:, None] + beta * (gap.exp() - gap - 1)
     assert float(found) == pytest.approx(float(each[kept].sum() / kept.sum()), rel=1e-4)
     logged = trainer._metrics["train"]["kl"][-1]
-    assert logged == pytest.approx(float((gap.exp() - gap - 1)[kept].mean()), rel=1e-4)
+    kl = gap.exp() - gap - 1
+    assert logged == pytest.approx(float(kl[kept].mean()), rel=1e-4)
+    hidden = (batch["completion_mask"] == 1) & (batch["tool_mask"] == 0)
+    ratio = trainer._metrics["train"]["serl/answer_kl_ratio"][-1]
+    assert ratio == pytest.approx(float(kl[hidden].mean() / kl[kept].mean()), rel=1e-4)
+    assert ratio > 3
+
+
+def test_the_first_steps_have_no_ratio_because_their_kl_is_rounding(tiny_model, tmp_path):
+    trainer, batch = masked(tiny_model, tmp_path, beta=0.1)
+
+    assert "answer_mask" in batch
+    assert "serl/answer_kl_ratio" not in trainer.state.log_history[0]
 
 
 def test_reinforce_pp_folds_no_kl_of_the_answer_into_the_return(tiny_model, tmp_path):

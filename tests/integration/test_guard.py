@@ -1,8 +1,10 @@
 """A run that collapses stops itself and goes back; one that does not is left as it is."""
 
+import hashlib
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from serl_trl.common.console import COLLAPSED, OK
 from serl_trl.common.files import read_lines
 from serl_trl.measure import sentinel
 from serl_trl.runs.reader import read_run
-from serl_trl.sandbox import load_model, load_tokenizer, seed_set
+from serl_trl.sandbox import heldout, load_model, load_tokenizer, seed_set
 from serl_trl.train import sentinel as rolling
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
@@ -47,15 +49,12 @@ def few_settled():
         yield
 
 
-class Crash(BaseException):
-    """Ends a run as a kill does: nothing in its way catches it."""
-
-
-def make(folder: Path, *, lora: bool = False, **options: Any) -> SeRLTrainer:
+def make(folder: Path, *, lora: bool = False, probe: Any = None, **options: Any) -> SeRLTrainer:
     return SeRLTrainer(
         load_model(),
         SeRLConfig(output_dir=str(folder), **{**COLLAPSING, **options}),
         seed_set(),
+        probe,
         processing_class=load_tokenizer(),
         peft_config=LoraConfig(r=4, target_modules="all-linear") if lora else None,
     )
@@ -93,29 +92,47 @@ def test_a_collapsing_run_stops_and_goes_back_to_the_checkpoint_before_the_alarm
     assert read_run(folder).ledger.ended == trainer.guard.ended
 
 
-@pytest.mark.parametrize("where", ["saving", "restoring"])
-def test_a_run_killed_while_it_goes_back_comes_to_the_same_end(tmp_path, collapsed, where):
-    trainer = make(tmp_path)
-    name = {"saving": "_save_checkpoint", "restoring": "_load_best_model"}[where]
-    work = getattr(trainer, name)
+def test_where_the_probe_decides_the_untrained_model_is_its_baseline(tmp_path):
+    problems = heldout()[:4]
+    options = {"probe_decides": True, "probe_steps": 1, "probe_samples": 4, "max_steps": 1}
+    trainer = make(tmp_path, probe=problems, **options)
+    before = trainer.measure(problems, num_samples=4, temperature=1.0, top_p=1.0, greedy=False)
+    trainer.train()
 
-    def killed(*given: Any, **named: Any) -> None:
-        if where == "restoring" or trainer.state.global_step == STOP:
-            raise Crash
-        work(*given, **named)
+    assert trainer.guard.history.probed[0] == before.summary()["pass@1"]
+    resumed = make(tmp_path, probe=problems, **options)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.guard.history.probed == trainer.guard.history.probed
+    assert set(resumed.guard.history.probed) == {0, 1}
 
-    setattr(trainer, name, killed)
-    with pytest.raises(Crash):
-        trainer.train()
-    # The folder is held for as long as a trainer lives.
-    trainer = make(tmp_path)
-    trainer.train(resume_from_checkpoint=True)
+
+def test_a_run_killed_at_each_stage_of_going_back_comes_to_the_same_end(tmp_path, collapsed):
+    command = [sys.executable, "-m", "tests.integration.guard_kills", str(tmp_path)]
+    done = run_to_end(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
 
     folder, uninterrupted = collapsed
-    assert trainer.guard.ended == uninterrupted.guard.ended
-    assert torch.equal(weights(trainer), weights(uninterrupted))
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen["ended"] == asdict(uninterrupted.guard.ended)
+    data = weights(uninterrupted).numpy().tobytes()
+    assert seen["weights"] == hashlib.sha256(data).hexdigest()
+    final = load_file(tmp_path / "model.safetensors")
+    saved = load_file(folder / RESTORED / "model.safetensors")
+    assert all(torch.equal(final[name], saved[name]) for name in saved)
     kinds = ("group", "sentinel", "guard")
     assert ledger(tmp_path, *kinds) == ledger(folder, *kinds)
+
+
+def test_a_run_goes_back_over_the_boundary_of_an_iteration(tmp_path):
+    trainer = make(tmp_path, instructions_per_iteration=1)
+    trainer.train()
+
+    # Its second iteration collapsed; the checkpoint is the last of the first one.
+    assert trainer.args.steps_per_iteration == 1
+    assert (trainer.guard.ended.step, trainer.guard.ended.restored) == (STOP, RESTORED)
+    saved = load_file(tmp_path / RESTORED / "model.safetensors")
+    now = trainer.model.state_dict()
+    assert all(torch.equal(now[name], saved[name]) for name in saved)
 
 
 def test_an_adapter_goes_back(tmp_path):

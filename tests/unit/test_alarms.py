@@ -12,12 +12,10 @@ from serl_trl.measure.alarms import (
     METRICS,
     MOVING,
     About,
-    enough_learnt,
+    History,
+    Reading,
     may_stop,
-    read_alarms,
     readings,
-    safe_until,
-    sentinel_due,
 )
 from serl_trl.measure.sentinel import MIN_SETTLED, Sentinel
 
@@ -33,17 +31,63 @@ def history(metric: str, *values: float, every: int = 1, **more: float) -> list[
     return [{"step": step * every, metric: v, **more} for step, v in enumerate(values, 1)]
 
 
+def last(found, about=None) -> list[Reading]:
+    """Return what the alarms read at the last row."""
+    return History(about or About(), found[:-1]).add(found[-1])
+
+
 def ringing(found, about=None) -> set[str]:
-    return {each.alarm.name for each in read_alarms(found, about or About()) if each.rings}
+    return {each.alarm.name for each in last(found, about) if each.rings}
 
 
-@given(rows, st.integers(0, 30))
+@given(rows, st.integers(1, 30))
 def test_a_run_that_is_over_is_read_as_it_was_while_it_trained(found, cut):
     whole = [each for alarm in ALARMS for each in readings(alarm, found, About())]
 
     then = [each for each in whole if each.step == cut]
 
-    assert then == (read_alarms(found[:cut], About()) if 0 < cut <= len(found) else [])
+    # A run that was resumed has read the rows of its checkpoint at once.
+    assert then == (last(found[:cut]) if cut <= len(found) else [])
+
+
+class Row(dict):
+    """A row that counts how often it is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key):
+        Row.looks += 1
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        Row.looks += 1
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize("support", [0.9, None])
+def test_the_work_of_a_step_does_not_grow_with_the_run(support):
+    full = dict.fromkeys(METRICS, 0.5) | {SUPPORT: 0.9, "serl/refused/band_high": 0.5}
+    history, looks = History(About()), []
+    history.rows = Kept()
+    for step in range(1, 201):
+        before = Row.looks
+        row = {**full, "step": float(step)}
+        if support is None:
+            del row[SUPPORT]
+        history.add(row)
+        history.enough_learnt()
+        history.sentinel_due(step, 20)
+        history.safe_until()
+        looks.append(Row.looks - before)
+
+    assert looks[50] == looks[199] > 0
+
+
+class Kept(list):
+    """Keeps rows as `Row`."""
+
+    def append(self, row):
+        super().append(Row(row))
 
 
 @given(rows)
@@ -92,16 +136,14 @@ def test_flips_ring_at_once_when_many_and_over_two_checks_when_few(support, ring
 
 
 def test_flips_stop_no_run_whose_labels_come_from_outside_the_model():
-    found = read_alarms(history(SUPPORT, 0.5), About(own_labels=False))
+    found = last(history(SUPPORT, 0.5), About(own_labels=False))
 
     assert all(each.rings and not may_stop(each.alarm, About(own_labels=False)) for each in found)
 
 
 def test_the_probe_decides_only_where_it_is_let():
     fallen = history("serl/probe/pass@1", 0.8, 0.82, 0.6, 0.6, every=10)
-    (reading,) = [
-        each for each in read_alarms(fallen, About(num_probe=200)) if each.alarm.name == "probe"
-    ]
+    (reading,) = [each for each in last(fallen, About(num_probe=200)) if each.alarm.name == "probe"]
 
     assert reading.rings and reading.num_rings == 2 and reading.since == 30
     assert not may_stop(reading.alarm, About(num_probe=200))
@@ -114,22 +156,67 @@ def test_a_fall_of_the_probe_within_chance_does_not_ring():
     assert "probe" not in ringing(fallen, About(num_probe=200))
 
 
+def test_the_untrained_model_is_a_baseline_of_the_probe():
+    # The first probe of the run, at step 10, is below what the model could do before.
+    rows = [{"step": 0, "serl/probe/pass@1": 0.8}, {"step": 10, "serl/probe/pass@1": 0.6}]
+
+    (reading,) = [each for each in last(rows, About(num_probe=200)) if each.alarm.name == "probe"]
+
+    assert (reading.rings, reading.baseline, reading.value) == (True, 0.8, 0.6)
+    assert "probe" not in ringing(rows[1:], About(num_probe=200))
+
+
+@pytest.mark.parametrize(
+    ("name", "began", "limit"),
+    [
+        # Each limit by hand from the first figure.
+        ("probe_gap", 0.3, 0.4),
+        ("probe_gap", 0.05, 0.25),
+        ("moved", 0.3, 0.25),
+        ("answer_kl", 0.5, 3.0),
+        ("answer_kl", 2.0, 6.0),
+        ("alike", 0.5, 0.9),
+        ("alike", 0.84, 0.92),
+        ("repetition", 0.02, 0.3),
+        ("repetition", 0.2, 0.6),
+        ("distinct_answers", 0.8, 0.48),
+    ],
+)
+def test_an_alarm_that_only_warns_rings_past_its_limit_and_not_at_it(name, began, limit):
+    alarm = NAMED[name]
+    for beyond in (False, True):
+        value = limit + (0.01 if alarm.above else -0.01) * (1 if beyond else -1)
+        found = history(alarm.metric, *[began] * 5, *[value] * 5)
+        (reading,) = [each for each in last(found) if each.alarm.name == name]
+        assert reading.rings == beyond
+        assert reading.threshold == pytest.approx(limit)
+        assert not may_stop(alarm, About(probe_decides=True))
+
+
+def test_a_limit_that_no_run_has_taught_says_so_and_stops_nothing():
+    found = history("serl/repetition_ratio", *[0.02] * 5, *[0.5] * 5)
+    (reading,) = last(found)
+
+    assert "no finished run has taught it" in reading.sentence
+    assert not any(alarm.acts for alarm in ALARMS if alarm.guessed)
+
+
 def test_a_run_may_go_back_to_the_last_check_at_which_the_sentinel_set_was_silent():
     steady = [{"step": step, "serl/num_groups": 1.0} for step in range(1, 46)]
     steady[19][SUPPORT], steady[39][SUPPORT] = 0.95, 0.93
 
-    assert safe_until(steady[:10], About()) is None
+    assert History(About(), steady[:10]).safe_until() is None
     # What came after the last check may be worse already.
-    assert safe_until(steady[:39], About()) == 20
-    assert safe_until(steady, About()) == 40
+    assert History(About(), steady[:39]).safe_until() == 20
+    assert History(About(), steady).safe_until() == 40
     steady[39][SUPPORT] = 0.5
-    assert safe_until(steady, About()) == 20
+    assert History(About(), steady).safe_until() == 20
 
 
 @given(st.integers(1, 200), st.integers(0, 40), st.floats(0, 1))
 def test_the_sentinel_set_is_asked_twice_as_often_once_its_votes_move(step, every, support):
-    due = sentinel_due(step, every, [{"step": 1, SUPPORT: support}])
-    calm = sentinel_due(step, every, [])
+    due = History(About(), [{"step": 1, SUPPORT: support}]).sentinel_due(step, every)
+    calm = History(About()).sentinel_due(step, every)
 
     assert calm == (every > 0 and step % every == 0)
     assert due == (calm if support >= MOVING or every < 2 else step % (every // 2) == 0)
@@ -144,11 +231,14 @@ def easy_run(support: float, share: float = 0.95) -> list[dict[str, float]]:
 
 
 def test_enough_is_learnt_where_all_is_too_easy_and_the_votes_stand_still():
-    assert "no longer move" in enough_learnt(easy_run(0.91))
-    assert not enough_learnt(easy_run(0.8))
-    assert not enough_learnt(easy_run(0.91, share=0.8))
-    assert not enough_learnt([row for row in easy_run(0.91) if SUPPORT not in row])
-    assert not enough_learnt([])
+    def why(found) -> str:
+        return History(About(), found).enough_learnt()
+
+    assert "no longer move" in why(easy_run(0.91))
+    assert not why(easy_run(0.8))
+    assert not why(easy_run(0.91, share=0.8))
+    assert not why([row for row in easy_run(0.91) if SUPPORT not in row])
+    assert not why([])
 
 
 def votes(num: int, answer: str, of: int = 4) -> list[dict[str, int]]:

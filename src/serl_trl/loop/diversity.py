@@ -38,3 +38,27 @@ def seed_coverage_ratio(shown: Collection[str], *, num_seeds: int) -> float:
     """Return the share of the seeds among the origins `shown` ("seed:12"), in [0, 1]."""
     seeds = {origin for origin in shown if origin.startswith("seed:")}
     return len(seeds) / num_seeds if num_seeds else 0.0
+
+
+def pair_similarity(first: Sequence[int], second: Sequence[int]) -> float:
+    """Return how alike two completions are: Dice's share of common token bigrams, in [0, 1].
+
+    Each bigram counts once. Where neither has two tokens, 1.0 if they are equal. Two of a group
+    cost a set each; a mean over all pairs, or ROUGE-L, would take a share of a step.
+    """
+    one, two = _grams(first, 2), _grams(second, 2)
+    total = len(one) + len(two)
+    return 2 * len(one & two) / total if total else float(list(first) == list(second))
+
+
+def repetition_ratio(tokens: Sequence[int]) -> float:
+    """Return the share of 4-grams of tokens that came before in the same text, in [0, 1].
+
+    0.0 when there is none. Source: the repetition rate of Welleck et al. 2020, arXiv 1908.04319.
+    """
+    total = len(tokens) - 3
+    return 1 - len(_grams(tokens, 4)) / total if total > 0 else 0.0
+
+
+def _grams(tokens: Sequence[int], size: int) -> set[tuple[int, ...]]:
+    return set(zip(*(tokens[start:] for start in range(size)), strict=False))

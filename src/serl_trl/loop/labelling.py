@@ -26,6 +26,7 @@ from serl_trl.labels.base import (
     wrapped,
 )
 from serl_trl.loop.books import Books, plain
+from serl_trl.loop.diversity import pair_similarity, repetition_ratio
 from serl_trl.loop.groups import Group, Rolled, scored, with_entropies
 from serl_trl.loop.label_trust import split_half
 from serl_trl.loop.seams import Policy
@@ -258,6 +259,10 @@ class Labelling:
         tally.note_group(labelled, vote, group.label_right)
         counts = tuple(votes for _, votes in vote.counts)
         tally.halves.append(split_half(counts, num_unparsable=vote.num_unparsable))
+        # Two stand for all: completions of one prompt come in no order.
+        first, second = (each.token_ids for each in group.completions[:2])
+        tally.likenesses.append(pair_similarity(first, second))
+        tally.repetitions.append(repetition_ratio(first))
         if vote.answer is not None:
             self._recent_majorities.append(vote.answer)
             # The estimate is about labels that train, so only their ratios are kept.

@@ -118,7 +118,7 @@ class SelfPlay:
         if bound:
             found = {"bound": bound, "num_found": num_found, "needed": needed}
             self.books.write(type="bound", step=step, **found)
-        return Refill(kept, self._metrics(tally) | _distinct(kept), bound)
+        return Refill(kept, self._metrics(tally), bound)
 
     @contextmanager
     def looking(self) -> Generator[None]:
@@ -266,17 +266,15 @@ class SelfPlay:
         commonest = self.labelling.commonest_answer_ratio
         if commonest is not None:
             state["commonest_answer_ratio"] = commonest
+        # Of a fixed number, since more groups share more answers, and before the band: a batch that
+        # was not filled repeats its groups.
+        if first := tally.majorities[: self.options.prompts_per_batch]:
+            state["distinct_answer_ratio"] = len(set(first)) / len(first)
         if recent := pool.accepted[-RECENT_TEXTS:]:
             state["template_ratio"] = template_ratio(recent)
             state["top_template_ratio"] = top_template_ratio(recent)
             state["distinct_2_ratio"] = distinct_ratio(recent, n=2)
         return {f"serl/{name}": float(v) for name, v in (tally.metrics() | state).items()}
-
-
-def _distinct(kept: Sequence[Group]) -> dict[str, float]:
-    """Return how many different labels a batch has, per group."""
-    labels = {group.vote.answer for group in kept}
-    return {"serl/distinct_answer_ratio": len(labels) / len(kept)} if kept else {}
 
 
 def _result(group: Group) -> GroupResult:

@@ -37,8 +37,11 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     majority_ratios: list[float] = field(default_factory=list)
+    majorities: list[str] = field(default_factory=list)
     kept_majority_ratios: list[float] = field(default_factory=list)
     similarities: list[float] = field(default_factory=list)
+    likenesses: list[float] = field(default_factory=list)
+    repetitions: list[float] = field(default_factory=list)
     label_hits: list[bool] = field(default_factory=list)
     kept_label_hits: list[bool] = field(default_factory=list)
     reward_hits: list[bool] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Tally:
         kept = labelled.verdict.keep
         self.counts["groups"] += 1
         self.majority_ratios.append(vote.majority_ratio)
+        self.majorities += [] if vote.answer is None else [vote.answer]
         self.kept_majority_ratios += [vote.majority_ratio] if kept else []
         if label_right is not None:
             self.label_hits.append(label_right)
@@ -96,6 +100,8 @@ class Tally:
             "reward_accuracy": _mean(self.reward_hits),
             "split_half_error_bound": split_half_error_bound(self.halves),
             "similarity": _mean(self.similarities),
+            "completion_similarity": _mean(self.likenesses),
+            "repetition_ratio": _mean(self.repetitions),
         }
         whole = time.perf_counter() - self._began
         seconds = {part: self._seconds[part] for part in PARTS} | {

@@ -6,8 +6,10 @@ runs that did not: `benchmarks/guard.py` replays them and writes how well each a
 apart. Which figures move first, and why agreement alone shows nothing: SRT, arXiv 2505.21444.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import inf
 from statistics import fmean
 
@@ -17,6 +19,7 @@ _SUPPORT = "serl/sentinel/support_ratio"
 _FLOOR = "serl/sentinel/support_floor"
 # What counts the groups that agree too much to teach anything.
 _TOO_EASY = ("serl/refused/band_high", "serl/refused/pilot_high")
+_PROBE = "serl/probe/pass@1"
 
 # Steps that a baseline is the mean of, and steps of which the latest value is one.
 START_STEPS, WINDOW = 5, 5
@@ -58,7 +61,7 @@ class Alarm:
     and stops after `checks` in a row; others only warn. `of_votes` marks what stays a warning where
     the labels are not the model's own. With `needs_groups` nothing is read before `MIN_GROUPS`
     groups. The limit is at most the value of `cap`, another metric of the same row. `what` is the
-    figure in words.
+    figure in words. `guessed` marks a limit that no finished run has taught: its source's, or ours.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Alarm:
     needs_groups: bool = False
     fixed: bool = False
     cap: str = ""
+    guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class Reading:
     def sentence(self) -> str:
         """The reading in plain words."""
         side = "above" if self.alarm.above else "below"
-        said = f"{self.alarm.what} is {self.value:.3g}, {side} the limit of {self.threshold:.3g}"
+        limit = "limit (a guess: no finished run has taught it)" if self.alarm.guessed else "limit"
+        said = f"{self.alarm.what} is {self.value:.3g}, {side} the {limit} of {self.threshold:.3g}"
         if self.alarm.fixed:
             return said
         began = "was at best" if self.alarm.of_best else "began at"
@@ -167,7 +172,7 @@ ALARMS = (
     ),
     Alarm(
         "probe",
-        "serl/probe/pass@1",
+        _PROBE,
         "pass@1 on the probe set",
         _probe_fall,
         above=False,
@@ -176,11 +181,20 @@ ALARMS = (
         checks=2,
         of_best=True,
     ),
+    # The proxy leaves what it stands for ("Survive or Collapse", arXiv 2605.22217).
     Alarm(
         "probe_gap",
-        "serl/probe/calibration_error",
-        "the distance between agreement and right labels on the probe set",
+        "serl/probe/reward_gap",
+        "what the vote rewards on the probe set beyond what gold would",
         lambda baseline, about: max(0.25, baseline + 0.1),
+        window=1,
+    ),
+    Alarm(
+        "moved",
+        "serl/sentinel/moved_ratio",
+        "the share of the sentinel set whose commonest answer changed since the last check",
+        # Its first value is left out: then a model learns most, and undecided seeds are decided.
+        lambda baseline, about: 0.25,
         window=1,
     ),
     Alarm(
@@ -239,13 +253,37 @@ ALARMS = (
         "kl",
         "the divergence from the reference",
         lambda baseline, about: max(0.5, 10 * baseline),
+        guessed=True,
+    ),
+    # Where a model learns answers in place of solutions (OM-GRPO, arXiv 2608.03119).
+    Alarm(
+        "answer_kl",
+        "serl/answer_kl_ratio",
+        "the divergence on final answers over that on the rest",
+        lambda baseline, about: 3 * max(1.0, baseline),
+        guessed=True,
     ),
     Alarm(
         "distinct_answers",
         "serl/distinct_answer_ratio",
-        "the share of different answers in a batch",
-        lambda baseline, about: 0.5 * baseline,
+        "the share of different answers among the first groups of a batch",
+        lambda baseline, about: 0.6 * baseline,
         above=False,
+    ),
+    # Variety within a group goes before accuracy (EVOL-RL, arXiv 2509.15194).
+    Alarm(
+        "alike",
+        "serl/completion_similarity",
+        "the likeness of two completions of one group",
+        lambda baseline, about: max(0.9, (1 + baseline) / 2),
+        guessed=True,
+    ),
+    Alarm(
+        "repetition",
+        "serl/repetition_ratio",
+        "the share of a completion that repeats it",
+        lambda baseline, about: max(0.3, 3 * baseline),
+        guessed=True,
     ),
 )
 """All alarms. Those of the sentinel set and of one answer act; the others rose in healthy runs too,
@@ -257,53 +295,118 @@ METRICS = frozenset(
 """What of a row the alarms read."""
 
 
+class _Follower:
+    """Reads one alarm row by row; `latest` is its last reading, `None` before it had a baseline."""
+
+    def __init__(self, alarm: Alarm, about: About) -> None:
+        self.alarm, self._about = alarm, about
+        self.latest: Reading | None = None
+        self._start: list[float] = []
+        self._recent: deque[float] = deque(maxlen=alarm.window)
+        self._best, self._groups = -inf, 0.0
+
+    def take(self, row: Mapping[str, float]) -> Reading | None:
+        """Read a row; `None` where it holds nothing new for this alarm, or a baseline's part."""
+        alarm = self.alarm
+        self._groups += row.get("serl/num_groups", 0)
+        if alarm.metric not in row or (alarm.needs_groups and self._groups < MIN_GROUPS):
+            return None
+        step, value = int(row["step"]), row[alarm.metric]
+        self._recent.append(value)
+        first = not self._start
+        # A run that logs seldom begins with its first value.
+        begins = first or (step <= START_STEPS and not alarm.fixed)
+        if begins:
+            self._start.append(value)
+        reading = None if begins and not alarm.fixed else self._read(step, row)
+        self._best = max(self._best, value)
+        return reading
+
+    def _read(self, step: int, row: Mapping[str, float]) -> Reading:
+        alarm, before = self.alarm, self.latest
+        now, baseline = fmean(self._recent), self._best if alarm.of_best else fmean(self._start)
+        limit = min(alarm.limit(baseline, self._about), row.get(alarm.cap, inf))
+        rings = now > limit if alarm.above else now < limit
+        since, num = (before.since, before.num_rings) if before else (None, 0)
+        if not rings:
+            since, num, clean = None, 0, step
+        else:
+            since, num = step if since is None else since, num + 1
+            clean = before.clean if before else since - 1
+        self.latest = Reading(alarm, step, now, baseline, limit, rings, since, num, clean)
+        return self.latest
+
+
 def readings(alarm: Alarm, rows: Rows, about: About) -> list[Reading]:
     """Return what an alarm read at each row that had something new for it, once it had a baseline.
 
-    One pass, so that a run that is over is read as fast as one more step of a run that trains.
+    A run that trains reads the same, one row after the other: see `History`.
     """
-    found: list[Reading] = []
-    values: list[float] = []
-    start: list[float] = []
-    best, groups, since, num, clean = -inf, 0.0, None, 0, 0
-    for row in rows:
-        groups += row.get("serl/num_groups", 0)
-        if alarm.metric not in row or (alarm.needs_groups and groups < MIN_GROUPS):
-            continue
-        step, value = int(row["step"]), row[alarm.metric]
-        values.append(value)
-        # A run that logs seldom begins with its first value.
-        if not alarm.fixed and (not start or step <= START_STEPS):
-            start.append(value)
-        else:
-            baseline = values[0] if alarm.fixed else best if alarm.of_best else fmean(start)
-            now = fmean(values[-alarm.window :])
-            limit = min(alarm.limit(baseline, about), row.get(alarm.cap, inf))
-            rings = now > limit if alarm.above else now < limit
-            since, num = (step if since is None else since, num + 1) if rings else (None, 0)
-            clean = clean if rings else step
-            before = clean or (since or step) - 1
-            found.append(Reading(alarm, step, now, baseline, limit, rings, since, num, before))
-        best = max(best, value)
-    return found
+    follower = _Follower(alarm, about)
+    return [reading for row in rows if (reading := follower.take(row))]
 
 
-def read_alarms(rows: Rows, about: About) -> list[Reading]:
-    """Return what the alarms read at the last row, in the order of `ALARMS`."""
-    return [each for each in _latest(rows, about) if each.step == rows[-1]["step"]]
+class History:
+    """The figures of a run so far. Each alarm reads each row once, when it comes.
 
-
-def safe_until(rows: Rows, about: About) -> int | None:
-    """Return the last step at which every alarm that may stop a run was silent when it read last.
-
-    A stop goes back to a checkpoint of at most this step. `None` where none of them read anything.
+    `probed` holds pass@1 of the probe set by the step at which it was measured.
     """
-    found = [each.clean for each in _latest(rows, about) if may_stop(each.alarm, about)]
-    return min(found, default=None)
 
+    def __init__(self, about: About, rows: Rows = ()) -> None:
+        self.about = about
+        self.rows: list[dict[str, float]] = []
+        self.probed: dict[int, float] = {}
+        self._followers = [_Follower(alarm, about) for alarm in ALARMS]
+        self._support: list[float] = []
+        for row in rows:
+            self.add(row)
 
-def _latest(rows: Rows, about: About) -> list[Reading]:
-    return [found[-1] for alarm in ALARMS if (found := readings(alarm, rows, about))]
+    def add(self, row: Mapping[str, float]) -> list[Reading]:
+        """Take in the next row; return what the alarms read at it, in the order of `ALARMS`."""
+        self.rows.append(dict(row))
+        if _SUPPORT in row:
+            self._support.append(row[_SUPPORT])
+        if _PROBE in row:
+            self.probed[int(row["step"])] = row[_PROBE]
+        found = [follower.take(row) for follower in self._followers]
+        return [each for each in found if each is not None]
+
+    def safe_until(self) -> int | None:
+        """Return the last step at which each alarm that may stop a run was silent when it read.
+
+        A stop goes back to a checkpoint of at most this step. `None`: none of them read anything.
+        """
+        latest = [each.latest for each in self._followers if may_stop(each.alarm, self.about)]
+        return min((each.clean for each in latest if each), default=None)
+
+    def sentinel_due(self, step: int, every: int) -> bool:
+        """Return whether the sentinel set answers at `step`, after the rows so far.
+
+        That is every `every` steps (0: never), and twice as often once its votes begin to move.
+        """
+        moves = bool(self._support) and self._support[-1] < MOVING
+        return every > 0 and step % (max(1, every // 2) if moves else every) == 0
+
+    def enough_learnt(self) -> str:
+        """Return why nothing more is to be learnt, or nothing.
+
+        That is where nearly all groups leave the band on top, so that each one that trains costs
+        ten, while the votes on the sentinel set stay as they are. Without that set it is unknown.
+        """
+        last, support = self.rows[-1]["step"] if self.rows else 0, self._support[-3:]
+        if len(support) < 3 or last < TOO_EASY_STEPS or max(support) - min(support) > STILL:
+            return ""
+        since = last - TOO_EASY_STEPS
+        recent = list(takewhile(lambda row: row["step"] > since, reversed(self.rows)))
+        groups = sum(row.get("serl/num_groups", 0) for row in recent)
+        easy = sum(row.get(name, 0) for row in recent for name in _TOO_EASY)
+        if easy < TOO_EASY * groups:
+            return ""
+        return (
+            f"{easy / groups:.0%} of the last {groups:.0f} groups agree more than the band allows, "
+            f"and the votes on the sentinel set no longer move ({support[0]:.2f} to "
+            f"{support[-1]:.2f})"
+        )
 
 
 @dataclass(frozen=True)
@@ -345,35 +448,3 @@ def may_stop(alarm: Alarm, about: About) -> bool:
     """Return whether an alarm, once it rang often enough, ends a run."""
     known = (about.own_labels or not alarm.of_votes) and (about.probe_decides or not alarm.of_best)
     return alarm.acts and known
-
-
-def sentinel_due(step: int, every: int, rows: Rows) -> bool:
-    """Return whether the sentinel set answers at `step`, after the rows before it.
-
-    That is every `every` steps (0: never), and twice as often once its votes begin to move.
-    """
-    support = [row[_SUPPORT] for row in rows if _SUPPORT in row]
-    moves = bool(support) and support[-1] < MOVING
-    return every > 0 and step % (max(1, every // 2) if moves else every) == 0
-
-
-def enough_learnt(rows: Rows) -> str:
-    """Return why nothing more is to be learnt at these rows, or nothing.
-
-    That is where nearly all groups leave the band on top, so that each one that trains costs ten,
-    while the votes on the sentinel set stay as they are. Without a sentinel set it is never known.
-    """
-    recent = (
-        [row for row in rows if row["step"] > rows[-1]["step"] - TOO_EASY_STEPS] if rows else []
-    )
-    groups = sum(row.get("serl/num_groups", 0) for row in recent)
-    easy = sum(row.get(name, 0) for row in recent for name in _TOO_EASY)
-    support = [row[_SUPPORT] for row in rows if _SUPPORT in row][-3:]
-    if len(support) < 3 or rows[-1]["step"] < TOO_EASY_STEPS or easy < TOO_EASY * groups:
-        return ""
-    if max(support) - min(support) > STILL:
-        return ""
-    return (
-        f"{easy / groups:.0%} of the last {groups:.0f} groups agree more than the band allows, and "
-        f"the votes on the sentinel set no longer move ({support[0]:.2f} to {support[-1]:.2f})"
-    )

@@ -17,16 +17,14 @@ from serl_trl.measure.alarms import (
     METRICS,
     About,
     Ended,
+    History,
     Reading,
-    enough_learnt,
     may_stop,
-    read_alarms,
-    safe_until,
-    sentinel_due,
 )
 from serl_trl.measure.sentinel import Sentinel
 from serl_trl.train import checkpoint
 from serl_trl.train.host import Host, inside
+from serl_trl.train.probe import measure_probe
 from serl_trl.train.sentinel import SentinelSet
 from serl_trl.train.swaps import replaced, swapped
 
@@ -55,7 +53,7 @@ class Guard(TrainerCallback):
         self._forget()
 
     def _forget(self) -> None:
-        self.rows: list[dict[str, float]] = []
+        self.history = History(self._about)
         self.sentinel.votes = Sentinel()
         self.eased = False
         self.ended: Ended | None = None
@@ -63,7 +61,7 @@ class Guard(TrainerCallback):
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the future, as plain JSON values."""
         return {
-            "rows": list(self.rows),
+            "rows": list(self.history.rows),
             "sentinel": self.sentinel.votes.state_dict(),
             "eased": self.eased,
             "ended": asdict(self.ended) if self.ended else None,
@@ -71,7 +69,7 @@ class Guard(TrainerCallback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self.rows = list(state["rows"])
+        self.history = History(self._about, state["rows"])
         self.sentinel.votes = Sentinel(**state["sentinel"])
         self.eased = state["eased"]
         # Who resumes a stopped run with a guard that stops none wants it to train on.
@@ -81,10 +79,14 @@ class Guard(TrainerCallback):
     # Looking.
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Forget an earlier training, and answer the sentinel set with the untrained weights."""
+        """Forget an earlier training, and look at the untrained weights: the baseline."""
         if state.global_step == 0:
             self._forget()
             self.on_step_end(args, state, control)
+            if self._on and args.probe_decides and args.probe_steps:
+                # The first probe may come when pass@1 has fallen already.
+                value = measure_probe(self._trainer).summary()["pass@1"]
+                self.history.add({"step": 0, "serl/probe/pass@1": value})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Answer the sentinel set when it is time; its figures come with the next log."""
@@ -92,7 +94,7 @@ class Guard(TrainerCallback):
         # A run that is over at its second check has nothing to save by it.
         on = self._on and every < state.max_steps
         # Also in a run that was asked to stop: it decides, and a resumed run must come to the same.
-        if on and sentinel_due(state.global_step, every, self.rows):
+        if on and self.history.sentinel_due(state.global_step, every):
             self.sentinel.look(state.global_step)
 
     # Deciding.
@@ -107,8 +109,7 @@ class Guard(TrainerCallback):
         row = {name: float(value) for name, value in (logs or {}).items() if name in METRICS}
         # All processes read the row of the first one, and so come to the same.
         row = self._trainer.policy.decide(lambda: {**row, "step": state.global_step})
-        self.rows.append(row)
-        ringing = [each for each in read_alarms(self.rows, self._about) if each.rings]
+        ringing = [each for each in self.history.add(row) if each.rings]
         for reading in ringing:
             if reading.num_rings == 1:
                 self._tell("warn", reading)
@@ -128,7 +129,7 @@ class Guard(TrainerCallback):
             self._end(due[0], min(each.clean for each in ringing))
         elif ringing and not self.eased:
             self._ease(ringing[0])
-        elif not ringing and step < last and (reason := enough_learnt(self.rows)):
+        elif not ringing and step < last and (reason := self.history.enough_learnt()):
             self._note(Ended(step, "enough", "", reason))
 
     def _ease(self, reading: Reading) -> None:
@@ -165,7 +166,7 @@ class Guard(TrainerCallback):
         }
         found = [path for path, step in steps.items() if step <= clean]
         if self._trainer.args.probe_decides:
-            probed = {row["step"]: row.get("serl/probe/pass@1", -1.0) for row in self.rows}
+            probed = self.history.probed
             # Of equally good ones the later stays last.
             found.sort(key=lambda path: probed.get(steps[path], -1.0))
         # From the best on: to look for damage reads the files.
@@ -202,7 +203,7 @@ class Guard(TrainerCallback):
         folder = Path(self._trainer.args.output_dir)
         if self.ended:
             return {folder / self.ended.restored} if self.ended.restored else set()
-        safe = safe_until(self.rows, self._about) if self._on else None
+        safe = self.history.safe_until() if self._on else None
         name = self._best_until(safe) if safe is not None else None
         return {folder / name} if name else set()
 

@@ -13,6 +13,7 @@ from serl_trl.common.console import progress_bar
 from serl_trl.common.files import JsonLines
 from serl_trl.common.text import visible
 from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_curve
+from serl_trl.measure.figures import Measurement
 from serl_trl.train.host import Host, inside
 
 if TYPE_CHECKING:
@@ -227,18 +228,14 @@ class Probe(TrainerCallback):
         if trainer.stopping.asked:
             # Whoever asked the run to stop will not wait for a measurement.
             return
-        trainer.watcher.waiting_for("measuring the probe set")
-        # Sampled like the groups that are trained on: their votes are compared below.
-        measured = trainer.measure(
-            trainer.probe_set,
-            num_samples=args.probe_samples,
-            temperature=args.temperature,
-            top_p=args.top_p,
-            greedy=False,
-        )
-        found = {f"probe/{name}": value for name, value in measured.summary().items()}
+        measured = measure_probe(trainer)
+        summary = measured.summary()
+        found = {f"probe/{name}": value for name, value in summary.items()}
         checked = [check_label(graded.classes, graded.gold_class) for graded in measured.problems]
         labels = [label for label in checked if label is not None]
+        # What the vote would reward, less what gold would; without a majority nothing is rewarded.
+        rewarded = sum(label.majority_ratio for label in labels) / len(checked)
+        found["probe/reward_gap"] = rewarded - summary["pass@1"]
         ratios = trainer.selfplay.labelling.take_label_ratios()
         if args.probe_samples != args.num_generations:
             # 2 votes of 4 are other evidence than 8 of 16: nothing can be estimated from them.
@@ -249,6 +246,19 @@ class Probe(TrainerCallback):
         bins = [asdict(each) for each in reliability_curve(labels)]
         trainer.ledger.write({"type": "calibration", "step": state.global_step, "bins": bins})
         trainer.ledger.flush()
+
+
+def measure_probe(trainer: Host) -> Measurement:
+    """Measure the probe set with the present weights, sampled like the groups that train."""
+    args = trainer.args
+    trainer.watcher.waiting_for("measuring the probe set")
+    return trainer.measure(
+        trainer.probe_set,
+        num_samples=args.probe_samples,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        greedy=False,
+    )
 
 
 def make_watcher(*, show: bool, every: int, samples_every: int) -> Watcher:

@@ -46,8 +46,9 @@ SWAPS: Mapping[str, str] = {
         "TRL lets the engine sleep after every call, which throws its weights away: proposing and "
         "rolling out would each pay for a sync"
     ),
-    # While the loss of REINFORCE++ is computed, and while a run ends.
-    "trainer.beta": "the KL term of TRL's loss; the return holds the KL already",
+    # While a loss is computed, and while a run ends.
+    "trainer.beta": "the KL term of TRL's loss; the return of REINFORCE++ holds the KL already",
+    "trainer._get_per_token_logps_and_entropies": "the scores of the loss are read beside TRL",
     "args.load_best_model_at_end": "loads the checkpoint that a rollback chose",
     "state.best_model_checkpoint": "names that checkpoint",
     "args.save_total_limit": (

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts, Measurement, grade_attempts
 from serl_trl.measure.trial import Trial
 from serl_trl.train import looking, setup, trying
-from serl_trl.train.answer_mask import mask_answers
+from serl_trl.train.answer_mask import mask_answers, noting_answer_kl
 from serl_trl.train.batch_advantages import BatchAdvantages
 from serl_trl.train.batches import GenerationBatches, SelfPlayLoader
 from serl_trl.train.checkpoint import hold
@@ -294,8 +293,8 @@ class SeRLTrainer(GRPOTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """TRL's loss; with REINFORCE++ its own KL term is off, because the return holds the KL."""
-        folded = self.args.advantage == "reinforce_pp"
-        with swapped("trainer", self, beta=0.0) if folded else nullcontext():
+        beta = 0.0 if self.args.advantage == "reinforce_pp" else self.beta
+        with swapped("trainer", self, beta=beta), noting_answer_kl(self, inputs):
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Before the guard, which must see the loss that is learned from.
         loss = over_trained_rows(loss, inputs, self.loss_type)
