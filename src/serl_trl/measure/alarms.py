@@ -400,7 +400,7 @@ class History:
         recent = list(takewhile(lambda row: row["step"] > since, reversed(self.rows)))
         groups = sum(row.get("serl/num_groups", 0) for row in recent)
         easy = sum(row.get(name, 0) for row in recent for name in _TOO_EASY)
-        if easy < TOO_EASY * groups:
+        if not groups or easy < TOO_EASY * groups:
             return ""
         return (
             f"{easy / groups:.0%} of the last {groups:.0f} groups agree more than the band allows, "
