@@ -239,6 +239,10 @@ def test_enough_is_learnt_where_all_is_too_easy_and_the_votes_stand_still():
     assert not why(easy_run(0.91, share=0.8))
     assert not why([row for row in easy_run(0.91) if SUPPORT not in row])
     assert not why([])
+    # Steps that rolled nothing out say nothing.
+    assert not why(
+        [{**row, "serl/num_groups": 0, "serl/refused/band_high": 0} for row in easy_run(0.91)]
+    )
 
 
 def votes(num: int, answer: str, of: int = 4) -> list[dict[str, int]]:
