@@ -16,7 +16,7 @@ from serl_trl.labels.band import in_band
 from serl_trl.labels.pilot import Pilot, fits_pilot, landing
 from serl_trl.labels.registry import LABELLERS, find_labeller
 from serl_trl.loop.pilots import Piloting
-from serl_trl.measure.alarms import enough_learnt
+from serl_trl.measure.alarms import About, History
 from tests.unit.playing import Lines, make
 from tests.unit.test_selfplay import ScriptedPolicy, completion
 
@@ -200,4 +200,4 @@ def test_groups_ended_by_agreement_count_as_too_easy_where_a_run_has_learnt_enou
         }
         for step in range(1, 31)
     ]
-    assert enough_learnt(rows).startswith("95%")
+    assert History(About(), rows).enough_learnt().startswith("95%")
