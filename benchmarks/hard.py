@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.sandbox import ARMS as EASY_ARMS
 from benchmarks.sandbox import FIGURES, draw, read_run, summarise_arm, transition_table
 from benchmarks.study import (
-    UNGUARDED,
+    BARE,
     Arm,
     add_machine_options,
     add_options,
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
     command += ["--max_steps", str(options.max_steps), "--save_steps", str(PROBE_STEPS)]
     command += ["--probe_steps", str(PROBE_STEPS), "--probe_samples", "16"]
     command += ["--output_dir", str(folder), *arm.flags]
-    machine = ["--use_cpu", str(options.device == "cpu").lower(), *UNGUARDED]
+    machine = ["--use_cpu", str(options.device == "cpu").lower(), *BARE]
     return read_run(complete(command, folder, threads=options.threads, machine=machine), folder)
 
 

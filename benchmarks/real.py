@@ -32,8 +32,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.study import (
+    BARE,
     ROOT,
-    UNGUARDED,
     Arm,
     add_machine_options,
     add_options,
@@ -185,7 +185,7 @@ def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
         command += ["--save_steps", str(SAVE_STEPS), "--save_total_limit", "1", "--resume", "auto"]
     command += [*rows_of(options), "--output_dir", str(folder), "--bf16", options.bf16]
     command += [*arm.flags, *shlex.split(options.flags)]
-    report = complete(command, folder, threads=options.threads, machine=UNGUARDED)
+    report = complete(command, folder, threads=options.threads, machine=BARE)
     measured = measure(options, folder, Path(f"{folder}-eval"))
     return {**measured, **read_run(folder), "seconds": report["seconds"]}
 

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.study import (
-    UNGUARDED,
+    BARE,
     Arm,
     add_options,
     as_table,
@@ -39,7 +39,7 @@ FIGURES = ("pass@1", "maj@16", "pass@16", "greedy")
 PROBE_STEPS = 10
 
 ARMS = (
-    Arm("serl", "the default: self-written prompts, vote, band, novelty"),
+    Arm("serl", "self-written prompts, vote, band, novelty; no gate"),
     Arm(
         "paper",
         "the paper's rules at the sandbox's learning rate",
@@ -56,6 +56,7 @@ ARMS = (
         ("--novelty", "plain", "--max_rouge_l", "1"),
     ),
     Arm("seeds_16", "serl from 16 seeds instead of 64", ("--seed_set", "{sixteen}")),
+    Arm("gate", "serl with the default gate on questions", ("--validity", "auto")),
 )
 QUICK = ("serl", "gold_generated", "random")
 
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace, arm: Arm, seed: int) -> dict[str, Any]:
     command += ["--probe_samples", "16", "--output_dir", str(folder), "--resume", "auto"]
     sixteen = options.work_dir / "seeds_16.jsonl"
     command += [flag.format(sixteen=sixteen) for flag in arm.flags]
-    return read_run(complete(command, folder, machine=UNGUARDED), folder)
+    return read_run(complete(command, folder, machine=BARE), folder)
 
 
 def read_run(report: dict[str, Any], folder: Path) -> dict[str, Any]:

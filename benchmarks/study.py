@@ -26,9 +26,10 @@ from serl_trl.common.intervals import student
 ROOT = Path(__file__).parents[1]
 
 
-# What an arm does is what is measured, to its planned end, a collapse too. No part of a note: runs
-# from before there was a guard are the same runs.
-UNGUARDED = ("--collapse_guard", "off")
+# What an arm does is what is measured, to its planned end, a collapse too, on every question unless
+# its own flags name a gate. No part of a note: runs from before there were guard and gate are the
+# same runs.
+BARE = ("--collapse_guard", "off", "--validity", "off")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def complete(
         raise SystemExit(f"{folder} was made by other flags; move it away, or name a --work_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made_by.write_text(note)
-    command = [sys.executable, "-m", "serl_trl.cli", *command, *machine, "--json", str(report)]
+    name, *flags = command
+    command = [sys.executable, "-m", "serl_trl.cli", name, *machine, *flags, "--json", str(report)]
     # The command writes its report last, and not in one piece.
     if not is_whole(report):
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

@@ -21,6 +21,9 @@ trains with and without the gate; runs that `benchmarks.hard` has finished are r
 "asked" measures the signals that ask the model, and what they cost (`validity_asked.py`), and
 "smollm2" what is kept of proposals that were judged by hand (`validity_smollm2.py`). "easy" asks
 what the shipped gate would have kept in runs of the easy sandbox, on which it was not fitted.
+"calibrate" sets the strict threshold where signals ask, from runs of the arm "gate":
+
+    python -m benchmarks.validity --parts calibrate --ledgers hard=RUN/_serl/ledger.jsonl ...
 """
 
 import argparse
@@ -35,7 +38,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import validity_arms, validity_asked, validity_smollm2
+from benchmarks import validity_arms, validity_asked, validity_calibrate, validity_smollm2
 from benchmarks.study import as_table, auc, made_on
 from serl_trl.common.files import read_lines
 from serl_trl.filters.gate import ProposalFilter
@@ -318,7 +321,7 @@ def replay_text(found: dict[str, Any]) -> list[str]:
 
 def easy(options: argparse.Namespace) -> dict[str, Any]:
     """Measure what the shipped gate would have kept in runs of the easy sandbox."""
-    model, groups = gate.shipped(), read_ledgers(options)["easy"]
+    model, groups = gate.best_of(gate.shipped()), read_ledgers(options)["easy"]
     chances = [
         gate.judge(
             model, each.features["agreement"], {n: Sign(each.features[n]) for n in FREE}
@@ -328,7 +331,7 @@ def easy(options: argparse.Namespace) -> dict[str, Any]:
     found = {}
     for name, most, least in (
         ("off", HIGH, 0.0),
-        ("auto", HIGH, model.careful),
+        ("careful", HIGH, model.careful),
         ("strict", UNANIMOUS, model.strict),
     ):
         pairs = zip(groups, chances, strict=True)
@@ -393,8 +396,9 @@ PARTS = {
     "asked": (validity_asked.asked, validity_asked.asked_text),
     "smollm2": (validity_smollm2.smollm2, validity_smollm2.smollm2_text),
     "easy": (easy, easy_text),
+    "calibrate": (validity_calibrate.calibrate, validity_calibrate.calibrate_text),
 }
-NEED_LEDGERS = {"signals", "replay", "easy"}
+NEED_LEDGERS = {"signals", "replay", "easy", "calibrate"}
 
 
 def main() -> None:
@@ -403,7 +407,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
     parser.add_argument("--json", type=Path, default=HERE / "results/validity.json")
     parser.add_argument("--results", type=Path, help="Markdown file to append to")
-    parser.add_argument("--ledgers", type=ledger_of, nargs="+", help="of signals, replay and easy")
+    parser.add_argument("--ledgers", type=ledger_of, nargs="+", help="of parts that read runs")
     parser.add_argument("--asked", type=Path, help="of --fit: rows.jsonl of the part asked")
     parser.add_argument("--fit", action="store_true", help="of replay: write the gate's model anew")
     validity_arms.add_options(parser)
@@ -413,7 +417,7 @@ def main() -> None:
     if "asked" in options.parts and not options.runs:
         parser.error("--runs is needed for --parts asked")
     if NEED_LEDGERS & {*options.parts} and not options.ledgers:
-        parser.error("--ledgers is needed for --parts signals, replay and easy")
+        parser.error(f"--ledgers is needed for --parts {', '.join(sorted(NEED_LEDGERS))}")
     if "replay" in options.parts and "hard" not in dict(options.ledgers):
         parser.error("--parts replay needs ledgers hard=FILE of several runs")
 

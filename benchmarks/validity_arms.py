@@ -22,30 +22,18 @@ from benchmarks.study import (
 )
 from serl_trl.common.files import read_lines
 
-# The hard sandbox's model puts names anew when it restates; without `keep_names=False` every
-# question would pass for one that cannot be restated.
 ARMS = (
     Arm("serl", "no gate", ("--validity", "off")),
-    Arm("gate", "the default: what is probably broken is refused", ("--validity", "auto")),
+    Arm(
+        "gate",
+        "the default: strict, and the first weights are asked about what it keeps",
+        ("--validity", "auto"),
+    ),
+    Arm("careful", "what is probably broken is refused", ("--validity", "careful")),
     Arm(
         "strict",
         "most of what is kept is valid; the band ends below unanimity",
         ("--validity", "strict"),
-    ),
-    Arm(
-        "asked",
-        "the default, abstention and restatable",
-        ("--validity", "abstention(num=4),restatable(num=2,keep_names=False)"),
-    ),
-    Arm(
-        "strict_asked",
-        "strict, abstention and restatable",
-        ("--validity", "strict,abstention(num=4),restatable(num=2,keep_names=False)"),
-    ),
-    Arm(
-        "strict_asked_more",
-        "the same, asked twice as often",
-        ("--validity", "strict,abstention(num=8),restatable(num=4,keep_names=False)"),
     ),
     Arm(
         "wide_band",

@@ -15,10 +15,10 @@ from serl_trl.train.trainer import SeRLTrainer
 
 ROWS = 24
 # A gate that rolls seeds out and asks the model.
-ASKING = "strict,abstention(num=2)"
+ASKING = "auto"
 
 
-def make_trainer(folder: Path, *, num_processes: int, validity: str = "auto") -> SeRLTrainer:
+def make_trainer(folder: Path, *, num_processes: int, validity: str = "careful") -> SeRLTrainer:
     """A short run of three groups of eight a step, whatever the number of processes."""
     config = SeRLConfig(
         output_dir=str(folder),

@@ -37,6 +37,7 @@ def build(folder, **options):
         max_per_template=0,
         learning_rate=1e-12,
         probe_steps=2,
+        validity="careful",
         **options,
     )
     return SeRLTrainer(

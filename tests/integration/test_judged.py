@@ -115,7 +115,7 @@ def test_a_band_that_noise_passes_is_to_change():
 def test_without_a_band_of_the_user_the_default_follows_from_chance():
     _, found = check(CHOICES, answer_kind="choice(num_choices=4)")
 
-    assert found["kept_majority_ratios"] == "8/16 to 12/16"
+    assert found["kept_majority_ratios"] == "8/16 to 15/16"
     assert found["noise_in_band"] < 0.11
     assert found["to_change"] == []
 
@@ -159,7 +159,7 @@ def test_a_config_knows_its_band_and_whether_the_user_gave_it():
     cpu = {"use_cpu": True, "bf16": False}
 
     derived = SeRLConfig("run", answer_kind="label", **cpu)
-    assert (derived.difficulty_low, derived.difficulty_high) == (0.75, 0.875)
+    assert (derived.difficulty_low, derived.difficulty_high) == (0.75, 0.9375)
     assert derived.band_is_derived
     paper = SeRLConfig.from_preset("paper", answer_kind="label", output_dir="run", **cpu)
     assert (paper.difficulty_low, paper.difficulty_high) == (0.2, 0.8)

@@ -49,7 +49,8 @@ def test_a_plan_says_whether_it_fits_and_what_to_turn(capsys):
 
 
 def test_a_plan_names_the_price_of_signals_that_ask_the_model(capsys):
-    free, asking = plan("--gpu", "24gb"), plan("--gpu", "24gb", "--validity", "abstention(num=4)")
+    free = plan("--gpu", "24gb", "--validity", "careful")
+    asking = plan("--gpu", "24gb", "--validity", "abstention(num=4)")
 
     assert (free["asked_per_question"], asking["asked_per_question"]) == (0, 4)
     assert asking["asked_per_step"] == 4 * asking["prompts_per_step"]
@@ -98,7 +99,8 @@ def test_a_plan_says_what_of_the_accelerate_config_it_does_not_count(launch, wor
 
 
 def test_time_follows_from_the_tokens_per_second(capsys):
-    found = plan("--tokens_per_s", "1000", "--update_tokens_per_s", "2000")
+    speeds = ("--tokens_per_s", "1000", "--update_tokens_per_s", "2000")
+    found = plan(*speeds, "--validity", "careful")
 
     sampling, updating = found["step_s"]["sampling"], found["step_s"]["updating"]
     assert sampling == found["max_sampled_tokens_per_step"] / 1000

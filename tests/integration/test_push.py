@@ -32,6 +32,8 @@ SMALL = {
     "num_generations": 4,
     "num_requests": 2,
     "beta": 0.0,
+    # What the gate asks has tests of its own.
+    "validity": "careful",
     "difficulty_low": 0.3,
     "difficulty_high": 1.0,
     "max_completion_length": 48,

@@ -172,7 +172,7 @@ CASES = {
         4,
         {"lora": True, "instructions_per_iteration": 2, "beta": 0.01, "max_steps": 5},
     ),
-    "with a gate that asks": (3, {"validity": "strict,abstention(num=2)"}),
+    "with a gate that asks": (3, {"validity": "auto"}),
     "adaptive entropy": (
         3,
         {"use_adaptive_entropy": True, "entropy_coef": 0.01, "gradient_accumulation_steps": 2},

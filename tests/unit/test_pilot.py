@@ -116,7 +116,7 @@ def test_the_verdict_says_how_many_votes_it_had_and_how_likely_the_band_was():
 
 
 def test_only_labellers_that_judge_a_group_by_its_own_completions_are_piloted():
-    fit = {name for name in LABELLERS if fits_pilot(find_labeller(name).make())}
+    fit = {name for name in LABELLERS if fits_pilot(find_labeller(name).make().needs)}
     asking = {"wide_vote", "two_view", "paraphrase_vote", "teacher_vote", "verified_vote"}
     assert fit == LABELLERS.keys() - asking - {"judge", "dual"}
 

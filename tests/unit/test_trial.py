@@ -92,7 +92,7 @@ VALUES = {
     "steps_per_generation": None,
     "num_generations": 16,
     "label_reward": "vote",
-    "validity": "auto",
+    "validity": "careful",
     "task_template": "",
     "plugins": None,
 }

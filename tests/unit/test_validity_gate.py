@@ -16,19 +16,22 @@ from serl_trl.filters.validity.choice import read_choice
 from serl_trl.filters.validity.gate import ValidityModel
 from serl_trl.filters.validity.sign import Sign
 from serl_trl.filters.validity.text import TEXT_SIGNALS, signals_of
+from serl_trl.labels.asking import Asking
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Rollouts, Tools
 from serl_trl.labels.chance import ends_of
+from serl_trl.labels.gated import gate_of
 from serl_trl.labels.validity import Gate, Validity
 from serl_trl.labels.vote import MajorityVote
 from serl_trl.propose.sources.base import Task
+from serl_trl.train.beside import teacher_of_run
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS
 from tests.unit.playing import SEEDS, Lines, make
 
 # The chance that a question is valid is its agreement, nearly.
-MODEL = ValidityModel(-4.0, {"agreement": 8.0}, usual={"agreement": 0.8})
-GATE = Gate(MODEL, 0.5)
+MODEL = ValidityModel(-4.0, {"agreement": 8.0}, usual={"agreement": 0.8}, careful=0.5, strict=0.7)
+GATE = Gate((MODEL,))
 TEXT = "How many pears are left of 12 when 5 are eaten?"
 
 
@@ -52,8 +55,9 @@ def tools(*texts):
     return found, asked
 
 
-def gated(**changes):
-    return Validity(Band(MajorityVote(), 0.2, 0.8), replace(GATE, **changes))
+def gated(*asked, asks="policy", **changes):
+    gate = replace(GATE, **changes)
+    return Validity(Band(MajorityVote(), 0.2, 0.8), gate, Asking(asked, asks))
 
 
 def reasons(gate, *groups):
@@ -112,8 +116,8 @@ def test_an_answer_unlike_those_of_the_seeds_is_refused_once_these_were_seen():
 def test_the_text_counts_as_far_as_the_runs_filters_read_it():
     open_end = group("7", "7", "7", "8", text="How many of the 12 pears are left when Ann")
 
-    assert reasons(gated(threshold=0.7), open_end) == [""]
-    assert reasons(gated(threshold=0.7, texts=frozenset({"unfinished"})), open_end) == ["validity"]
+    assert reasons(gated(strict=True), open_end) == [""]
+    assert reasons(gated(strict=True, texts=frozenset({"unfinished"})), open_end) == ["validity"]
     assert signals_of(["validity", "unfinished"]) == set(TEXT_SIGNALS)
     assert signals_of(["validity"], spelt=False) == {"stray", "quantities", "missing"}
     assert signals_of(["tokens"]) == set()
@@ -139,7 +143,8 @@ def test_at_most_one_seed_in_twenty_lies_below_the_threshold(sizes):
         tools()[0],
     )
 
-    assert sum(each < gate.threshold for each in gate.seed_chances) <= len(sizes) / 20
+    chances = [MODEL.p_valid({"agreement": each}) for each in gate.seed_agreements]
+    assert sum(each < gate.threshold for each in chances) <= len(sizes) / 20
 
 
 def test_seeds_are_rolled_out_once_before_the_first_group_is_judged():
@@ -156,7 +161,7 @@ def test_seeds_are_rolled_out_once_before_the_first_group_is_judged():
     gate.label([one], policy)
 
     assert [each[0]["content"] for each in asked] == [t for t in SEEDS[:3] for _ in range(4)]
-    assert gate.domain.num == len(gate.seed_chances) == 3
+    assert gate.domain.num == len(gate.seed_agreements) == 3
 
 
 def test_a_gate_goes_on_from_its_state_as_if_it_had_not_stopped():
@@ -196,7 +201,7 @@ class Doubtful:
 
 def test_a_signal_that_asks_is_asked_only_about_what_would_be_kept():
     signal = Doubtful(0.1)
-    gate = gated(asked=(signal,))
+    gate = gated(signal)
     kept = group("7", "7", "7", "8")
 
     found = gate.label([kept, group("7", "7", "7", "7"), group("7", "7", *"12345")], tools()[0])
@@ -210,42 +215,111 @@ def test_a_signal_that_asks_is_asked_only_about_what_would_be_kept():
 
 
 def test_a_signal_that_asks_can_refuse_by_itself():
-    (found,) = gated(asked=(Doubtful(0.9),)).label([group("7", "7", "7", "8")], tools()[0])
+    (found,) = gated(Doubtful(0.9)).label([group("7", "7", "7", "8")], tools()[0])
 
     detail = {"p_valid": 0.0881, "num_asked": 3, "signal": "doubtful", "found": "so it says"}
     assert (found.verdict.reason, found.verdict.detail) == ("validity", detail)
 
 
-@pytest.mark.parametrize(("score", "unfit"), [(0.5, ()), (0.51, ("doubtful",))])
-def test_a_signal_that_doubts_most_given_instructions_is_not_used_and_says_so(score, unfit, caplog):
+@pytest.mark.parametrize(("score", "unused"), [(0.5, ()), (0.51, ("doubtful",))])
+def test_a_signal_that_doubts_most_given_instructions_is_not_used_and_says_so(
+    score, unused, caplog
+):
     signal = Doubtful(score)
     seeds = [(text, [{"role": "user", "content": text}]) for text in SEEDS[:3]]
-    gate = replace(gated(asked=(signal,)), seeds=seeds)
+    gate = replace(gated(signal), seeds=seeds)
     kept = group("7", "7", "7", "8")
 
     gate.label([kept], tools("12")[0])
     (found,) = gate.label([kept], tools("12")[0])
 
-    assert gate.unfit == unfit
+    assert gate.asking.unused == unused
     assert [each.instruction for each in signal.asked[:3]] == SEEDS[:3]
     # A sign that no model weighs counts as none where it is not used.
-    assert len(signal.asked) == 3 + 2 * (not unfit)
-    assert ("num_asked" in found.verdict.detail) == (not unfit)
-    assert found.verdict.keep == bool(unfit)
-    assert ("validity: doubtful doubts the given instructions (0.51" in caplog.text) == bool(unfit)
-    again = replace(gated(asked=(signal,)), seeds=seeds)
+    assert len(signal.asked) == 3 + 2 * (not unused)
+    assert ("num_asked" in found.verdict.detail) == (not unused)
+    assert found.verdict.keep == bool(unused)
+    assert ("validity: doubtful doubts the given instructions (0.51" in caplog.text) == bool(unused)
+    again = replace(gated(signal), seeds=seeds)
     again.load_state_dict(json.loads(json.dumps(gate.state_dict())))
-    assert again.unfit == unfit
+    assert again.asking.unused == unused
 
 
-def test_a_fitted_signal_that_is_not_used_counts_as_usual():
-    model = ValidityModel(-4.0, {"agreement": 8.0, "doubtful": -4.0}, usual={"doubtful": 0.25})
-    gate = replace(gated(model=model, asked=(Doubtful(1.0),)), unfit=("doubtful",))
+class Telling(Doubtful):
+    """Doubts only the questions whose places, over all calls, it is told."""
+
+    def __init__(self, *places):
+        super().__init__(0.0)
+        self.places = places
+
+    def judge(self, questions, tools):
+        first, _ = len(self.asked), super().judge(questions, tools)
+        return [Sign(float(first + i in self.places)) for i in range(len(questions))]
+
+
+@pytest.mark.parametrize(
+    ("telling", "unused"), [((), True), ((0, 9), True), ((0, 9, 20, 40), False)]
+)
+def test_a_signal_that_says_the_same_of_nearly_all_questions_is_not_asked_any_more(
+    telling, unused, caplog
+):
+    signal = Telling(*telling)
+    gate = gated(signal)
+    kept = group("7", "7", "7", "8")
+
+    for _ in range(16):
+        gate.label([kept] * 4, tools()[0])
+    gate.label([kept], tools()[0])
+
+    assert gate.asking.unused == (("doubtful",) if unused else ())
+    assert len(signal.asked) == 64 + (not unused)
+    told = f"doubtful gives {64 - len(telling)} of 64 questions the same 0.00"
+    assert (told in caplog.text) == unused
+
+
+def test_half_a_window_of_scores_is_not_lost_with_the_process():
+    gate = gated(Telling())
+    gate.label([group("7", "7", "7", "8")] * 63, tools()[0])
+    again = gated(Telling())
+
+    again.load_state_dict(json.loads(json.dumps(gate.state_dict())))
+    again.label([group("7", "7", "7", "8")], tools()[0])
+
+    assert (gate.asking.unused, again.asking.unused) == ((), ("doubtful",))
+
+
+def test_without_a_signal_the_model_and_threshold_of_the_others_hold():
+    with_it = ValidityModel(-4.0, {"agreement": 8.0, "doubtful": -4.0}, careful=0.8)
+    gate = gated(Doubtful(0.25), models=(MODEL, with_it))
 
     (found,) = gate.label([group("7", "7", "7", "8")], tools()[0])
-
     # Log-odds of 8 * 0.75 - 4 - 4 * 0.25 = 1.
-    assert found.verdict.detail == {"p_valid": 0.7311}
+    assert (found.verdict.keep, found.verdict.detail["p_valid"]) == (False, 0.7311)
+
+    gate.asking.unused = ("doubtful",)
+    (found,) = gate.label([group("7", "7", "7", "8")], tools()[0])
+    assert (found.verdict.keep, found.verdict.detail) == (True, {"p_valid": 0.8808})
+
+
+def test_the_teacher_is_asked_where_the_run_has_one():
+    asked = []
+
+    class Asking(Doubtful):
+        def judge(self, questions, tools):
+            tools.complete([question.messages for question in questions])
+            return super().judge(questions, tools)
+
+    def complete(prompts, sampling=None, *, model="policy"):
+        asked.append(model)
+        return []
+
+    policy = replace(tools()[0], complete=complete)
+    gate = gated(Asking(0.1), asks="teacher")
+    gate.label([group("7", "7", "7", "8")], policy)
+
+    assert asked == ["teacher"]
+    assert "teacher" in gate.needs
+    assert "teacher" not in gated(Asking(0.1)).needs
 
 
 class Split:
@@ -265,9 +339,7 @@ class Split:
 
 def test_a_refusal_stands_in_ledger_and_metrics_with_the_signal_that_decided():
     ledger = Lines()
-    selfplay = make(
-        Split(), ledger, labeller=Validity(MajorityVote(), replace(GATE, threshold=0.6))
-    )
+    selfplay = make(Split(), ledger, labeller=Validity(MajorityVote(), replace(GATE, strict=True)))
 
     refill = selfplay.refill(0)
 
@@ -281,7 +353,7 @@ def test_a_refusal_stands_in_ledger_and_metrics_with_the_signal_that_decided():
 
 def test_the_option_is_read_before_anything_is_loaded():
     assert read_choice("strict").strict
-    assert not read_choice("auto").strict
+    assert not read_choice("careful").strict
     assert not read_choice("off").on
     assert PRESETS["paper"]["validity"] == "off"
     # A bare `off` of YAML is a truth value.
@@ -293,9 +365,68 @@ def test_the_option_is_read_before_anything_is_loaded():
         assert str(problem).startswith("validity=")
 
 
-def test_a_strict_gate_lets_the_band_reach_to_one_vote_short_of_all_unless_its_ends_are_given():
-    options = {"answer_kind": "math", "num_generations": 16, "validity": "strict"}
+@pytest.mark.parametrize(
+    ("text", "votes", "asked"),
+    [
+        ("auto", 16, ["abstention(num=8)", "restatable(num=4,keep_names=False)"]),
+        ("auto", 2, ["abstention(num=1)", "restatable(num=1,keep_names=False)"]),
+        ("auto,abstention(num=2)", 8, ["abstention(num=2)", "restatable(num=2,keep_names=False)"]),
+    ],
+)
+def test_auto_is_strict_and_asks_half_and_a_quarter_as_often_as_it_votes(text, votes, asked):
+    chosen = read_choice(text, group_size=votes)
+
+    assert (chosen.on, chosen.strict, [each.text for each in chosen.asked]) == (True, True, asked)
+
+
+@pytest.mark.parametrize("validity", ["strict", "auto"])
+def test_a_strict_gate_lets_the_band_reach_to_one_vote_short_of_all_unless_its_ends_are_given(
+    validity,
+):
+    options = {"answer_kind": "math", "num_generations": 16, "validity": validity}
 
     assert (ends_of(options).low, ends_of(options).high) == (0.2, 15 / 16)
     assert ends_of({**options, "difficulty_low": 0.3}).high == 0.8
-    assert ends_of({**options, "validity": "auto"}).high == 0.8
+    assert ends_of({**options, "validity": "careful"}).high == 0.8
+
+
+@pytest.mark.parametrize(
+    "aside",
+    [
+        {"label_reward": "gold"},
+        {"label_reward": "none"},
+        {"task_template": "{instruction} Is it kind?"},
+        {"sources": ["given"]},
+        {"use_selfplay": False},
+    ],
+)
+def test_where_the_gate_steps_aside_it_asks_nothing_and_the_band_stays(aside):
+    options = {"answer_kind": "math", "num_generations": 16, "validity": "auto", "plugins": None}
+
+    assert gate_of({**options, "label_reward": "vote"}).num_completions == 12
+    assert not gate_of({**options, **aside}).on
+    assert ends_of({**options, **aside}).high == 0.8
+
+
+RUN = {"answer_kind": "math", "num_generations": 16, "validity": "auto", "plugins": None}
+
+
+@pytest.mark.parametrize(
+    ("values", "model"),
+    [
+        ({"label_reward": "vote"}, "reference"),
+        ({"label_reward": "vote", "validity": "strict"}, None),
+        ({"label_reward": "vote", "use_vllm": True}, None),
+        ({"label_reward": "vote", "deepspeed": "zero2.json"}, None),
+        ({"label_reward": "teacher_vote"}, "ema"),
+        ({"label_reward": "gold"}, None),
+    ],
+)
+def test_signals_ask_the_labellers_teacher_or_the_first_weights_where_a_run_can_hold_them(
+    values, model, monkeypatch
+):
+    monkeypatch.delenv("ACCELERATE_USE_DEEPSPEED", raising=False)
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    found = teacher_of_run({**RUN, **values})
+
+    assert (found.model if found else None) == model

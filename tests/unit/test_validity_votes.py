@@ -10,6 +10,7 @@ from serl_trl.filters.validity.answer_domain import AnswerDomain, properties_of
 from serl_trl.filters.validity.gate import (
     FEATURES,
     ValidityModel,
+    best_of,
     careful_threshold,
     features_of,
     fit,
@@ -197,7 +198,7 @@ def test_nine_in_ten_below_a_careful_threshold_are_broken(pairs):
 
 
 def test_the_shipped_model_distrusts_a_split_vote():
-    model = shipped()
+    model = best_of(shipped())
     agreed, split = rows(0.9, num=1)[0], rows(0.1, num=1)[0]
 
     assert model.p_valid(agreed) > 0.8 > model.p_valid(split)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from serl_trl.answers.equality import known_labels
-from serl_trl.filters.validity.choice import is_strict
 from serl_trl.labels.band import reachable_votes
+from serl_trl.labels.gated import widens_band
 
 PAPER_LOW, PAPER_HIGH = 0.2, 0.8
 """The band where the number of labels is not known. Source: SeRL, arXiv 2505.20347."""
@@ -103,7 +103,7 @@ def ends_of(values: Mapping[str, Any]) -> Ends:
     low, high = values.get("difficulty_low"), values.get("difficulty_high")
     votes = values["num_generations"]
     ends = find_band(low, high, votes=votes, labels=len(known or ()))
-    if ends.derived and is_strict(values.get("validity", False)):
+    if ends.derived and widens_band(values):
         # Most valid questions lie above the usual upper end, where the gate finds what it keeps.
         # A group of one mind alone teaches nothing.
         return replace(ends, high=max(ends.high, 1 - 1 / votes))

@@ -10,7 +10,6 @@ from math import exp, lgamma
 from serl_trl.answers.voting import Vote
 from serl_trl.common.verdict import KEEP, Verdict
 from serl_trl.labels.band import reachable_votes
-from serl_trl.labels.base import Labeller
 
 # Jeffreys' prior of a share: sharper at both ends than the uniform one. Replayed on finished runs
 # it gives what happened to within .12 (`benchmarks/pilot.py`).
@@ -81,9 +80,9 @@ class Pilot:
         return Verdict(False, reason, {"votes": self.votes, "chance": round(found.inside, 4)})
 
 
-def fits_pilot(labeller: Labeller | type[Labeller]) -> bool:
-    """Return whether `labeller` judges a group by its own completions, so that its votes decide.
+def fits_pilot(needs: frozenset[str]) -> bool:
+    """Return whether a labeller with these `needs` judges a group by its own votes alone.
 
-    A labeller that asks for other completions (`needs`) may find another agreement with them.
+    One that asks for other completions may find another agreement with them.
     """
-    return labeller.needs <= _OF_GROUP
+    return needs <= _OF_GROUP

@@ -4,10 +4,8 @@ It wraps a labeller, its band included, so that it judges only what would be tra
 and the model that weighs them are in `filters/validity`.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean
 from typing import Any
 
 from serl_trl.answers.equality import answer_of
@@ -15,13 +13,14 @@ from serl_trl.answers.voting import Vote, vote_groups
 from serl_trl.common.completion import Messages
 from serl_trl.common.verdict import Verdict
 from serl_trl.filters.validity.answer_domain import AnswerDomain
-from serl_trl.filters.validity.asked import Asked, AskedSignal, complete_each
-from serl_trl.filters.validity.gate import Judged, ValidityModel, judge
+from serl_trl.filters.validity.asked import Asked, complete_each
+from serl_trl.filters.validity.gate import Judged, ValidityModel, best_of, judge
 from serl_trl.filters.validity.sign import Sign
 from serl_trl.filters.validity.text import doubt
 from serl_trl.filters.validity.vote_shape import shape_of
+from serl_trl.labels.asking import Asking
 from serl_trl.labels.band import SLACK
-from serl_trl.labels.base import Labelled, Labeller, Rollouts, Tools, Wrapper
+from serl_trl.labels.base import TEACHER, Labelled, Labeller, Rollouts, Tools, Wrapper
 
 REASON = "validity"
 # Whoever wrote these vouches for them: they are learnt from, and never refused.
@@ -33,24 +32,20 @@ _MAX_SEEDS_LOST, _MIN_SEEDS = 0.05, 20
 # Under half of the votes, an answer of the vote says little of how answers look.
 _AGREED = 0.5
 _MAX_REMEMBERED = 256
-# A signal that doubts given questions more than this, which are valid, cannot tell.
-_MAX_DOUBT_OF_SEEDS = 0.5
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a gate goes by: its model, the threshold of P(valid), and the signals it reads.
+    """What a gate goes by: its models, and how much it refuses.
 
-    `asked` are asked about what passes without them, and `model` may have weights for their signs.
-    With `weigh` the advantages of a group that is kept are multiplied by P(valid).
+    Of the `models` that one holds which reads most of the signals that are asked. A group is
+    refused below its threshold `careful`, or `strict`. `texts` are the signals of the question's
+    text that count. With `weigh` the advantages of a group that is kept are multiplied by P(valid).
     """
 
-    model: ValidityModel
-    threshold: float
+    models: tuple[ValidityModel, ...]
+    strict: bool = False
     texts: frozenset[str] = frozenset()
-    asked: tuple[AskedSignal, ...] = ()
     weigh: bool = False
 
 
@@ -62,15 +57,25 @@ class Validity(Wrapper):
     that decided. Left alone are groups without a majority answer, whose reward needs none, and
     those of given instructions. What answers look like is learnt from the votes on given ones: as
     they are rolled out, and of `seeds`, instructions and their prompts, which are rolled out once,
-    before the first group is judged. Then the signals that ask are asked about them, too: one whose
-    scores there average over 0.5 is `unfit`. It is not asked any more, and counts as usual.
+    before the first group is judged. Then the signals of `asking`, which are asked about what
+    passes without them, are tried on them, too.
     """
 
     gate: Gate
+    asking: Asking = field(default_factory=Asking)
     seeds: Sequence[tuple[str, Messages]] = ()
     domain: AnswerDomain = field(default_factory=AnswerDomain)
-    seed_chances: list[float] = field(default_factory=list)
-    unfit: tuple[str, ...] = ()
+    seed_agreements: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.asking.model == TEACHER:
+            self.needs |= {TEACHER}
+
+    @property
+    def model(self) -> ValidityModel:
+        """The model of the signals that are still asked."""
+        return best_of(self.gate.models, [each.name for each in self.asking.used])
 
     @property
     def threshold(self) -> float:
@@ -79,10 +84,14 @@ class Validity(Wrapper):
         It sinks where more than 5 % of the seeds would be refused, which are valid: then the model
         was fitted on easier questions than these.
         """
-        lost = sorted(self.seed_chances)
+        model = self.model
+        usual = model.strict if self.gate.strict else model.careful
+        lost = sorted(self.seed_agreements)
         if len(lost) < _MIN_SEEDS:
-            return self.gate.threshold
-        return min(self.gate.threshold, lost[int(_MAX_SEEDS_LOST * len(lost))])
+            return usual
+        # The chance grows with the agreement.
+        least = lost[int(_MAX_SEEDS_LOST * len(lost))]
+        return min(usual, model.p_valid({"agreement": least}))
 
     def label(self, groups: Sequence[Rollouts], tools: Tools) -> list[Labelled]:
         """Judge each group, and refuse those kept so far whose question is probably broken."""
@@ -113,22 +122,15 @@ class Validity(Wrapper):
         judged = [self._weigh(*pair) for pair in zip((g.vote for g in groups), signs, strict=True)]
         # What the free signals refuse is not asked about: that is what makes asking cheap.
         rows = [row for row, each in enumerate(judged) if not self._refuses(each)]
-        asked = [each for each in self.gate.asked if each.name not in self.unfit]
-        price = sum(signal.num_completions for signal in asked)
-        costs = [0] * len(groups)
-        if rows and self.gate.asked:
+        price, costs = self.asking.num_completions, [0] * len(groups)
+        if rows and price:
             questions = [Asked(g.task.instruction, g.messages, g.vote) for g in groups]
-            chosen = [questions[row] for row in rows]
-            found = {each.name: each.judge(chosen, tools) for each in asked}
-            found |= {name: [self._usual(name)] * len(rows) for name in self.unfit}
+            found = self.asking.judge([questions[row] for row in rows], tools)
             for place, row in enumerate(rows):
                 more = {name: each[place] for name, each in found.items()}
                 judged[row] = self._weigh(groups[row].vote, {**signs[row], **more})
                 costs[row] = price
         return list(zip(judged, costs, strict=True))
-
-    def _usual(self, name: str) -> Sign:
-        return Sign(self.gate.model.usual.get(name, 0.0), "not asked")
 
     def _refuses(self, judged: Judged) -> bool:
         # A threshold is the chance of some group of the study; rounding must not refuse its like.
@@ -136,7 +138,7 @@ class Validity(Wrapper):
 
     def _weigh(self, vote: Vote, signs: Mapping[str, Sign]) -> Judged:
         shape = shape_of([votes for _, votes in vote.counts], vote.num_unparsable)
-        return judge(self.gate.model, shape.agreement, signs)
+        return judge(self.model, shape.agreement, signs)
 
     def _gated(self, labelled: Labelled, judged: Judged, cost: int) -> Labelled:
         detail: dict[str, Any] = {"p_valid": round(judged.p_valid, 4)}
@@ -172,16 +174,16 @@ class Validity(Wrapper):
             for seed, vote in zip(seeds, votes, strict=True)
             if vote.answer is not None
         ]
-        if questions and self.gate.asked:
-            signs = {each.name: each.judge(questions, tools) for each in self.gate.asked}
-            self.unfit = tuple(tools.decide(lambda: _unfit(signs)))
+        if questions and self.asking.used:
+            self.asking.try_on_seeds(questions, tools)
 
     def _learn(self, votes: Sequence[Vote]) -> None:
         read = [vote for vote in votes if vote.answer is not None]
         # What all agree on is never refused, and would hide how the others fare.
         split = [vote for vote in read if vote.num_classes > 1]
-        chances = [self._weigh(vote, {}).p_valid for vote in split]
-        self.seed_chances = [*self.seed_chances, *chances][-_MAX_REMEMBERED:]
+        shapes = (shape_of([votes for _, votes in vote.counts]) for vote in split)
+        agreements = [shape.agreement for shape in shapes]
+        self.seed_agreements = [*self.seed_agreements, *agreements][-_MAX_REMEMBERED:]
         self.domain = self.domain.learn(
             vote.answer or "" for vote in read if vote.majority_ratio >= _AGREED
         )
@@ -191,42 +193,30 @@ class Validity(Wrapper):
         return {
             "labeller": super().state_dict(),
             "domain": asdict(self.domain),
-            "seed_chances": self.seed_chances,
+            "seed_agreements": self.seed_agreements,
             "num_seeds_left": len(self.seeds),
-            "unfit": list(self.unfit),
+            "asking": self.asking.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         super().load_state_dict(state["labeller"])
         self.domain = AnswerDomain(**state["domain"])
-        self.seed_chances = list(state["seed_chances"])
+        self.seed_agreements = list(state["seed_agreements"])
         self.seeds = self.seeds if state["num_seeds_left"] else ()
-        self.unfit = tuple(state["unfit"])
+        self.asking.load_state_dict(state["asking"])
 
 
-def _unfit(signs: Mapping[str, Sequence[Sign]]) -> list[str]:
-    """Return the signals that doubt most of the seeds, and say so."""
-    doubts = {name: fmean(sign.score for sign in each) for name, each in signs.items()}
-    unfit = [name for name, doubt in doubts.items() if doubt > _MAX_DOUBT_OF_SEEDS]
-    for name in unfit:
-        logger.warning(
-            "validity: %s doubts the given instructions (%.2f on average, of 1), which are valid, "
-            "so it is not used. Change its options, or leave it out.",
-            name,
-            doubts[name],
-        )
-    return unfit
-
-
-def steps_aside(labeller: Labeller | type[Labeller], task_template: str) -> bool:
+def steps_aside(
+    labeller: Labeller | type[Labeller], task_template: str = "", *, writes: bool = True
+) -> bool:
     """Return whether a run has no gate, whatever its option `validity` says.
 
-    A gold answer vouches for each of its groups, it rewards no vote, or its instructions are texts
-    about which a `task_template` asks.
+    A gold answer vouches for each of its groups, it rewards no vote, its instructions are texts
+    about which a `task_template` asks, or no source writes any (`writes`).
     """
     needs = getattr(labeller, "needs", frozenset())
-    return not labeller.rewards or "gold" in needs or bool(task_template)
+    return not labeller.rewards or "gold" in needs or bool(task_template) or not writes
 
 
 def _is_given(group: Rollouts) -> bool:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.chance import ends_of
+from serl_trl.labels.gated import gate_of
 from serl_trl.labels.pilot import fits_pilot, landing
-from serl_trl.labels.registry import extra_rollouts, known_labeller
-from serl_trl.labels.validity import steps_aside
+from serl_trl.labels.registry import extra_rollouts, known_needs
 
 # Of the groups that the band refuses, the share that 5 to 8 votes of 16 cannot tell from others:
 # .36 to .50 on finished runs of the sandboxes (`benchmarks/pilot.py`).
@@ -19,10 +18,7 @@ def asked_per_question(values: Mapping[str, Any]) -> int:
 
     0 where the gate steps aside. Plug-ins are not asked.
     """
-    labeller = known_labeller(values["label_reward"])
-    if not values["use_selfplay"] or steps_aside(labeller, values["task_template"]):
-        return 0
-    return read_choice(values["validity"], values["plugins"] or ()).num_completions
+    return gate_of(values).num_completions
 
 
 def sampled_per_trained(values: Mapping[str, Any], *, kept_ratio: float) -> float:
@@ -40,7 +36,7 @@ def sampled_per_trained(values: Mapping[str, Any], *, kept_ratio: float) -> floa
 def _piloted_share(values: Mapping[str, Any], kept_ratio: float) -> float:
     """Return what share of all votes is sampled; of the groups not kept some are finished, too."""
     votes, size = values["pilot_votes"], values["num_generations"]
-    if not votes or not fits_pilot(known_labeller(values["label_reward"])):
+    if not votes or not fits_pilot(known_needs(values["label_reward"])):
         return 1.0
     ends = ends_of(values)
     # Which outcome ends most groups: all agree.

@@ -1,19 +1,19 @@
-"""What the teacher of a labeller takes in memory; see `serl_trl.train.teachers`."""
+"""What the teacher of a run takes in memory; see `serl_trl.train.teachers`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from serl_trl.labels.base import AVERAGE, REFERENCE
-from serl_trl.labels.registry import teacher_of
+from serl_trl.train.beside import teacher_of_run
 
 
 def teacher_bytes(values: Mapping[str, Any], *, trained: int, own: float, computed: int) -> float:
-    """Return the bytes of the teacher that `label_reward` names, on each GPU.
+    """Return the bytes of the teacher of a run, on each GPU.
 
     `trained` counts what is trained, `own` is the bytes of the run's model, `computed` those of a
     number as it is computed with. `teacher_parameters` of `values` counts a named model's.
     """
-    teacher = teacher_of(values["label_reward"])
+    teacher = teacher_of_run(values)
     if teacher is None:
         return 0.0
     if teacher.model == AVERAGE:

@@ -1,7 +1,6 @@
 """What is wrong with the values of a config, found before anything is built from them."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -13,12 +12,12 @@ from serl_trl.common.problem import Problem, unknown_choice
 from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.band import reachable_votes
-from serl_trl.labels.base import Teacher
 from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs, teacher_of
 from serl_trl.propose.languages import CODE
 from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
 from serl_trl.propose.sources.registry import find_sources, named_sources
+from serl_trl.train.beside import teacher_problems
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
@@ -204,25 +203,6 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     # TRL hands its own completions to the loss, in which no answer has been looked for.
     if values.get("use_selfplay") is False and values.get("mask_answer"):
         yield Problem("mask_answer", "true", "needs use_selfplay", "leave it out")
-
-
-def teacher_problems(teacher: Teacher | None, values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what keeps a run from holding the teacher of its labeller (`None`: it has none)."""
-    if teacher is None:
-        return
-    if values.get("use_vllm"):
-        rule = f"with a labeller that asks a teacher ({shown(teacher.model)}) is refused: the "
-        rule += "engine holds the trained weights alone"
-        yield Problem("use_vllm", True, rule, "leave it out, or use another label_reward")
-    accelerated = {
-        "deepspeed": "ACCELERATE_USE_DEEPSPEED",
-        "fsdp": "ACCELERATE_USE_FSDP",
-    }
-    for option, variable in accelerated.items():
-        if values.get(option) or os.environ.get(variable, "").lower() == "true":
-            rule = f": a teacher ({shown(teacher.model)}) is refused with it, because it divides "
-            rule += "the weights or lays them together, so that no others can stand in for them"
-            yield Problem(option, rule=rule, way_out="train on one GPU or with DDP")
 
 
 def _generation(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from serl_trl.answers.equality import get_kind, known_labels
+from serl_trl.labels.base import wrapped
 from serl_trl.measure.alarms import (
     METRICS,
     About,
@@ -41,12 +42,13 @@ class Guard(TrainerCallback):
         self._trainer = trainer
         args = trainer.args
         self._on = args.use_selfplay and args.collapse_guard != "off"
+        labeller = wrapped(trainer.selfplay.labelling.labeller)[-1]
         kind = get_kind(args.answer_kind, plugins=args.plugins or ())
         labels = known_labels(kind)
         self._about = About(
             num_labels=len(labels) if labels else None,
             num_probe=len(trainer.probe_set),
-            own_labels=not {"gold", "teacher"} & trainer.selfplay.labelling.labeller.needs,
+            own_labels=not {"gold", "teacher"} & labeller.needs,
             probe_decides=args.probe_decides,
         )
         self.sentinel = SentinelSet(trainer, kind)

@@ -244,11 +244,11 @@ class SelfPlayOptions:
     )
     validity: str | bool = option(
         "auto",
-        "The gate on questions of the model's own, for labels that are votes. auto: refuse groups "
-        "whose question is probably broken. strict: keep only those that are probably valid, and "
-        "let the band reach to one vote short of all where its ends are not set. weigh: as auto, "
-        "and a group teaches as much as its question is likely valid. off: no gate. With commas, "
-        "signals that ask the model about what the band keeps: abstention(num=4).",
+        "The gate on questions of the model's own, for labels that are votes. strict: keep only "
+        "what is probably valid; the band reaches to one vote short of all where its ends are not "
+        "set. auto: strict, and the first weights are asked. careful: refuse what is probably "
+        "broken. weigh: as careful, and a group teaches as much as its question is likely valid. "
+        "off: no gate. With commas, signals that ask: abstention(num=4).",
     )
     pilot_votes: int = option(
         0,

@@ -18,11 +18,12 @@ from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter
 from serl_trl.filters.registry import TextFilter, find_filters
 from serl_trl.filters.seeds import knows_words_of
-from serl_trl.filters.validity.choice import Choice, read_choice
+from serl_trl.filters.validity.choice import NO_GATE, Choice, read_choice
 from serl_trl.filters.validity.gate import shipped
 from serl_trl.filters.validity.text import signals_of
+from serl_trl.labels.asking import Asking
 from serl_trl.labels.band import Band
-from serl_trl.labels.base import Labeller
+from serl_trl.labels.base import POLICY, TEACHER, Labeller, Teacher, teacher_in
 from serl_trl.labels.inherited import Inherited
 from serl_trl.labels.pilot import Pilot, fits_pilot
 from serl_trl.labels.registry import find_labeller
@@ -36,6 +37,7 @@ from serl_trl.loop.selfplay import SelfPlay
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.prompts import rollout_messages
 from serl_trl.propose.sources.registry import Share, find_sources
+from serl_trl.train.beside import find_teacher
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.host import Host, inside
 from serl_trl.train.policy import TrainerPolicy, context_tokens
@@ -60,6 +62,7 @@ class Chosen:
     oracle: Callable[[str], str | None] | None
     filters: list[str | TextFilter]
     validity: Choice
+    teacher: Teacher | None
 
     @classmethod
     def read(cls, args: SeRLConfig) -> "Chosen":
@@ -67,13 +70,20 @@ class Chosen:
         plugins = args.plugins or ()
         of_texts, language = bool(args.task_template), args.language
         filters = find_filters(args.proposal_filters, plugins, language=language, of_texts=of_texts)
+        labeller = find_labeller(args.label_reward, plugins).make(vars(args))
+        sources = find_sources(args.sources, plugins)
+        gate = read_choice(args.validity, plugins, group_size=args.num_generations)
+        writes = any(share.writes for share in sources)
+        if not args.use_selfplay or steps_aside(labeller, args.task_template, writes=writes):
+            gate = NO_GATE
         return cls(
             kind=get_kind(args.answer_kind, plugins=plugins),
-            labeller=find_labeller(args.label_reward, plugins).make(vars(args)),
-            sources=find_sources(args.sources, plugins),
+            labeller=labeller,
+            sources=sources,
             oracle=find_oracle(args.gold_oracle, plugins).make() if args.gold_oracle else None,
             filters=[each if isinstance(each, str) else each.make() for each in filters],
-            validity=read_choice(args.validity, plugins),
+            validity=gate,
+            teacher=find_teacher(teacher_in(labeller), gate, vars(args)),
         )
 
     @property
@@ -126,7 +136,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
 def _piloting(trainer: Host, chosen: Chosen) -> Piloting | None:
     """Return how groups are piloted; `None` where no band, or no vote of their own, decides."""
     args = trainer.args
-    if not args.pilot_votes or not args.use_band or not fits_pilot(chosen.labeller):
+    if not args.pilot_votes or not args.use_band or not fits_pilot(chosen.labeller.needs):
         return None
     ends, size = args.band, args.num_generations
     pilot = Pilot(args.pilot_votes, size, ends.low, ends.high, args.pilot_chance)
@@ -138,22 +148,17 @@ def _gated(trainer: Host, chosen: Chosen, *, spelt: bool) -> Labeller:
     args, labeller = trainer.args, Inherited(chosen.labeller)
     if args.use_band:
         labeller = Band(labeller, args.band.low, args.band.high)
-    if not chosen.validity.on or steps_aside(chosen.labeller, args.task_template):
+    if not chosen.validity.on:
         return labeller
     seeds, strict = trainer.seed_set.instructions, chosen.validity.strict
+    texts = signals_of(chosen.filters, spelt=spelt)
+    gate = Gate(shipped(), strict, texts, chosen.validity.weigh)
     asked = tuple(each.make(vars(args)) for each in chosen.validity.asked)
-    model = shipped([each.name for each in asked])
-    gate = Gate(
-        model,
-        model.strict if strict else model.careful,
-        signals_of(chosen.filters, spelt=spelt),
-        asked,
-        chosen.validity.weigh,
-    )
+    asking = Asking(asked, TEACHER if chosen.teacher else POLICY)
     # Evenly over the set: neighbours may be alike.
     rows = range(0, len(seeds), max(1, -(-len(seeds) // NUM_LEARNT))) if strict or asked else ()
     given = [(seeds[row], rollout_messages(seeds[row], args.style)) for row in rows]
-    return Validity(labeller, gate, given)
+    return Validity(labeller, gate, asking, given)
 
 
 def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:

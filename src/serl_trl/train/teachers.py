@@ -18,10 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from trl.trainer.utils import use_adapter
 
 from serl_trl.common.completion import Completion, Messages, Sampling
-from serl_trl.labels.base import AVERAGE, REFERENCE, Labeller, Teacher, teacher_in
+from serl_trl.labels.base import AVERAGE, REFERENCE, Teacher
 from serl_trl.sandbox import MODEL_PATHS
 from serl_trl.train import lora
-from serl_trl.train.config_checks import teacher_problems
+from serl_trl.train.beside import teacher_problems
 from serl_trl.train.host import Host, inside
 from serl_trl.train.model_files import refuse_bad_teacher
 from serl_trl.train.policy import as_completions
@@ -104,9 +104,10 @@ class First(NoTeacher):
         super().__init__(trainer)
         self._adapted = is_peft_model(trainer.model)
         held = self._adapted or trainer.ref_model is not None
-        # Now: a resumed run loads the weights of its checkpoint later.
+        # Now: a resumed run loads the weights of its checkpoint later. Not on the GPU, where they
+        # would take up room while they are not asked.
         trained = {} if held else _trained(trainer.model)
-        self._weights = {name: each.clone() for name, each in trained.items()}
+        self._weights = {name: each.to("cpu", copy=True) for name, each in trained.items()}
 
     def complete(
         self, prompts: Sequence[Messages], sampling: Sampling | None = None
@@ -181,18 +182,16 @@ class Named(NoTeacher):
         return as_completions(rows, tokenizer, {*ends, own.pad_token_id})
 
 
-def check_teacher(labeller: Labeller, args: Any) -> None:
-    """Raise `ValueError` where a run cannot hold the teacher of its labeller, before it loads."""
-    teacher = teacher_in(labeller)
+def check_teacher(teacher: Teacher | None, args: Any) -> None:
+    """Raise `ValueError` where a run cannot hold its teacher, before it loads."""
     if problems := list(teacher_problems(teacher, vars(args))):
         raise ValueError("\n".join(map(str, problems)))
     if teacher and teacher.named:
         refuse_bad_teacher(teacher.model)
 
 
-def make_teacher(trainer: Host, labeller: Labeller) -> NoTeacher:
-    """Return the teacher of a labeller, which follows the run from now on."""
-    teacher = teacher_in(labeller)
+def make_teacher(trainer: Host, teacher: Teacher | None) -> NoTeacher:
+    """Return what answers as a teacher, which follows the run from now on."""
     if teacher is None:
         return NoTeacher(trainer)
     if teacher.model == AVERAGE:
@@ -211,7 +210,7 @@ def standing_in(model: Any, weights: Mapping[str, torch.Tensor]) -> Generator[No
     with ExitStack() as stack:
         for name, parameter in model.named_parameters():
             if name in weights:
-                data = weights[name].detach().to(parameter.dtype)
+                data = weights[name].detach().to(parameter.device, parameter.dtype)
                 stack.enter_context(swapped("parameter", parameter, data=data))
         yield
 

@@ -108,7 +108,7 @@ class SeRLTrainer(GRPOTrainer):
         chosen = self._read_inputs(args, seed_set, eval_dataset)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
-        check_teacher(chosen.labeller, args)
+        check_teacher(chosen.teacher, args)
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         extra = [func for func in extra if func is not None]
         given = {"has_probe": bool(self.probe_set), "rewards": chosen.labeller.rewards}
@@ -165,7 +165,7 @@ class SeRLTrainer(GRPOTrainer):
         self.stopping = Stopping(self)
         self.nonfinite = NonFiniteGuard(self, most=args.max_nonfinite_steps)
         self.policy = TrainerPolicy(self)
-        self.teacher = make_teacher(self, chosen.labeller)
+        self.teacher = make_teacher(self, chosen.teacher)
         folder = args.private_folder
         self.written = {name: JsonLines(folder / name if main else None) for name in WRITTEN}
         self.ledger = self.written["ledger.jsonl"]

@@ -198,9 +198,13 @@ def careful_threshold(
     return min((each for each in chances if each > -start), default=-start) if start < 0 else 0.0
 
 
-def shipped(names: Collection[str] = FITTED) -> ValidityModel:
-    """Return the model of the package that reads most of the features `names`, and no other."""
+def shipped() -> tuple[ValidityModel, ...]:
+    """Return the models of the package, each of the features that it was fitted on."""
     text = Path(__file__).with_suffix(".json").read_text(encoding="utf-8")
-    models = [ValidityModel(**each) for each in json.loads(text)]
+    return tuple(ValidityModel(**each) for each in json.loads(text))
+
+
+def best_of(models: Sequence[ValidityModel], names: Collection[str] = ()) -> ValidityModel:
+    """Return the model that reads most of the signals `names`, and no other signal."""
     fitting = [model for model in models if model.weights.keys() <= {*FITTED, *names}]
     return max(fitting, key=lambda model: len(model.weights))

@@ -1,0 +1,51 @@
+"""Who answers in a run beside the trained model, by its options."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from serl_trl.common.plugin import shown
+from serl_trl.common.problem import Problem
+from serl_trl.filters.validity.choice import Choice
+from serl_trl.labels.base import REFERENCE, Teacher
+from serl_trl.labels.gated import gate_of
+from serl_trl.labels.registry import teacher_of
+
+
+def teacher_of_run(values: Mapping[str, Any]) -> Teacher | None:
+    """Return the teacher of a run with the options `values`; plug-ins are not asked.
+
+    Raises `ValueError` for a wrong `validity`.
+    """
+    return find_teacher(teacher_of(values["label_reward"]), gate_of(values), values)
+
+
+def find_teacher(own: Teacher | None, gate: Choice, values: Mapping[str, Any]) -> Teacher | None:
+    """Return whom a run asks beside the policy: the teacher of its labeller, or the first weights.
+
+    The first weights judge questions for the signals of a gate. A policy that trains on answers
+    alone slowly forgets how to, and is asked itself only where no teacher can be held.
+    """
+    if own or not gate.asked:
+        return own
+    first = Teacher(REFERENCE)
+    return None if any(teacher_problems(first, values)) else first
+
+
+def teacher_problems(teacher: Teacher | None, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what keeps a run from holding the teacher of its labeller (`None`: it has none)."""
+    if teacher is None:
+        return
+    if values.get("use_vllm"):
+        rule = f"with a labeller that asks a teacher ({shown(teacher.model)}) is refused: the "
+        rule += "engine holds the trained weights alone"
+        yield Problem("use_vllm", True, rule, "leave it out, or use another label_reward")
+    accelerated = {
+        "deepspeed": "ACCELERATE_USE_DEEPSPEED",
+        "fsdp": "ACCELERATE_USE_FSDP",
+    }
+    for option, variable in accelerated.items():
+        if values.get(option) or os.environ.get(variable, "").lower() == "true":
+            rule = f": a teacher ({shown(teacher.model)}) is refused with it, because it divides "
+            rule += "the weights or lays them together, so that no others can stand in for them"
+            yield Problem(option, rule=rule, way_out="train on one GPU or with DDP")
