@@ -24,7 +24,7 @@ from serl_trl.common.tokens import special_tokens_of
 from serl_trl.data.python_inputs import read_probe_set
 from serl_trl.train.checkpoint import CheckpointError
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.options import RunArguments
+from serl_trl.train.run_arguments import RunArguments
 
 ROOT = Path(__file__).parents[2]
 OPTION_TYPES = (RunArguments, SeRLConfig, ModelConfig, PlanOptions)

@@ -90,7 +90,7 @@ def readers_folder(tmp_path, monkeypatch):
     """What the pages suppose a reader has: seeds in `chemistry.jsonl` and others, and a config."""
     monkeypatch.chdir(tmp_path)
     seeds = [json.dumps({"problem": instruction}) + "\n" for instruction in sandbox.seed_set()]
-    for name in ("chemistry.jsonl", "reviews.jsonl"):
+    for name in ("chemistry.jsonl", "reviews.jsonl", "labelled.jsonl", "questions.jsonl"):
         Path(name).write_text("".join(seeds), encoding="utf-8")
     config_file("chemistry.yaml", yaml.safe_load(sandbox.CONFIG_PATH.read_text()) | SMALL)
 

@@ -16,7 +16,7 @@ from serl_trl.cli.trl_rewards import trl_rewards
 from serl_trl.common.option_values import alternatives, convert, item_kinds, read_words
 from serl_trl.labels.trl_reward import find_reward
 from serl_trl.train.config import SeRLConfig
-from serl_trl.train.options import RunArguments
+from serl_trl.train.run_arguments import RunArguments
 
 PARSER = SeRLParser(prog="serl")
 OPTIONS = PARSER._options

@@ -22,6 +22,8 @@ def generalised(key: str) -> str:
     """The row of the docs that describes `key`."""
     if key == "serl/probe/pass@1":
         return key
+    # The name of a source is the run's.
+    key = re.sub(r"^serl/source/[^/]+/", "serl/source/*/", key)
     return WILDCARD.sub(r"\1*", key)
 
 
@@ -45,6 +47,7 @@ def logged(tmp_path_factory) -> set[str]:
         advantage="reinforce_pp",
         beta=0.01,
         gold_oracle="serl_trl.sandbox.solve",
+        sources=["few_shot", "labelled"],
         probe_steps=1,
         sentinel_steps=1,
         probe_samples=8,
@@ -62,6 +65,7 @@ def _keys(config: SeRLConfig) -> set[str]:
         config,
         seed_set(),
         eval_dataset=heldout()[:4],
+        labelled_set="sandbox",
         processing_class=load_tokenizer(),
     )
     trainer.train()

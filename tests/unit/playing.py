@@ -69,7 +69,8 @@ def make(policy: Any, ledger: Lines | None = None, **changes: Any) -> SelfPlay:
     named = [each for each in sources if not isinstance(each, Stream)]
     streams = [each for each in sources if isinstance(each, Stream)]
     for each in find_sources(named) if named else ():
-        streams.append(Stream(each.source.make({**offered, "style": options.style}), each.share))
+        source = each.source.make({**offered, "style": options.style})
+        streams.append(Stream(source, each.share, name=each.name))
     proposing = Proposing(
         streams,
         pool=InstructionPool(SEEDS),

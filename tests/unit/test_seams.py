@@ -287,7 +287,7 @@ def test_sources_have_shares_in_any_of_three_spellings():
     [
         (
             ["few_shots"],
-            "sources=few_shots is unknown; choose one of answer_first, few_shot, given, retry",
+            "sources=few_shots is unknown; choose one of answer_first, few_shot, given, labelled",
         ),
         (["few_shot: 0"], "sources=few_shot:  ?0 must give a share above 0"),
         (["given: much"], "must give a share above 0"),
@@ -397,7 +397,11 @@ def test_rollouts_carry_the_prompt_that_was_completed():
 def test_every_labeller_and_source_says_what_it_is():
     for labeller in LABELLERS.values():
         assert labeller.meaning != Labeller.meaning and labeller.rewarded != Labeller.rewarded
-    assert [name for name, source in SOURCES.items() if not source.writes] == ["given"]
+    assert [name for name, source in SOURCES.items() if not source.writes] == [
+        "given",
+        "labelled",
+        "unlabelled",
+    ]
 
 
 def test_what_a_labeller_may_ask_reaches_the_policy():

@@ -1,6 +1,7 @@
 """`serl strategies` names every labeller and source there is, and the docs have the same tables."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding
 # The systems that a reader of the literature looks for.
 SOUGHT = {
     "TTRL", "SRT", "Co-Reward", "CoVo", "SSR-Zero", "SIRLC", "self-rewarding", "DuPO", "R3/DRO",
-    "EMPO", "Intuitor", "RENT", "RESTRAIN", "EVOL-RL", "SCRL",
+    "EMPO", "Intuitor", "RENT", "RESTRAIN", "EVOL-RL", "SCRL", "R-Few",
 }  # fmt: skip
 
 
@@ -35,9 +36,9 @@ def test_what_stands_for_a_system_is_a_config(system):
         assert row["lacks"].startswith("all: ")
         return
     values = {}
-    for part in row["here"].split(", "):
-        option, value = part.split(": ")
-        values[option] = [value.strip("[]")] if value.startswith("[") else value
+    for part in re.split(r", (?=\w+: )", row["here"]):
+        option, value = part.split(": ", maxsplit=1)
+        values[option] = value.strip("[]").split(", ") if value.startswith("[") else value
     assert values.keys() <= {"label_reward", "preset", "sources", "advantage"}
     assert values.get("preset", "paper") in PRESETS
     assert find_problems({k: v for k, v in values.items() if k != "preset"}) == []

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
-from benchmarks import hard, labels, real, sandbox, study
+from benchmarks import hard, labels, real, sandbox, sources, study
 from benchmarks.study import Arm, complete, interval, is_whole, over_seeds, run_all
 from serl_trl.common.files import read_lines
 from serl_trl.labels.registry import LABELLERS
+from serl_trl.propose.sources.registry import needed_sets
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.options import PRESETS
 
@@ -274,6 +275,33 @@ def test_the_flags_of_an_arm_name_what_there_is(arm):
     values = {name.removeprefix("--"): value for name, value in named.items()}
     assert values.pop("preset", "paper") in PRESETS
     assert find_problems(values) == []
+
+
+@pytest.mark.parametrize("arm", sources.ARMS, ids=lambda arm: arm.name)
+def test_the_flags_of_a_source_are_a_config_with_the_sets_that_it_reads(arm):
+    values: dict[str, list[str]] = {}
+    for word in arm.flags:
+        if word.startswith("--"):
+            values[word.removeprefix("--")] = named = []
+        else:
+            named.append(word)
+    assert find_problems({"sources": values.get("sources")}) == []
+    given = {name for name in values if name.endswith("_set")}
+    assert needed_sets(values.get("sources", ["few_shot"])) == given
+
+
+def test_what_a_run_wrote_is_counted_without_the_rows_it_was_given():
+    rows = [
+        {"type": "proposal", "reason": "rouge_l"},
+        {"type": "proposal", "reason": "length"},
+        {"type": "proposal", "reason": ""},
+        {"type": "group", "source": "labelled", "gold": None},
+        {"type": "group", "source": "few_shot", "gold": "3"},
+        # A run of an earlier version.
+        {"type": "group", "gold": None},
+    ]
+    assert sources.written(rows) == {"novel": pytest.approx(2 / 3), "valid": 0.5}
+    assert sources.written(rows[3:4]) == {"novel": None, "valid": None}
 
 
 def test_the_kinds_that_the_bases_vote_gets_wrong_are_looked_at_alone():

@@ -9,7 +9,8 @@ import pytest
 
 from serl_trl.cli.command_options import OWN_OPTIONS
 from serl_trl.cli.usage import COMMANDS, USAGE, short_help, takes_run_options
-from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
+from serl_trl.train.options import HEADINGS, SelfPlayOptions
+from serl_trl.train.run_arguments import RunArguments
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "peft", "bitsandbytes", "math_verify")
 WITH_RUN_OPTIONS = [command for command in COMMANDS if takes_run_options(command)]

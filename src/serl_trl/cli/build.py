@@ -58,6 +58,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
             peft_config=None if adapter else get_peft_config(model),
             quantization_config=None if adapter else get_quantization_config(model),
             evaluation_sets=inputs.evaluation_sets,
+            **inputs.row_sets,
         )
     except ModelFileError as error:
         raise SeRLConfigError([str(error)]) from error

@@ -28,6 +28,7 @@ from serl_trl.common.plugin import shown
 from serl_trl.common.problem import Problem
 from serl_trl.common.text import visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
+from serl_trl.data.rows import load_rows, naming_seeds, ready, without_twins
 from serl_trl.data.seeds import (
     SeedSet,
     check_seed_set,
@@ -44,9 +45,11 @@ from serl_trl.labels.trl_reward import find_reward
 from serl_trl.measure.benchmarks import BENCHMARKS, load_benchmark
 from serl_trl.propose.chat_template import LIMIT_S, render_chats
 from serl_trl.propose.prompts import Messages, proposer_messages, rollout_messages
-from serl_trl.propose.sources.registry import find_sources, writes_new
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
+from serl_trl.propose.sources.registry import find_sources, needed_sets, writes_new
 from serl_trl.train.model_files import tokenizer_problem
-from serl_trl.train.options import FILTER_PRESETS, RunArguments
+from serl_trl.train.options import FILTER_PRESETS
+from serl_trl.train.run_arguments import RunArguments
 from serl_trl.train.template_roles import (
     no_template_problem,
     prepare_template,
@@ -69,8 +72,9 @@ class Inputs:
 
     `longest` is `None` where the tokenizer, its template or the seeds are.
     `context` is the model's longest sequence in tokens. `skipped` names what could not be looked at
-    because the Hub was not reachable; tokenizer, context or a set are then `None`. `notes` say what
-    of the chat template is worth knowing.
+    because the Hub was not reachable; tokenizer, context or a set are then `None`. `row_sets` has
+    the sets of labelled and unlabelled rows by the names of their options. `notes` say what of the
+    chat template is worth knowing.
     """
 
     tokenizer: Any
@@ -79,6 +83,7 @@ class Inputs:
     probe_set: SeedSet | None
     reward_funcs: tuple[Callable[..., Any], ...]
     evaluation_sets: Mapping[str, tuple[str, ...]]
+    row_sets: Mapping[str, SeedSet] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     longest: LongestTexts | None = None
     notes: tuple[str, ...] = ()
@@ -142,8 +147,13 @@ def load_inputs(args: Arguments, *, looking: bool = False, to_train: bool = True
         found.attempt(lambda: _load_probe(run, kind), "probe_set") if run.probe_set else None,
         reward_funcs,
         _load_evaluation_sets(run, found),
+        _load_row_sets(args, kind, found),
         notes=tuple(notes or ()),
     )
+    shared = {
+        name: naming_seeds(rows, name, inputs.seed_set) for name, rows in inputs.row_sets.items()
+    }
+    inputs = replace(inputs, row_sets=shared)
     found.problems += named.problems
     if args.config.push_to_hub:
         found.problems += _login_problems()
@@ -329,6 +339,32 @@ def _load_seeds(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
     return seed_set if kind is None else read_golds(seed_set, kind)
 
 
+def _load_row_sets(
+    args: Arguments, kind: AnswerKind | None, found: _Findings
+) -> dict[str, SeedSet]:
+    """Read the rows of labelled and unlabelled sources; not those that no source reads."""
+    run, needed = args.run, needed_sets(args.config.sources)
+
+    def load(option: str, sources: list[str]) -> SeedSet:
+        rows = load_rows(
+            option,
+            sources,
+            column=run.instruction_column,
+            answer_column=run.answer_column,
+            max_bad_rows=run.max_bad_rows,
+        )
+        return rows if kind is None else ready(option, rows, kind, max_bad_rows=run.max_bad_rows)
+
+    given = {LABELLED: run.labelled_set, UNLABELLED: run.unlabelled_set}
+    sets = {
+        name: found.attempt(partial(load, name, sources), name)
+        for name, sources in given.items()
+        if sources and (needed is None or name in needed)
+    }
+    known = {name: rows for name, rows in sets.items() if rows is not None}
+    return found.attempt(lambda: without_twins(known)) or {}
+
+
 def _load_probe(run: RunArguments, kind: AnswerKind | None) -> SeedSet:
     if run.probe_set in sandbox.MODEL_PATHS:
         rows = sandbox.heldout(run.probe_set)
@@ -402,6 +438,14 @@ def _seed_problems(inputs: Inputs, args: Arguments) -> list[str]:
         )
         way_out = "add rows or lower per_device_train_batch_size"
         problems.append(Problem("", rule=rule, way_out=way_out))
+    for rows in inputs.row_sets.values():
+        problems += check_seed_set(
+            rows,
+            num_shots=1,
+            max_tokens=config.max_instruction_tokens,
+            count_tokens=inputs.count_tokens if known else lambda _: 0,
+            special_tokens=special_tokens_of(inputs.tokenizer) if known else (),
+        )
     unlabelled = "gold" in known_needs(config.label_reward) and not config.gold_oracle
     if unlabelled and (problem := gold_problem(seed_set, proposes=proposes)):
         problems.append(problem)

@@ -27,7 +27,8 @@ from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.common.startup import defer_heavy_imports
 from serl_trl.common.text import near_matches, one_line, visible
 from serl_trl.train.config_checks import out_of_range
-from serl_trl.train.options import PRESETS, RunArguments
+from serl_trl.train.options import PRESETS
+from serl_trl.train.run_arguments import RunArguments
 
 if TYPE_CHECKING:
     from serl_trl.train.config import SeRLConfig

@@ -9,7 +9,15 @@ from typing import Any
 from serl_trl.measure.benchmarks import BENCHMARKS
 
 # Options that name what is read; what a run writes lies in the working directory alone.
-PATHS = ("model_name_or_path", "seed_set", "probe_set", "evaluation_sets", "accelerate_config")
+PATHS = (
+    "model_name_or_path",
+    "seed_set",
+    "labelled_set",
+    "unlabelled_set",
+    "probe_set",
+    "evaluation_sets",
+    "accelerate_config",
+)
 
 
 def found_beside(value: Any, folder: Path) -> Any:

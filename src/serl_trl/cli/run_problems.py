@@ -16,6 +16,8 @@ from serl_trl.common.text import list_names, near_matches, visible
 from serl_trl.data.tables import file_problem, is_hub_id
 from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.benchmarks import BENCHMARKS
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
+from serl_trl.propose.sources.registry import missing_sets, needed_sets
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
 from serl_trl.train.checkpoint import NEWEST, NEWEST_OR_NONE, choose
 from serl_trl.train.config_checks import find_problems
@@ -146,7 +148,12 @@ def _sets(values: Mapping[str, Any]) -> Iterator[Problem]:
         files = "a .jsonl, .json, .csv, .parquet or .txt file"
         way_out = f"give {files}, a Hub dataset, or `sandbox`"
         yield Problem("seed_set", rule="is missing", way_out=way_out)
+    given = {name: values[name] for name in (LABELLED, UNLABELLED) if values.get(name)}
+    needed = needed_sets(values.get("sources"))
+    # Another source may read either set; it is asked when the run is built.
+    yield from missing_sets(needed or (), given)
     named = [(name, values.get(name)) for name in ("seed_set", "probe_set")]
+    named += [(name, each) for name, all_of in given.items() for each in all_of]
     named += [
         ("evaluation_sets", name)
         for name in values.get("evaluation_sets") or ()

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from serl_trl.cli.command_options import OWN_OPTIONS
-from serl_trl.train.options import HEADINGS, RunArguments, SelfPlayOptions
+from serl_trl.train.options import HEADINGS, SelfPlayOptions
+from serl_trl.train.run_arguments import RunArguments
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {

@@ -7,8 +7,10 @@ from typing import Any
 
 from serl_trl import sandbox
 from serl_trl.common.text import list_names, visible
+from serl_trl.data.rows import of_sandbox, without_twins
 from serl_trl.data.seeds import Reading, SeedSet, load_seed_set, make_seed_set, read_table
 from serl_trl.data.tables import TEXT_COLUMN, Row, SeedSetError, Table, dataset_table
+from serl_trl.propose.sources.base import LABELLED
 
 # A generator may never end, and everything is read before training.
 MAX_ROWS = 1_000_000
@@ -37,20 +39,38 @@ def read_probe_set(given: Any) -> SeedSet | None:
         return None
     if isinstance(given, str) and given in sandbox.MODEL_PATHS:
         return make_seed_set(sandbox.heldout(given), source="held-out problems")
-    return _read(given, "eval_dataset", is_probe=True)
+    return _read(given, "eval_dataset", answers=True, repeats=(True, True))
 
 
-def _read(given: Any, name: str, *, is_probe: bool = False) -> SeedSet:
+def read_rows(given: Mapping[str, Any]) -> dict[str, SeedSet]:
+    """Return the sets that are given under the options `LABELLED` and `UNLABELLED`.
+
+    `None` is no set. Repeated rows are dropped, also unlabelled ones that are labelled. Raises
+    `SeedSetError` as `read_seed_set` does.
+    """
+    found = {}
+    for name, rows in given.items():
+        if isinstance(rows, str) and rows in sandbox.MODEL_PATHS:
+            found[name] = of_sandbox(name, rows)
+        elif rows is not None:
+            found[name] = _read(rows, name, answers=name == LABELLED, repeats=(False, False))
+    return without_twins(found)
+
+
+def _read(
+    given: Any, name: str, *, answers: bool = False, repeats: tuple[bool, bool] = (True, False)
+) -> SeedSet:
+    """Read rows; `repeats` says whether those of an object and those of a file may repeat."""
     if isinstance(given, SeedSet):
-        # A probe set without an answer goes through the reader, which names the row.
-        if not (is_probe and None in given.answers):
+        # A set without an answer goes through the reader, which names the row.
+        if not (answers and None in given.answers):
             return given
         given = given.rows()
     if not isinstance(given, str | Path):
-        reading = Reading(require_answers=is_probe, allow_duplicates=True)
+        reading = Reading(require_answers=answers, allow_duplicates=repeats[0])
         return read_table(_table(given, name), reading)
     try:
-        return load_seed_set(given, require_answers=is_probe, allow_duplicates=is_probe)
+        return load_seed_set(given, require_answers=answers, allow_duplicates=repeats[1])
     except SeedSetError as error:
         is_text = any(map(str.isspace, str(given)))
         hint = " A text is read as a path; give instructions as a list." if is_text else ""

@@ -139,6 +139,28 @@ def make_seed_set(rows: Iterable[Mapping[str, Any]], *, source: str) -> SeedSet:
     return _seed_set(entries, source, [])
 
 
+def joined(sets: Sequence[SeedSet]) -> SeedSet:
+    """Return the rows of all sets as one; those that repeat an earlier text are dropped, and named.
+
+    Of two answers to one text the first one counts.
+    """
+    if len(sets) == 1:
+        return sets[0]
+    entries: dict[str, _Entry] = {}
+    repeated: list[str] = []
+    for each in sets:
+        for row in zip(each.instructions, each.answers, each.places, strict=True):
+            entry = _Entry(*row)
+            if entries.setdefault(entry.instruction, entry) is not entry:
+                repeated.append(f"{entry.place} repeats {entries[entry.instruction].place}.")
+    source = list_names([each.source for each in sets])
+    warnings = [text for each in sets for text in each.warnings]
+    if repeated:
+        dropped = f"dropped {count_of(len(repeated), 'row')} of {source} as repetitions"
+        warnings.append(f"{dropped}:\n{examples(repeated)}")
+    return _seed_set(list(entries.values()), source, warnings)
+
+
 def check_seed_set(
     seed_set: SeedSet,
     *,
@@ -339,11 +361,13 @@ def read_golds(seed_set: SeedSet, kind: AnswerKind) -> SeedSet:
     return replace(seed_set, answers=golds, warnings=(*seed_set.warnings, *passed))
 
 
-def only_read_golds(probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int) -> SeedSet:
+def only_read_golds(
+    probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int, option: str = "probe_answer_column"
+) -> SeedSet:
     """Return the rows whose answers can be read, with final answers in the place of solutions.
 
     Other rows are passed over as bad rows are. Raises `SeedSetError` when they are more than
-    `max_bad_rows`, or all.
+    `max_bad_rows`, or all; `option` names the column of the answers.
     """
     golds, bad = _read_answers(probe_set, kind)
     whole = [gold is not None for gold in golds]
@@ -351,7 +375,7 @@ def only_read_golds(probe_set: SeedSet, kind: AnswerKind, *, max_bad_rows: int) 
         raise SeedSetError(
             f"{probe_set.source} has {count_of(len(bad), 'answer')} that cannot be read, allowed "
             f"are max_bad_rows={max_bad_rows}{_unknown_labels(probe_set.answers, golds, kind)}; "
-            f"correct them, or name another probe_answer_column:\n{examples(bad)}"
+            f"correct them, or name another {option}:\n{examples(bad)}"
         )
     passed = (f"passed over {each}" for each in bad)
     return replace(

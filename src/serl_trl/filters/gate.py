@@ -132,8 +132,12 @@ class ProposalFilter:
             for text in still_waiting:
                 self.admit(text)
 
+    def reset(self) -> None:
+        """Forget what was admitted: a new iteration begins."""
+        self.reset_to(self._seeds)
+
     def reset_to(self, seeds: Sequence[str]) -> None:
-        """Know `seeds` alone: the start of a run, or of an iteration."""
+        """Know `seeds` alone: the start of a run."""
         self._seeds = list(seeds)
         self._admitted: list[str] = []
         self._novelty.clear()

@@ -1,6 +1,7 @@
 """The labellers by name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from serl_trl.common.plugin import Plugin, Role, find, is_path
 from serl_trl.labels.asymmetric_vote import AsymmetricVote
@@ -21,6 +22,7 @@ from serl_trl.labels.verified_vote import VerifiedVote
 from serl_trl.labels.vote import MajorityVote
 from serl_trl.labels.weighted_vote import WeightedVote
 from serl_trl.labels.wide_vote import WideVote
+from serl_trl.propose.sources.registry import rewards_by_gold
 
 LABELLERS: dict[str, type[Labeller]] = {
     "vote": MajorityVote,
@@ -104,6 +106,14 @@ def teacher_of(text: object) -> Teacher | None:
         # Refused elsewhere, with the reason.
         return None
     return None if made is None else teacher_in(made)
+
+
+def meaning_of(config: Mapping[str, Any]) -> str:
+    """Return what the labels of a run are, in sentences; its `config` may be a stranger's."""
+    meaning = known_labeller(config.get("label_reward")).meaning
+    if rewards_by_gold(config.get("sources")):
+        meaning += " Rows of labelled_set are rewarded by their gold answers instead."
+    return meaning
 
 
 def known_needs(text: object) -> frozenset[str]:

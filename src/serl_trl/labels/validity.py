@@ -24,7 +24,7 @@ from serl_trl.labels.base import TEACHER, Labelled, Labeller, Rollouts, Tools, W
 
 REASON = "validity"
 # Whoever wrote these vouches for them: they are learnt from, and never refused.
-_GIVEN = ("seed:", "probe")
+_GIVEN = ("seed:", "unlabelled:", "probe")
 # Enough for a property that all seeds share to count as sure as 0.94 (rule of succession).
 NUM_LEARNT = 32
 # At most this share of the groups of seeds may lie below the threshold, once so many are known.

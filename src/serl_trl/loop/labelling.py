@@ -201,7 +201,7 @@ class Labelling:
         """
         of_gold = "gold" in self.labeller.needs
         labels = [
-            group.vote.answer if of_gold or each.label is None else each.label
+            group.vote.answer if of_gold or group.task.by_gold or each.label is None else each.label
             for group, each in zip(rollouts, labelled, strict=True)
         ]
         # Labels of other votes than the group's own are compared with gold here.
@@ -257,6 +257,7 @@ class Labelling:
         vote, labelled, task = group.vote, group.labelled, group.rollouts.task
         verdict = labelled.verdict
         tally.note_group(labelled, vote, group.label_right)
+        tally.of_source[task.source].note(labelled, vote, group.label_right)
         counts = tuple(votes for _, votes in vote.counts)
         tally.halves.append(split_half(counts, num_unparsable=vote.num_unparsable))
         # Two stand for all: completions of one prompt come in no order.
@@ -265,8 +266,8 @@ class Labelling:
         tally.repetitions.append(repetition_ratio(first))
         if vote.answer is not None:
             self._recent_majorities.append(vote.answer)
-            # The estimate is about labels that train, so only their ratios are kept.
-            if verdict.keep:
+            # The estimate is about votes that train, so only their ratios are kept.
+            if verdict.keep and not task.by_gold:
                 self._label_ratios.append(vote.majority_ratio)
         if not verdict.keep:
             self._books.refuse(verdict.reason, group.instruction, tally)
@@ -276,6 +277,7 @@ class Labelling:
             step=group.step,
             instruction=group.instruction,
             origin=task.origin,
+            source=task.source,
             answers=dict(vote.counts),
             num_unparsable=vote.num_unparsable,
             majority_answer=vote.answer,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Messages
+from serl_trl.common.verdict import KEEP
 from serl_trl.filters.validity.asked import complete_each
 from serl_trl.labels.ballots import count_ballots
 from serl_trl.labels.pilot import Pilot
@@ -25,15 +26,22 @@ class Piloting:
     verifier: Verifier
     policy: Policy
 
-    def roll_out(self, prompts: Sequence[Messages]) -> Rolled:
-        """Complete each prompt `pilot.votes` times, and to the end where the group goes on."""
+    def roll_out(self, prompts: Sequence[Messages], by_gold: Sequence[bool]) -> Rolled:
+        """Complete each prompt `pilot.votes` times, and to the end where the group goes on.
+
+        One that goes by its gold answer always does: no band asks how many of it agree.
+        """
         first = complete_each(self.policy.complete, prompts, self.pilot.votes)
         nothing = [None] * len(prompts)
         # In one process: the verifier's deadline could decide otherwise in another.
         verdicts = self.policy.decide(
             lambda: [
-                self.pilot.judge(ballot.vote)
-                for ballot in count_ballots(first, nothing, kind=self.kind, verifier=self.verifier)
+                KEEP if sure else self.pilot.judge(ballot.vote)
+                for ballot, sure in zip(
+                    count_ballots(first, nothing, kind=self.kind, verifier=self.verifier),
+                    by_gold,
+                    strict=True,
+                )
             ]
         )
         rows = [row for row, verdict in enumerate(verdicts) if verdict.keep]

@@ -32,12 +32,19 @@ class JudgedProposal:
 
 @dataclass
 class Stream:
-    """A source with its share of the tasks, what waits of it, and how many it was asked for."""
+    """A source with its share of the tasks, what waits of it, and how many it was asked for.
+
+    `name` is the one in the config, without options; several sources may share it.
+    """
 
     source: TaskSource
     share: float = 1.0
     pending: deque[Task] = field(default_factory=deque)
     num_asked: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.kind
 
     @property
     def kind(self) -> str:
@@ -106,7 +113,7 @@ class Proposing:
         if not self._spare and not self.writing:
             # Every group is kept, and what exceeds the batch would only be thrown away.
             wanted = min(wanted, needed)
-        drawn: list[tuple[Stream, Task]] = []
+        turns: list[Stream] = []
         for stream, quota in zip(self.streams, self._quotas(wanted), strict=True):
             short = quota - len(stream.pending)
             # A source that writes is asked for the whole quota, because the filters refuse some of
@@ -114,13 +121,15 @@ class Proposing:
             if short > 0 and stream.source.writes:
                 self._propose(stream, quota, step, tally)
             elif short > 0:
-                stream.pending += self._ask(stream, short, tally)
+                stream.pending += self._ask(stream, short, step, tally)
             # What was asked counts, not what came: a source with nothing left must not get all
             # places.
             stream.num_asked += quota
-            taken = min(quota, len(stream.pending))
-            drawn += [(stream, stream.pending.popleft()) for _ in range(taken)]
-        return drawn
+            turns += [stream] * min(quota, len(stream.pending))
+        # What a batch has no place for is dropped from the end, which must not be one source.
+        if len(self.streams) > 1:
+            self._rng.shuffle(turns)
+        return [(stream, replace(stream.pending.popleft(), source=stream.name)) for stream in turns]
 
     def judge_proposals(self, step: int, tally: Tally | None = None) -> list[JudgedProposal]:
         """Run one round of proposing and filtering of each source that writes new texts."""
@@ -149,7 +158,7 @@ class Proposing:
         """Forget the accepted proposals and what waits: a new iteration begins."""
         self.pool.reset()
         self._templates.clear()
-        self.filter.reset_to(self.pool.seeds)
+        self.filter.reset()
         for stream in self.streams:
             stream.pending.clear()
 
@@ -186,7 +195,7 @@ class Proposing:
             asked[behind.index(max(behind))] += 1
         return [n - stream.num_asked for stream, n in zip(self.streams, asked, strict=True)]
 
-    def _ask(self, stream: Stream, num: int, tally: Tally) -> list[Task]:
+    def _ask(self, stream: Stream, num: int, step: int, tally: Tally) -> list[Task]:
         def complete(
             prompts: Sequence[Messages], sampling: Sampling | None = None
         ) -> list[Completion]:
@@ -194,11 +203,18 @@ class Proposing:
                 self._books.watch("proposing", 0, 0)
                 return self._policy.propose(prompts, sampling)
 
-        return stream.source.propose(num, pool=self.pool, complete=complete, rng=self._rng)
+        source = stream.source
+        before = source.epochs or 0.0
+        tasks = source.propose(num, pool=self.pool, complete=complete, rng=self._rng)
+        # Said where all rows were handed out, because now they come again.
+        if source.epochs and int(source.epochs) > int(before):
+            epochs = source.epochs
+            self._books.write(type="rows_spent", source=stream.name, step=step, epochs=epochs)
+        return tasks
 
     def _propose(self, stream: Stream, num: int, step: int, tally: Tally) -> list[JudgedProposal]:
         with tally.time("filter"):
-            tasks = self._ask(stream, num, tally)
+            tasks = self._ask(stream, num, step, tally)
             unread = stream.source.unread
             tally.counts["empty_requests"] += len(unread)
             tally.counts["retried_requests"] += stream.source.num_retried

@@ -17,6 +17,7 @@ from serl_trl.common.completion import Messages
 from serl_trl.common.files import JsonLines
 from serl_trl.labels.base import wrapped
 from serl_trl.loop.books import Books
+from serl_trl.loop.by_source import source_metrics
 from serl_trl.loop.diversity import (
     distinct_ratio,
     seed_coverage_ratio,
@@ -118,7 +119,7 @@ class SelfPlay:
         if bound:
             found = {"bound": bound, "num_found": num_found, "needed": needed}
             self.books.write(type="bound", step=step, **found)
-        return Refill(kept, self._metrics(tally), bound)
+        return Refill(kept, self._metrics(tally, kept), bound)
 
     @contextmanager
     def looking(self) -> Generator[None]:
@@ -177,7 +178,7 @@ class SelfPlay:
                 found = roll_out(self._policy, prompts, views, options.num_generations)
                 rolled = Rolled(prompts, found, views)
             else:
-                rolled = self.piloting.roll_out(prompts)
+                rolled = self.piloting.roll_out(prompts, [task.by_gold for task in tasks])
         with tally.time("vote"):
             groups = self.labelling.judge(tasks, rolled, step, tally)
         # Each source hears of its own tasks only.
@@ -253,7 +254,7 @@ class SelfPlay:
         found = dict(zip(missing, scores, strict=True))
         return [group.scored(found[group.id]) if group.id in found else group for group in groups]
 
-    def _metrics(self, tally: Tally) -> dict[str, float]:
+    def _metrics(self, tally: Tally, kept: Sequence[Group]) -> dict[str, float]:
         pool, counters = self.proposing.pool, self.books.counters
         state: dict[str, float] = {
             "num_pending": len(self.proposing.pending),
@@ -274,7 +275,9 @@ class SelfPlay:
             state["template_ratio"] = template_ratio(recent)
             state["top_template_ratio"] = top_template_ratio(recent)
             state["distinct_2_ratio"] = distinct_ratio(recent, n=2)
-        return {f"serl/{name}": float(v) for name, v in (tally.metrics() | state).items()}
+        epochs = {each.name: each.source.epochs for each in self.proposing.streams}
+        found = tally.metrics() | state | source_metrics(epochs, tally.of_source, kept)
+        return {f"serl/{name}": float(v) for name, v in found.items()}
 
 
 def _result(group: Group) -> GroupResult:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from serl_trl.answers.verifier import OUTCOMES
 from serl_trl.answers.voting import Vote
 from serl_trl.labels.base import Labelled
+from serl_trl.loop.by_source import OfSource
 from serl_trl.loop.label_trust import SplitHalf, split_half_error_bound
 
 # The counts of a refill; each is logged under `num_` and its name.
@@ -48,6 +49,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     halves: list[SplitHalf] = field(default_factory=list)
     of_labeller: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    of_source: defaultdict[str, OfSource] = field(default_factory=lambda: defaultdict(OfSource))
     _seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _part: str = ""
     _began: float = field(default_factory=time.perf_counter)

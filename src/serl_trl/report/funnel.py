@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from serl_trl.common.reasons import REASONS
-from serl_trl.labels.registry import known_labeller
+from serl_trl.labels.registry import meaning_of
 from serl_trl.propose.sources.registry import writes_new
 from serl_trl.report.blocks import quoted
 from serl_trl.report.sentences import say
@@ -75,7 +75,7 @@ def what_trained(run: Run) -> str:
         wrote=writes_new(run.config.get("sources")) and len(run.ledger.proposals) > 0,
         seeds=number_in(run.facts, "num_seeds"),
         votes=number_in(run.config, "num_generations"),
-        label=known_labeller(run.config.get("label_reward")).meaning,
+        label=meaning_of(run.config),
     )
 
 

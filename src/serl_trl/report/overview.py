@@ -3,7 +3,7 @@
 from typing import Any
 
 from serl_trl.common.text import count_of
-from serl_trl.labels.registry import known_labeller
+from serl_trl.labels.registry import meaning_of
 from serl_trl.report.blocks import (
     Block,
     Cell,
@@ -99,7 +99,7 @@ def inputs_section(run: Run) -> list[Block]:
     if config.get("task_template"):
         template = written(config["task_template"], max_chars=1000)
         rows.append(("what is asked of each text (task_template)", template))
-    rows.append(("what the label is", known_labeller(config.get("label_reward")).meaning))
+    rows.append(("what the label is", meaning_of(config)))
     rows += [(written(name), option_cell(config[name])) for name in OPTIONS if name in config]
     return [Table(("what", "value"), tuple(rows))]
 
@@ -120,6 +120,8 @@ def _facts(run: Run) -> dict[str, str]:
         "what was trained": "an adapter" if facts.get("adapter") else "all weights",
         "seed set": seeds if "num_seeds" in numbers else "",
         "gold answers in the seed set": numbers.get("num_gold_seeds", "0"),
+        "labelled rows": numbers.get("num_labelled", "").removeprefix("0"),
+        "unlabelled rows": numbers.get("num_unlabelled", "").removeprefix("0"),
         "fingerprint of the seed set": texts.get("seed_sha256", ""),
         "probe problems": numbers.get("num_probe_problems", ""),
         "kept out of training": _listed(facts.get("evaluation_sets")),

@@ -16,6 +16,7 @@ from serl_trl.report.differences import differences
 from serl_trl.report.figures import labels_of
 from serl_trl.report.measured import before_and_after
 from serl_trl.report.render import render_html, render_markdown
+from serl_trl.report.sources import sources_section
 from serl_trl.runs.reader import Run, read_run
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ FIRST: dict[str, Section] = {
 }
 LAST: dict[str, Section] = {
     "From proposals to trained groups": refusals.funnel_section,
+    "What each source gave": sources_section,
     "Overlap with evaluation sets": texts.contamination_section,
     "Refused as broken questions": texts.validity_section,
     "Accepted instructions": texts.accepted_section,

@@ -60,6 +60,8 @@ class RunFacts:
     seed_sha256: str = ""
     num_seeds: int = 0
     num_gold_seeds: int = 0
+    num_labelled: int = 0
+    num_unlabelled: int = 0
     num_probe_problems: int = 0
     evaluation_sets: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)

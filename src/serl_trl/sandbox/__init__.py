@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serl_trl.common.quiet import own_lines_only
-from serl_trl.sandbox.domain import EASY, HARD, STYLE, heldout_problems, seed_problems
+from serl_trl.sandbox.domain import (
+    EASY,
+    HARD,
+    NUM_LABELLED,
+    STYLE,
+    given_problems,
+    heldout_problems,
+    seed_problems,
+)
 from serl_trl.sandbox.faults import check_sound, fault_of
 from serl_trl.sandbox.solver import kind_of, num_phrasings, solve
 
@@ -34,17 +42,30 @@ __all__ = [
     "fault_of",
     "heldout",
     "kind_of",
+    "labelled_set",
     "load_model",
     "load_tokenizer",
     "num_phrasings",
     "seed_set",
     "solve",
+    "unlabelled_set",
 ]
 
 
 def seed_set(name: str = EASY) -> list[str]:
     """Return the 64 seed instructions of a sandbox, without answers."""
     return [problem.instruction for problem in seed_problems(name)]
+
+
+def labelled_set(name: str = EASY) -> list[dict[str, str]]:
+    """Return 64 further problems of a sandbox as rows of instruction and answer."""
+    given = given_problems(name)[:NUM_LABELLED]
+    return [{"instruction": each.instruction, "answer": each.answer} for each in given]
+
+
+def unlabelled_set(name: str = EASY) -> list[str]:
+    """Return 256 further problems of a sandbox, without answers."""
+    return [each.instruction for each in given_problems(name)[NUM_LABELLED:]]
 
 
 def heldout(name: str = EASY) -> list[dict[str, str]]:

@@ -14,6 +14,8 @@ from serl_trl.sandbox.phrasings import KINDS, Kind
 EASY, HARD = "sandbox", "sandbox_hard"  # as options name them
 NUM_HELDOUT = 200  # 12 or 13 of each kind; the standard error of pass@1 is three points
 NUM_SEEDS = 64
+NUM_LABELLED = 64
+NUM_UNLABELLED = 256
 MAX_RESULT = 400  # three digits, which a model of a million weights can learn
 
 # Short, because every token of a prompt is paid for in CPU time.
@@ -129,6 +131,21 @@ def _fixed_sets(name: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
         drawn.setdefault(problem.instruction, problem)
     problems = tuple(drawn.values())
     return problems[:NUM_SEEDS], problems[NUM_SEEDS:]
+
+
+def given_problems(name: str = EASY) -> list[Problem]:
+    """Return 320 further problems of a sandbox, kinds balanced, in neither of its two sets.
+
+    The first `NUM_LABELLED` are given with answers, the others without.
+    """
+    rng = random.Random(f"serl-trl {name}, given problems")
+    names = [kind.name for kind in KINDS]
+    drawn: dict[str, Problem] = {}
+    while len(drawn) < NUM_LABELLED + NUM_UNLABELLED:
+        problem = draw_problem(rng, kind=names[len(drawn) % len(names)])
+        if problem.instruction not in reserved_texts(name):
+            drawn.setdefault(problem.instruction, problem)
+    return list(drawn.values())
 
 
 def draw_numbers(kind: Kind, rng: random.Random) -> tuple[tuple[int, ...], list[tuple[str, int]]]:

@@ -19,7 +19,7 @@ from serl_trl.common.secrets import redacted, secret_in
 from serl_trl.common.text import count_of
 from serl_trl.labels.registry import known_labeller
 from serl_trl.propose.prompts import PromptStyle, rollout_messages
-from serl_trl.propose.sources.registry import writes_new
+from serl_trl.propose.sources.registry import rewards_by_gold, writes_new
 from serl_trl.report.charts import Line, line_picture
 from serl_trl.report.labels import label_estimate, labels_right
 from serl_trl.report.refusals import bin_name, ratio_bins
@@ -125,6 +125,7 @@ def model_card(subject: Subject, figures: Mapping[str, str], measured: Mapping[s
         and run.config.get("use_selfplay") is not False,
         "votes": run.config.get("num_generations", "several"),
         "rewarded": known_labeller(run.config.get("label_reward", "vote")).rewarded,
+        "by_gold": rewards_by_gold(run.config.get("sources")),
         "base_revision": facts.base_revision,
         "messages": _messages(run),
         "compared": compared(measured),

@@ -16,7 +16,7 @@ from serl_trl.labels.chance import ends_of
 from serl_trl.labels.registry import find_labeller, known_labeller, known_needs, teacher_of
 from serl_trl.propose.languages import CODE
 from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
-from serl_trl.propose.sources.registry import find_sources, named_sources
+from serl_trl.propose.sources.registry import find_sources, named_sources, rewards_by_gold
 from serl_trl.train.beside import teacher_problems
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
@@ -199,6 +199,10 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("use_selfplay") is False and label and of_groups:
         rule, way_out = "needs use_selfplay", "set label_reward to gold or none"
         yield Problem("label_reward", label, rule, way_out)
+    if rewards_by_gold(values.get("sources")) and not known_labeller(label).rewards:
+        rule = "rewards no labels, and one of sources takes its rewards from gold answers"
+        way_out = "use another label_reward, or leave that source out"
+        yield Problem("label_reward", label, rule, way_out, others=("sources",))
     yield from teacher_problems(teacher_of(label), values)
     # TRL hands its own completions to the loss, in which no answer has been looked for.
     if values.get("use_selfplay") is False and values.get("mask_answer"):

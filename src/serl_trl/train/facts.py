@@ -9,6 +9,7 @@ from typing import Any
 
 from serl_trl.common.plain_yaml import MAX_CHARS
 from serl_trl.data.tables import is_hub_id
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
 from serl_trl.runs.facts import (
     RunFacts,
     package_versions,
@@ -16,7 +17,7 @@ from serl_trl.runs.facts import (
     read_license,
     recipe,
 )
-from serl_trl.train.host import Host
+from serl_trl.train.host import Host, inside
 
 
 def gather_facts(trainer: Host) -> RunFacts:
@@ -49,6 +50,7 @@ def gather_facts(trainer: Host) -> RunFacts:
         seed_sha256=seeds.fingerprint,
         num_seeds=len(seeds),
         num_gold_seeds=sum(answer is not None for answer in seeds.answers),
+        **_num_rows(trainer),
         num_probe_problems=len(trainer.probe_set),
         evaluation_sets={
             PurePath(name).name: len(problems) for name, problems in trainer.evaluation_sets.items()
@@ -58,6 +60,11 @@ def gather_facts(trainer: Host) -> RunFacts:
         device=_device(),
         num_processes=trainer.accelerator.num_processes,
     )
+
+
+def _num_rows(trainer: Host) -> dict[str, Any]:
+    sizes = {name: len(rows) for name, rows in inside(trainer).row_sets.items()}
+    return {"num_labelled": sizes.get(LABELLED, 0), "num_unlabelled": sizes.get(UNLABELLED, 0)}
 
 
 def options_that_differ(args: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serl_trl.common.completion import Sampling
+from serl_trl.common.text import visible
 from serl_trl.loop.proposing import JudgedProposal
 from serl_trl.measure.figures import Attempts
 from serl_trl.train.host import Host
@@ -74,3 +76,12 @@ def attempt(trainer: Host, problems: Sequence[dict[str, str]], drawing: Drawing)
         )
         for i, problem in enumerate(problems)
     ]
+
+
+def visible_messages(messages: Any) -> Any:
+    """Return a text, or messages of texts, without control characters."""
+    if isinstance(messages, dict):
+        return {name: visible_messages(text) for name, text in messages.items()}
+    if isinstance(messages, list):
+        return [visible_messages(message) for message in messages]
+    return visible(messages) if isinstance(messages, str) else messages

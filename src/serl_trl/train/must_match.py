@@ -51,7 +51,14 @@ def checkpoint_facts(trainer: Host) -> Facts:
     evaluated = {name: list(texts) for name, texts in trainer.evaluation_sets.items()}
     return Facts(
         config=json.loads(json.dumps(options, default=_as_json)),
-        sets={"seed_set": fingerprint(seeds), "evaluation_sets": fingerprint(evaluated)},
+        sets={
+            "seed_set": fingerprint(seeds),
+            "evaluation_sets": fingerprint(evaluated),
+            **{
+                name: fingerprint([rows.instructions, rows.answers])
+                for name, rows in inside(trainer).row_sets.items()
+            },
+        },
         num_processes=trainer.accelerator.num_processes,
         versions={"python": platform.python_version(), **installed(_LIBRARIES)},
     )

@@ -106,7 +106,10 @@ class SelfPlayOptions:
         "writes new ones from the seed set. retry: the same, and it is told why its last ones were "
         "refused. answer_first: it writes a solution, then the problem "
         "of it, and a group is kept if its label is that answer. given: the rows of the seed set, "
-        "in order or shuffled by `shuffle_dataset`. Or a dotted path to a source in `plugins`.",
+        "in order or shuffled by `shuffle_dataset`. labelled: the rows of labelled_set, rewarded "
+        "by their gold answers; labelled(weight=2) teaches twice as much. unlabelled: the rows of "
+        "unlabelled_set. few_shot(anchors=5): up to 5 of the examples are labelled rows. "
+        "Or a dotted path to a source in `plugins`.",
     )
     label_reward: str = option(
         "vote",
@@ -441,60 +444,4 @@ class SelfPlayOptions:
     )
     show_steps: int = option(
         0, "Print the run's table every this many steps.", (0, INF), "0 follows logging_steps"
-    )
-
-
-@dataclass
-class RunArguments:
-    """What a run reads and writes, beside the numbers of `SeRLConfig` and TRL's `ModelConfig`."""
-
-    preset: str | None = option(
-        None, "Named set of values below the config file and the flags.", choices=tuple(PRESETS)
-    )
-    seed_set: str | None = option(
-        None,
-        "Instructions to start from: a .jsonl, .json, .csv, .parquet or .txt file, a dataset on "
-        "the Hub, `sandbox` or `sandbox_hard`.",
-    )
-    seed_split: str = option("train", "Split of a seed set on the Hub, such as train[:500].")
-    seed_config: str | None = option(None, "Configuration of a seed set on the Hub.")
-    instruction_column: str | None = option(
-        None,
-        "Column of the instructions; by default the first of problem, question, instruction, "
-        "prompt and text.",
-    )
-    answer_column: str | None = option(
-        None, "Column of the gold answers, by default `answer` if there is one. Not trained on."
-    )
-    max_bad_rows: int = option(
-        0, "How many unusable rows of a seed or probe set to pass over.", (0, INF), "0 accepts none"
-    )
-    probe_set: str | None = option(
-        None,
-        "Problems with answers to measure during training: as seed_set, with an answer column.",
-    )
-    probe_split: str = option("test", "Split of a probe set on the Hub.")
-    probe_config: str | None = option(None, "Configuration of a probe set on the Hub.")
-    probe_column: str | None = option(None, "Column of the probe set's instructions.")
-    probe_answer_column: str | None = option(None, "Column of the probe set's answers.")
-    evaluation_sets: list[str] | None = option(
-        None,
-        "Files, benchmark names or Hub ids of other problems that the model will be measured on; "
-        "like the probe set, nothing that overlaps them is trained on.",
-    )
-    reward_funcs: list[str] | None = option(
-        None,
-        "Dotted paths of reward functions in `plugins`, or names of TRL's such as accuracy_reward, "
-        "weighted by reward_weights.",
-    )
-    resume: str | None = option(
-        None,
-        "Checkpoint to go on from: auto (the newest whole one, else a fresh start), true (the "
-        "newest whole one, which must exist) or a folder. The same as resume_from_checkpoint.",
-    )
-    overwrite: bool = option(
-        False, "Move a run that is in output_dir aside, to a numbered folder beside it."
-    )
-    json: str | None = option(
-        None, "Write the command's numbers to this file, as JSON; - is standard output."
     )

@@ -5,7 +5,8 @@ from math import inf as INF
 from types import MappingProxyType
 
 from serl_trl.common.options import Bounds, bounds_of, choices_of
-from serl_trl.train.options import RunArguments, SelfPlayOptions
+from serl_trl.train.options import SelfPlayOptions
+from serl_trl.train.run_arguments import RunArguments
 
 # TRL and transformers state neither ranges nor choices of their options. A value outside fails
 # hours later, or trains in silence on nothing. Where 0 is no number of the option the low end is

@@ -11,8 +11,10 @@ from datasets import Dataset
 
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.equality import get_kind, holds_several
-from serl_trl.common.text import visible
+from serl_trl.common.text import examples, visible
 from serl_trl.common.tokens import count_tokens, special_tokens_of
+from serl_trl.data.python_inputs import read_rows
+from serl_trl.data.rows import as_rows, only, ready
 from serl_trl.data.seeds import SeedSet, check_seed_set, find_oracle, gold_problem
 from serl_trl.filters.embeddings import Encoder, load_encoder
 from serl_trl.filters.gate import FilterOptions, ProposalFilter
@@ -24,6 +26,7 @@ from serl_trl.filters.validity.text import signals_of
 from serl_trl.labels.asking import Asking
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import POLICY, TEACHER, Labeller, Teacher, teacher_in
+from serl_trl.labels.by_gold import ByGold
 from serl_trl.labels.inherited import Inherited
 from serl_trl.labels.pilot import Pilot, fits_pilot
 from serl_trl.labels.registry import find_labeller
@@ -36,7 +39,8 @@ from serl_trl.loop.seams import Options
 from serl_trl.loop.selfplay import SelfPlay
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.prompts import rollout_messages
-from serl_trl.propose.sources.registry import Share, find_sources
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
+from serl_trl.propose.sources.registry import Share, find_sources, missing_sets
 from serl_trl.train.beside import find_teacher
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.host import Host, inside
@@ -100,6 +104,20 @@ def refuse_missing_gold(seeds: SeedSet, args: SeRLConfig, chosen: Chosen) -> Non
         raise ValueError(str(problem))
 
 
+def read_row_sets(chosen: Chosen, labelled: Any, unlabelled: Any) -> dict[str, SeedSet]:
+    """Read the sets of rows that the sources need; another that is given is not read.
+
+    Raises `ValueError` for one that is missing or bad.
+    """
+    given = {LABELLED: labelled, UNLABELLED: unlabelled}
+    needed = frozenset().union(*(share.needs for share in chosen.sources))
+    known = {name: rows for name, rows in given.items() if rows is not None and name in needed}
+    if problems := [str(each) for each in missing_sets(needed, known)]:
+        raise ValueError("\n".join(problems))
+    sets = read_rows(known)
+    return {name: ready(name, rows, chosen.kind) for name, rows in sets.items()}
+
+
 def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     """Build the self-play of a `trainer` from its options."""
     args, seeds = trainer.args, trainer.seed_set
@@ -109,7 +127,7 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     # Once for the filter and the gate: spelling hundreds of seeds takes a second.
     spelt = "validity" in chosen.filters and knows_words_of(seeds.instructions)
     labelling = Labelling(
-        _gated(trainer, chosen, spelt=spelt),
+        ByGold(_gated(trainer, chosen, spelt=spelt)),
         kind=chosen.kind,
         verifier=inside(trainer).verifier,
         policy=trainer.policy,
@@ -118,10 +136,12 @@ def make_selfplay(trainer: Host, chosen: Chosen) -> SelfPlay:
     )
     labelling.golds = dict(zip(seeds.instructions, seeds.answers, strict=True))
     labelling.oracle = chosen.oracle
+    proposal_filter = _filter(trainer, chosen, spelt=spelt)
+    leave_out_overlaps(trainer, proposal_filter)
     proposing = Proposing(
         _streams(trainer, chosen),
         pool=InstructionPool(seeds.instructions),
-        proposal_filter=_filter(trainer, chosen, spelt=spelt),
+        proposal_filter=proposal_filter,
         policy=trainer.policy,
         books=books,
         rng=rng,
@@ -168,8 +188,11 @@ def _streams(trainer: Host, chosen: Chosen) -> list[Stream]:
         "kind": chosen.kind,
         "max_request_tokens": _request_budget(trainer),
         "count_tokens": trainer.policy.count_request_tokens,
+        **{name: as_rows(rows) for name, rows in inside(trainer).row_sets.items()},
     }
-    return [Stream(each.source.make(offered), each.share) for each in chosen.sources]
+    return [
+        Stream(each.source.make(offered), each.share, name=each.name) for each in chosen.sources
+    ]
 
 
 def _filter(trainer: Host, chosen: Chosen, *, spelt: bool) -> ProposalFilter:
@@ -190,7 +213,10 @@ def _filter(trainer: Host, chosen: Chosen, *, spelt: bool) -> ProposalFilter:
         "embedding": _encoder(trainer),
         "contamination": trainer.evaluation_sets,
     }
-    return ProposalFilter(trainer.seed_set.instructions, **{**named, **own})
+    # Labelled rows may be examples, and a copy of one would be voted on against its gold answer.
+    labelled = inside(trainer).row_sets.get(LABELLED, ())
+    texts = dict.fromkeys([*trainer.seed_set.instructions, *getattr(labelled, "instructions", ())])
+    return ProposalFilter(list(texts), **{**named, **own})
 
 
 def _asked_once(policy: TrainerPolicy, judge: TextFilter) -> TextFilter:
@@ -242,14 +268,19 @@ def prepare_prompts(trainer: Host, chosen: Chosen) -> None:
     notes += template_warnings(tokenizer, render, set(inside(trainer).eos_token_ids), kwargs)
     for note in notes if trainer.is_world_process_zero() else ():
         logger.warning("%s", note)
-    problems = check_seed_set(
-        trainer.seed_set,
-        # Where no source writes, no request is made and one seed is enough.
-        num_shots=args.num_shots if chosen.writes else 1,
-        max_tokens=args.max_instruction_tokens,
-        count_tokens=functools.partial(count_tokens, tokenizer),
-        special_tokens=special_tokens_of(tokenizer),
-    )
+    # Where no source writes, no request is made and one seed is enough.
+    sets = [(trainer.seed_set, args.num_shots if chosen.writes else 1)]
+    problems = [
+        problem
+        for rows, num_shots in [*sets, *((each, 1) for each in inside(trainer).row_sets.values())]
+        for problem in check_seed_set(
+            rows,
+            num_shots=num_shots,
+            max_tokens=args.max_instruction_tokens,
+            count_tokens=functools.partial(count_tokens, tokenizer),
+            special_tokens=special_tokens_of(tokenizer),
+        )
+    ]
     if problems:
         raise ValueError("\n".join(map(str, problems)))
 
@@ -295,6 +326,33 @@ def note_contaminated_seeds(trainer: Host) -> None:
             ", ".join(map(str, rows[:10])),
             ", ..." if len(rows) > 10 else "",
         )
+
+
+def leave_out_overlaps(trainer: Host, proposal_filter: ProposalFilter) -> None:
+    """Leave out the labelled and unlabelled rows that overlap an evaluation set, and name them.
+
+    Raises `ValueError` where none of a set is left.
+    """
+    for option, rows in inside(trainer).row_sets.items():
+        verdicts = [proposal_filter.overlap(text) for text in rows.instructions]
+        kept = [row for row, verdict in enumerate(verdicts) if verdict.keep]
+        if len(kept) == len(rows):
+            continue
+        lines = []
+        for row, verdict in enumerate(verdicts):
+            if not verdict.keep:
+                detail = verdict.detail or {}
+                record = {"set": option, "place": rows.places[row], **detail}
+                trainer.ledger.write({"type": "row_overlap", **record})
+                lines.append(
+                    f"{rows.places[row]}: row {detail['row']} of {detail['evaluation_set']}."
+                )
+        said = f"{option}: {len(lines)} of {len(rows)} rows overlap an evaluation set"
+        if not kept:
+            raise ValueError(f"{said}, and none is left:\n{examples(lines)}")
+        if trainer.is_world_process_zero():
+            logger.warning("%s and are left out:\n%s", said, examples(lines))
+        inside(trainer).row_sets[option] = only(rows, kept)
 
 
 def note_filters_aside(trainer: Host) -> None:

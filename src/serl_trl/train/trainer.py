@@ -15,7 +15,6 @@ from serl_trl.answers.verifier import Verifier
 from serl_trl.common.completion import Completion
 from serl_trl.common.files import WRITTEN, JsonLines
 from serl_trl.common.quiet import own_lines_only, without_unscored_rows
-from serl_trl.common.text import visible
 from serl_trl.data.python_inputs import read_probe_set, read_seed_set
 from serl_trl.data.seeds import SeedSet, read_golds
 from serl_trl.labels.registry import reward_name
@@ -62,7 +61,9 @@ class SeRLTrainer(GRPOTrainer):
     instruction column (`INSTRUCTION_COLUMNS`, `CHAT_COLUMNS`) and, for gold labels, an `answer`
     column. `eval_dataset` is a probe set in one of these forms, with both columns.
     `evaluation_sets` maps names to the problems of other sets that will measure this model. Like
-    the probe set, they are kept out of training (see `contamination_ngram`). The label reward of
+    the probe set, they are kept out of training (see `contamination_ngram`). `labelled_set` and
+    `unlabelled_set` are the rows of the sources that need them, in a seed set's forms, the first
+    with answers; rows that overlap an evaluation set are left out. The label reward of
     `args.label_reward` comes first; `reward_funcs` are added to it. The first entry of
     `args.reward_weights` weighs the label reward. The other arguments are those of `GRPOTrainer`.
 
@@ -98,6 +99,8 @@ class SeRLTrainer(GRPOTrainer):
         peft_config: Any = None,
         quantization_config: Any = None,
         evaluation_sets: Mapping[str, Sequence[str]] | None = None,
+        labelled_set: str | Path | SeedSet | Iterable[Any] | None = None,
+        unlabelled_set: str | Path | SeedSet | Iterable[Any] | None = None,
     ) -> None:
         if not isinstance(args, SeRLConfig):
             raise ValueError(
@@ -106,6 +109,7 @@ class SeRLTrainer(GRPOTrainer):
             )
         # What is cheap to find is refused first, what reads the model's files last.
         chosen = self._read_inputs(args, seed_set, eval_dataset)
+        self.row_sets = setup.read_row_sets(chosen, labelled_set, unlabelled_set)
         refuse_quantised(model, quantization_config, args)
         refuse_sharded_boundaries(model, peft_config, args)
         check_teacher(chosen.teacher, args)
@@ -316,7 +320,7 @@ class SeRLTrainer(GRPOTrainer):
         """TRL's log; what `log_completions` shows in the terminal holds no control characters."""
         texts: Any = self._logs
         for name in ("prompt", "completion") if self.log_completions else ():
-            shown = [_visible(messages) for messages in texts[name]]
+            shown = [looking.visible_messages(messages) for messages in texts[name]]
             texts[name].clear()
             texts[name].extend(shown)
         super().log(logs, start_time)
@@ -487,12 +491,3 @@ class SeRLTrainer(GRPOTrainer):
         server takes no seed. The random state of the run stays as it was.
         """
         return looking.attempt(self, problems, looking.Drawing(**drawing))
-
-
-def _visible(messages: Any) -> Any:
-    """Return a text, or messages of texts, without control characters."""
-    if isinstance(messages, dict):
-        return {name: _visible(text) for name, text in messages.items()}
-    if isinstance(messages, list):
-        return [_visible(message) for message in messages]
-    return visible(messages) if isinstance(messages, str) else messages

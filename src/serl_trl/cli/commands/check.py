@@ -18,6 +18,8 @@ from serl_trl.common.console import OK, label_of, say, write_json
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import count_of, visible
 from serl_trl.labels.band import reachable_votes
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
+from serl_trl.propose.sources.registry import needed_sets
 
 
 def run(argv: Sequence[str], out: Console) -> int:
@@ -69,22 +71,34 @@ def describe_run(args: Arguments, inputs: Inputs, judged: Judged) -> dict[str, A
         "seeds_refused": list(judged.refused),
         "to_change": list(judged.to_change),
         **_lengths(args, inputs),
-        "not_applied": [
-            *(f"{each}: {why}" for each, why in config.not_applied.items()),
-            *(f"filter {name}: {why}" for name, why in config.filters_aside.items()),
-        ],
+        "not_applied": _not_applied(args),
         "missing_here": list(args.machine),
         "skipped": list(inputs.skipped),
         "warnings": [
             *(
                 text
-                for each in (inputs.seed_set, inputs.probe_set)
+                for each in (inputs.seed_set, *inputs.row_sets.values(), inputs.probe_set)
                 if each
                 for text in each.warnings
             ),
             *inputs.notes,
         ],
     }
+
+
+def _not_applied(args: Arguments) -> list[str]:
+    config = args.config
+    needed = needed_sets(config.sources)
+    unread = [
+        name
+        for name in (LABELLED, UNLABELLED)
+        if getattr(args.run, name) and needed is not None and name not in needed
+    ]
+    return [
+        *(f"{each}: {why}" for each, why in config.not_applied.items()),
+        *(f"filter {name}: {why}" for name, why in config.filters_aside.items()),
+        *(f"{name}: none of sources reads it" for name in unread),
+    ]
 
 
 def _sets(inputs: Inputs) -> dict[str, Any]:
@@ -94,6 +108,9 @@ def _sets(inputs: Inputs) -> dict[str, Any]:
         found["num_seeds"] = len(seeds)
         found["seed_set"] = f"{seeds.source}, {known} with answers"
         found["seed_set_fingerprint"] = seeds.fingerprint
+    for name, rows in inputs.row_sets.items():
+        known = sum(answer is not None for answer in rows.answers)
+        found[name] = f"{rows.source}, {count_of(len(rows), 'row')}, {known} with answers"
     if inputs.probe_set:
         found["num_probe_problems"] = len(inputs.probe_set)
     if inputs.evaluation_sets:

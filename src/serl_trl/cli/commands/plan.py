@@ -26,6 +26,7 @@ from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.plan import estimate
 from serl_trl.plan.asked import asked_per_question, sampled_per_trained
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
+from serl_trl.propose.sources.base import LABELLED, UNLABELLED
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 # Parts of `Memory` in the order in which they are shown.
@@ -232,8 +233,9 @@ def _work(values: Mapping[str, Any], layout: estimate.Layout) -> dict[str, Any]:
 def _skipped(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a plan does not look at, because it may lie on the Hub."""
     yield "tokenizer: an instruction counts as max_instruction_tokens"
-    for name in ("seed_set", "probe_set"):
-        value = values[name]
+    named = [(name, values[name]) for name in ("seed_set", "probe_set")]
+    named += [(name, each) for name in (LABELLED, UNLABELLED) for each in values[name] or ()]
+    for name, value in named:
         if value and value not in sandbox.MODEL_PATHS and not Path(value).exists():
             yield f"{name}: {visible(value)} is not read"
 

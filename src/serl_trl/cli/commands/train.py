@@ -49,7 +49,7 @@ def run(argv: Sequence[str], out: Console) -> int:
 def prepare(args: Arguments, out: Console) -> Inputs:
     """Load and check what is read, and make room for the run."""
     inputs = load_inputs(args)
-    for read in (inputs.seed_set, inputs.probe_set):
+    for read in (inputs.seed_set, *inputs.row_sets.values(), inputs.probe_set):
         for warning in read.warnings if read else ():
             out.print(Text(visible(warning), "yellow"))
     # No other process may write to the folder while it is being moved.

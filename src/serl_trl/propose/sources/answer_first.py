@@ -32,6 +32,7 @@ class AnswerFirst(FewShot):
     shots: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.num_shots = min(self.shots, self.num_shots)
 
     def propose(

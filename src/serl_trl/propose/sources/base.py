@@ -18,6 +18,10 @@ class Task:
     data. `parents` are the origins of what it was made from. `inherited` is a label that the task
     has from how it was made. It may be wrong, so it is never a gold answer and no figure of label
     accuracy reads it; see `labels/inherited.py`.
+
+    With `by_gold` the group is rewarded by `gold`, whatever labels other groups; its advantages,
+    and those of any group, are multiplied by `weight` (`labels/by_gold.py`). `source` is the name
+    of the source among those of the run, set by self-play.
     """
 
     instruction: str
@@ -25,6 +29,9 @@ class Task:
     gold: str | None = None
     parents: tuple[str, ...] = ()
     inherited: str | None = None
+    by_gold: bool = False
+    weight: float = 1.0
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,14 @@ class GroupResult:
     label: str | None
 
 
+Rows = Sequence[tuple[str, str | None]]
+"""Instructions of a set, each with its gold answer or `None`."""
+
+LABELLED, UNLABELLED = "labelled_set", "unlabelled_set"
+"""The sets of rows that a source may need, by the names of their options. It is offered their
+`Rows` under these names."""
+
+
 class TaskSource(Protocol):
     """Returns tasks to roll out; subclass it and write `propose`.
 
@@ -50,6 +65,15 @@ class TaskSource(Protocol):
     writes: ClassVar[bool] = True
     """Whether the tasks are new texts. New texts pass the filters, join the pool and get their
     origin from self-play. Other tasks are rolled out as they are and carry their own origin."""
+
+    by_gold: ClassVar[bool] = False
+    """Whether its tasks are rewarded by their gold answers; see `Task.by_gold`."""
+
+    needs: frozenset[str] = frozenset()
+    """Which of `LABELLED` and `UNLABELLED` it reads; a run without such a set is refused."""
+
+    epochs: float | None = None
+    """How often it handed out each of its rows, on average; `None` for a source without rows."""
 
     unread: Sequence[str] = ()
     """What the model wrote in the last call to `propose` and held no task."""

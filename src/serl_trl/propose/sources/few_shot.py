@@ -1,6 +1,7 @@
 """New instructions from few-shot requests to the policy.
 
-Source: SeRL, arXiv 2505.20347, "self-instruction", after Self-Instruct, arXiv 2212.10560.
+Source: SeRL, arXiv 2505.20347, "self-instruction", after Self-Instruct, arXiv 2212.10560. That of
+labelled rows among the examples: R-Few, arXiv 2512.02472.
 """
 
 import random
@@ -8,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serl_trl.common.completion import Complete, Messages
+from serl_trl.common.plugin import shown
 from serl_trl.propose.parsing.proposals import parse_proposals
 from serl_trl.propose.pool import InstructionPool, Shots
 from serl_trl.propose.prompts import PromptStyle, proposer_messages
-from serl_trl.propose.sources.base import Task, TaskSource
+from serl_trl.propose.sources.base import LABELLED, Rows, Task, TaskSource
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class FewShot(TaskSource):
 
     A round makes `num_requests` requests whatever is wanted, with `num_shots` examples each, of
     which up to `num_pool_shots` are accepted proposals. A request longer than `max_request_tokens`
-    by `count_tokens` loses its longest examples, never its end.
+    by `count_tokens` loses its longest examples, never its end. With `anchors` the places of 0 to
+    that many examples, each number as likely, go to rows of `labelled_set`, without their answers.
     """
 
     num_requests: int = 4
@@ -38,6 +41,17 @@ class FewShot(TaskSource):
     style: PromptStyle = field(default_factory=PromptStyle)
     max_request_tokens: int | None = None
     count_tokens: Callable[[Messages], int] | None = None
+    anchors: int = 0
+    labelled_set: Rows = ()
+
+    def __post_init__(self) -> None:
+        if type(self.anchors) is not int or self.anchors < 0:
+            raise ValueError(
+                f"sources: anchors={shown(repr(self.anchors))} must be a whole number of at least "
+                "0; R-Few shows up to 5 labelled rows in a request."
+            )
+        if self.anchors:
+            self.needs = frozenset({LABELLED})
 
     def propose(
         self, num: int, *, pool: InstructionPool, complete: Complete, rng: random.Random
@@ -60,12 +74,7 @@ class FewShot(TaskSource):
 
         Raises `ValueError` where even a request without shots is too long.
         """
-        shots = pool.draw_shots(
-            rng,
-            num_shots=self.num_shots,
-            num_pool_shots=self.num_pool_shots,
-            prefer_least_used=self.prefer_least_used_seeds,
-        )
+        shots = self._draw(pool, rng)
         messages = self._messages(shots)
         while self._too_long(messages):
             if not shots.texts:
@@ -78,6 +87,24 @@ class FewShot(TaskSource):
         # Only what the request shows in the end counts as shown.
         pool.mark_shown(shots)
         return ProposerRequest(messages, shots)
+
+    def _draw(self, pool: InstructionPool, rng: random.Random) -> Shots:
+        most = min(self.anchors, self.num_shots, len(self.labelled_set))
+        # Without anchors nothing is drawn for them: a run without labels stays what it was.
+        num = rng.randint(0, most) if most else 0
+        shots = pool.draw_shots(
+            rng,
+            num_shots=self.num_shots - num,
+            num_pool_shots=min(self.num_pool_shots, self.num_shots - num),
+            prefer_least_used=self.prefer_least_used_seeds,
+        )
+        if not num:
+            return shots
+        rows = rng.sample(range(len(self.labelled_set)), num)
+        drawn = [*zip(shots.texts, shots.origins, strict=True)]
+        drawn += [(self.labelled_set[row][0], f"labelled:{row}") for row in rows]
+        rng.shuffle(drawn)
+        return Shots(tuple(text for text, _ in drawn), tuple(origin for _, origin in drawn))
 
     def _messages(self, shots: Shots) -> Messages:
         return proposer_messages(shots.texts, self.style)

@@ -1,22 +1,27 @@
 """The sources of a run by name, each with its share of the tasks."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serl_trl.common.plugin import Plugin, Role, find
+from serl_trl.common.plugin import Plugin, Role, find, is_path
+from serl_trl.common.problem import Problem
 from serl_trl.propose.sources.answer_first import AnswerFirst
 from serl_trl.propose.sources.base import TaskSource
 from serl_trl.propose.sources.few_shot import FewShot
 from serl_trl.propose.sources.given import Given
+from serl_trl.propose.sources.labelled import LabelledRows
 from serl_trl.propose.sources.retry import Retry
+from serl_trl.propose.sources.unlabelled import UnlabelledRows
 
 SOURCES: dict[str, type[TaskSource]] = {
     "few_shot": FewShot,
     "retry": Retry,
     "answer_first": AnswerFirst,
     "given": Given,
+    "labelled": LabelledRows,
+    "unlabelled": UnlabelledRows,
 }
 """The sources of this package. A new one is a file beside these and a row here."""
 
@@ -35,6 +40,17 @@ class Share:
 
     source: Plugin
     share: float
+
+    @property
+    def name(self) -> str:
+        """The source's name, without path and options."""
+        return self.source.text.partition("(")[0].rpartition(".")[2]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Which sets of rows it reads; a plug-in is asked by its class alone."""
+        foreign = self.source.foreign
+        return frozenset(getattr(self.source.found if foreign else self.source.make(), "needs", ()))
 
     @property
     def writes(self) -> bool:
@@ -63,13 +79,44 @@ def writes_new(items: Any) -> bool:
     `items` are those of `find_sources`, or anything that a stranger's run holds in their place. A
     source that is not of this package counts as one that does.
     """
+    known = _known(items)
+    return known is None or any(source.writes for source in known)
+
+
+def rewards_by_gold(items: Any) -> bool:
+    """Return whether a source of this package has its tasks rewarded by their gold answers."""
+    return any(source.by_gold for source in _known(items) or ())
+
+
+def _known(items: Any) -> list[type[TaskSource]] | None:
+    """Return the sources of this package by name, `TaskSource` for others; `None`: no sources."""
     try:
         pairs = named_sources(items)
     except (TypeError, ValueError):
-        return True
+        return None
     # A stranger's plug-in is not imported to be asked.
-    known = [SOURCES.get(text.partition("(")[0], TaskSource) for text, _ in pairs]
-    return any(source.writes for source in known)
+    return [SOURCES.get(text.partition("(")[0], TaskSource) for text, _ in pairs]
+
+
+def missing_sets(needed: Collection[str], given: Collection[str]) -> Iterator[Problem]:
+    """Yield which sets of rows a source needs and nobody gave."""
+    for option in sorted(frozenset(needed) - frozenset(given)):
+        rule, way_out = "is missing, and one of sources reads it", "give a file of such rows"
+        yield Problem(option, rule=rule, way_out=way_out, others=("sources",))
+
+
+def needed_sets(items: Any) -> frozenset[str] | None:
+    """Return the sets that sources of this package read; `None`: there are others, or no sources.
+
+    Calls nothing of a plug-in.
+    """
+    try:
+        if any(is_path(text) for text, _ in named_sources(items)):
+            return None
+        return frozenset().union(*(share.needs for share in find_sources(items)))
+    except (TypeError, ValueError):
+        # Refused elsewhere, with the reason.
+        return None
 
 
 def named_sources(items: Any) -> list[tuple[str, float]]:

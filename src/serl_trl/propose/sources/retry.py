@@ -33,6 +33,7 @@ class Retry(FewShot):
     _refused: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if type(self.named) is not int or self.named < 1:
             raise ValueError(
                 f"sources=retry(named={shown(repr(self.named))}) must be a whole number of at "
