@@ -21,7 +21,7 @@ class RowSource(TaskSource):
     """
 
     shuffle_dataset: bool = True
-    epochs: float = field(default=0.0, init=False)
+    epochs: float | None = field(default=0.0, init=False)
     _order: list[int] = field(default_factory=list, init=False)
 
     writes: ClassVar[bool] = False
@@ -45,7 +45,7 @@ class RowSource(TaskSource):
             if number < len(rows):
                 tasks.append(rows[number])
         # In whole rows, so that the sum does not gather rounding.
-        self.epochs = (round(self.epochs * len(rows)) + num) / len(rows)
+        self.epochs = (round((self.epochs or 0.0) * len(rows)) + num) / len(rows)
         return tasks
 
     def state_dict(self) -> Mapping[str, Any]:
