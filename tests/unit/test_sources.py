@@ -2,17 +2,22 @@
 
 import json
 import random
+from collections import Counter
+from dataclasses import dataclass, field
 
 import pytest
 
 from serl_trl.answers.equality import get_kind
+from serl_trl.answers.verifier import Verifier
 from serl_trl.data.python_inputs import read_rows
 from serl_trl.data.rows import as_rows, load_rows, naming_seeds, ready
 from serl_trl.data.seeds import SeedSetError, make_seed_set
 from serl_trl.labels.band import Band
 from serl_trl.labels.base import Labeller
 from serl_trl.labels.by_gold import ByGold
+from serl_trl.labels.pilot import Pilot
 from serl_trl.labels.registry import find_labeller
+from serl_trl.loop.pilots import Piloting
 from serl_trl.loop.proposing import Stream
 from serl_trl.propose.pool import InstructionPool
 from serl_trl.propose.sources.few_shot import FewShot
@@ -90,6 +95,27 @@ def test_the_band_is_not_asked_of_labelled_rows():
 
     # No two agree, so that a vote has no majority.
     assert len(playing(answer, [labelled()]).refill(0).groups) == 4
+
+
+def test_pilot_votes_do_not_end_a_labelled_row_that_some_get_right():
+    @dataclass
+    class Late(ScriptedPolicy):
+        """Is right in the last of four completions alone."""
+
+        asked: Counter = field(default_factory=Counter)
+
+        def complete(self, prompts, sampling=None):
+            texts = [prompt[-1]["content"] for prompt in prompts]
+            self.asked.update(texts)
+            golds = [dict(ROWS)[text] for text in texts]
+            return [completion("5" if n % 2 == 0 else gold) for n, gold in enumerate(golds)]
+
+    policy = Late()
+    play = make(policy, sources=[labelled()], labeller=ByGold(Counting()), use_band=False)
+    # The pilot of one vote and the band would end every group.
+    play.piloting = Piloting(Pilot(1, 4, 0.2, 0.3, 0.9), get_kind("math"), Verifier(), policy)
+    assert len(play.refill(0).groups) == 4
+    assert {*policy.asked.values()} == {4}
 
 
 def test_weights_multiply_the_advantages_of_a_source_alone():

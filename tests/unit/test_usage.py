@@ -32,7 +32,7 @@ def test_own_options_come_first_and_each_has_one_short_line(command):
     own = OWN_OPTIONS.get(command)
 
     assert lines[0].startswith(f"usage: serl {command} ")
-    assert len(lines) <= 120
+    assert len(lines) <= 121
     assert max(map(len, lines)) <= 100
     assert len(options) == len(set(options))
     if own:

@@ -14,7 +14,6 @@ from serl_trl.common.files import PRIVATE_FOLDER
 from serl_trl.common.folder import Folder
 from serl_trl.common.quiet import own_lines_only
 from serl_trl.common.text import one_line
-from serl_trl.propose.sources.base import LABELLED, UNLABELLED
 from serl_trl.runs.output_folder import may_be_renamed
 from serl_trl.train.checkpoint import NEWEST_OR_NONE, CheckpointError, hold, is_finished
 from serl_trl.train.model_files import ModelFileError, refuse_bad_model
@@ -59,8 +58,7 @@ def build_trainer(args: Arguments, inputs: Inputs) -> "SeRLTrainer":
             peft_config=None if adapter else get_peft_config(model),
             quantization_config=None if adapter else get_quantization_config(model),
             evaluation_sets=inputs.evaluation_sets,
-            labelled_set=inputs.row_sets.get(LABELLED),
-            unlabelled_set=inputs.row_sets.get(UNLABELLED),
+            **inputs.row_sets,
         )
     except ModelFileError as error:
         raise SeRLConfigError([str(error)]) from error

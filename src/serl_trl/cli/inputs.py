@@ -83,7 +83,8 @@ class Inputs:
     probe_set: SeedSet | None
     reward_funcs: tuple[Callable[..., Any], ...]
     evaluation_sets: Mapping[str, tuple[str, ...]]
-    row_sets: Mapping[str, SeedSet] = field(default_factory=dict)
+    # Each is an argument of the trainer.
+    row_sets: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     longest: LongestTexts | None = None
     notes: tuple[str, ...] = ()
