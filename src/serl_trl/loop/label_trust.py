@@ -246,6 +246,15 @@ def probe_metrics(
     return metrics
 
 
+def reward_gap(labels: Sequence[CheckedLabel | None], right: float) -> float:
+    """Return what the vote rewards beyond gold: a mean over the completions of a probe, in [-1, 1].
+
+    `labels` has one entry for each problem; without a majority answer (`None`) the vote rewards
+    nothing. `right` is the share of completions that gold rewards. Source: arXiv 2605.22217.
+    """
+    return sum(label.majority_ratio for label in labels if label) / len(labels) - right
+
+
 def _bin(labels: Sequence[CheckedLabel]) -> Bin:
     size = len(labels)
     share = sum(label.right for label in labels) / size

@@ -421,7 +421,8 @@ class SelfPlayOptions:
     probe_decides: bool = option(
         False,
         "Let the guard also stop where pass@1 on the probe set falls by more than chance, and go "
-        "back to its best checkpoint. What was measured on that set is then no test any more.",
+        "back to its best checkpoint. The untrained model is then measured too. What was measured "
+        "on that set is no test any more.",
     )
     probe_steps: int = option(
         0,

@@ -12,7 +12,7 @@ from transformers.utils import is_in_notebook
 from serl_trl.common.console import progress_bar
 from serl_trl.common.files import JsonLines
 from serl_trl.common.text import visible
-from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_curve
+from serl_trl.loop.label_trust import check_label, probe_metrics, reliability_curve, reward_gap
 from serl_trl.measure.figures import Measurement
 from serl_trl.train.host import Host, inside
 
@@ -233,9 +233,7 @@ class Probe(TrainerCallback):
         found = {f"probe/{name}": value for name, value in summary.items()}
         checked = [check_label(graded.classes, graded.gold_class) for graded in measured.problems]
         labels = [label for label in checked if label is not None]
-        # What the vote would reward, less what gold would; without a majority nothing is rewarded.
-        rewarded = sum(label.majority_ratio for label in labels) / len(checked)
-        found["probe/reward_gap"] = rewarded - summary["pass@1"]
+        found["probe/reward_gap"] = reward_gap(checked, summary["pass@1"])
         ratios = trainer.selfplay.labelling.take_label_ratios()
         if args.probe_samples != args.num_generations:
             # 2 votes of 4 are other evidence than 8 of 16: nothing can be estimated from them.
