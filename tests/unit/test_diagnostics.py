@@ -17,8 +17,8 @@ from serl_trl.loop.label_trust import (
     check_label,
     estimate_label_accuracy,
     probe_metrics,
-    reward_gap,
     reliability_curve,
+    reward_gap,
     split_half,
     split_half_error_bound,
 )
@@ -262,7 +262,11 @@ def test_a_probe_without_labels_or_groups_leaves_out_what_it_cannot_know():
 
 def test_the_gap_between_the_votes_reward_and_golds_by_hand():
     # Of four completions each, the vote rewards 3, 2 and none; gold rewards 3, 1 and none of them.
-    labels = [check_label([0, 0, 0, 1], 0), check_label([0, 0, 1, 2], 1), check_label([0, 1], 2)]
+    labels = [
+        check_label([0, 0, 0, 1], 0),
+        check_label([0, 0, 1, 2], 1),
+        check_label([0, 0, 1, 1], 2),
+    ]
 
     assert reward_gap(labels, 4 / 12) == pytest.approx(5 / 12 - 4 / 12)
     assert reward_gap([None], 0.5) == -0.5
