@@ -420,9 +420,8 @@ class SelfPlayOptions:
     )
     probe_decides: bool = option(
         False,
-        "Let the guard also stop where pass@1 on the probe set falls by more than chance, and go "
-        "back to its best checkpoint. The untrained model is then measured too. What was measured "
-        "on that set is no test any more.",
+        "Let the guard also stop where pass@1 on the probe set, measured from the untrained model "
+        "on, falls by more than chance, and go back to its best. That set is then no test any more.",
     )
     probe_steps: int = option(
         0,
