@@ -420,8 +420,8 @@ class SelfPlayOptions:
     )
     probe_decides: bool = option(
         False,
-        "Let the guard also stop where pass@1 on the probe set, measured from the untrained model "
-        "on, falls by more than chance, and go back to its best. That set is then no test any more.",
+        "Also stop where pass@1 on the probe set, which is measured from the untrained model on, "
+        "falls by more than chance, and go back to its best. That set is then no test any more.",
     )
     probe_steps: int = option(
         0,
