@@ -182,10 +182,13 @@ def test_groups_that_go_on_have_the_verdict_and_label_of_a_run_without_pilot():
 
 
 def test_sampled_per_trained_counts_every_rollout_of_a_refill():
-    refill = piloted(Counted(), Lines(), prompts_per_batch=2).refill(step=0)
-    metrics = refill.metrics
-    trained = 2 * 4 - 4 * metrics["serl/num_repeated_groups"]
-    assert metrics["serl/sampled_per_trained"] == metrics["serl/num_rollouts"] / trained
+    policy = Counted()
+    play = piloted(policy, Lines(), prompts_per_batch=2)
+    for step in range(2):
+        before = sum(policy.calls)
+        metrics = play.refill(step).metrics
+        trained = 2 * 4 - 4 * metrics["serl/num_repeated_groups"]
+        assert metrics["serl/sampled_per_trained"] == (sum(policy.calls) - before) / trained
     nothing = make(ScriptedPolicy(answer=lambda _: [completion("7")] * 4)).refill(step=0)
     assert "serl/sampled_per_trained" not in nothing.metrics
 
