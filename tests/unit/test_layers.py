@@ -53,6 +53,7 @@ HEAVY = {
     "train.model_files",
     "train.nonfinite",
     "train.policy",
+    "train.prefill",
     "train.probe",
     "train.reference",
     "train.resume",

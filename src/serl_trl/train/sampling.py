@@ -22,6 +22,9 @@ _KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation")
 _WITHOUT_EFFECT = ("max_length", "transformers_version", "_from_model_config", "do_sample")
 _WITHOUT_EFFECT += ("use_cache", "output_attentions", "output_hidden_states")
 
+# The defaults: transformers warns about any other value that greedy search ignores.
+GREEDY = {"do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50, "min_p": None}
+
 
 @contextmanager
 def swapped_sampling(trainer: Host, sampling: Sampling | None) -> Generator[None]:
@@ -60,8 +63,7 @@ def _in_engine(engine: Any, sampling: Sampling) -> Generator[None]:
 @contextmanager
 def _in_transformers(trainer: Any, sampling: Sampling) -> Generator[None]:
     if sampling.temperature == 0:
-        # The defaults: transformers warns about any other value that greedy search ignores.
-        drawn = {"do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50, "min_p": None}
+        drawn: dict[str, Any] = GREEDY
     else:
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
     changes = {**drawn, "max_new_tokens": sampling.max_tokens}

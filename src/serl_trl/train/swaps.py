@@ -25,6 +25,7 @@ SWAPS: Mapping[str, str] = {
         "the file of the model fills in what TRL leaves out: three completions for a prompt, or a "
         "ban on repeated words"
     ),
+    "model.generate": "reads a prompt once for each of its completions",
     # While continuous batching generates.
     "args.bf16": (
         "TRL casts the trained weights in place to the type of bf16 or fp16 and never back: the "

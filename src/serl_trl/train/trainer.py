@@ -39,6 +39,7 @@ from serl_trl.train.model_files import (
 from serl_trl.train.needs import argument_problems
 from serl_trl.train.nonfinite import NonFiniteGuard, refuse_nonfinite_weights
 from serl_trl.train.policy import TrainerPolicy
+from serl_trl.train.prefill import shared_prefill
 from serl_trl.train.probe import MetricsFile, Probe, make_watcher, replace_progress_bars
 from serl_trl.train.resume import in_first, naming_a_foreign_checkpoint
 from serl_trl.train.sampling import held_autocast, note_foreign_sampling, own_sampling
@@ -243,7 +244,7 @@ class SeRLTrainer(GRPOTrainer):
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         if self._handed_on is None:
-            with own_sampling(self), held_autocast(self):
+            with own_sampling(self), held_autocast(self), shared_prefill(self):
                 return super()._generate_single_turn(
                     prompt_ids, images, multimodal_fields, num_generations, has_tool_images
                 )
