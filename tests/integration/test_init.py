@@ -65,7 +65,7 @@ def test_what_is_guessed_becomes_a_config_that_check_accepts():
     assert written()["answer_instruction"].endswith("inside \\boxed{}: A / B / C / D.")
     found = checked()
     assert found["to_change"] == found["skipped"] == []
-    assert found["kept_majority_ratios"] == "8/16 to 12/16"
+    assert found["kept_majority_ratios"] == "8/16 to 15/16"
 
 
 def test_flags_say_everything_without_a_terminal():
