@@ -34,6 +34,7 @@ ARMS = (
         "strict",
         "most of what is kept is valid; the band ends below unanimity",
         ("--validity", "strict"),
+        num_seeds=3,
     ),
     Arm(
         "wide_band",
@@ -61,7 +62,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def arms(options: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing, and return each arm's figures over its seeds."""
-    chosen = [arm for arm in ARMS if arm.name in options.arms.split(",")]
+    named, known = set(options.arms.split(",")), [arm.name for arm in ARMS]
+    if unknown := named.difference(known):
+        raise SystemExit(f"--arms={','.join(sorted(unknown))}: not among {', '.join(known)}")
+    chosen = [arm for arm in ARMS if arm.name in named]
     seeds = [int(seed) for seed in options.seeds.split(",")]
     runs = run_all(chosen, seeds, partial(run, options), jobs=options.jobs)
     return {
