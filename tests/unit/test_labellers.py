@@ -332,8 +332,8 @@ def test_a_teacher_is_refused_where_no_other_weights_can_stand_in(monkeypatch):
     options = {"label_reward": "teacher_vote", "use_vllm": True, "deepspeed": "zero3.json"}
     said = [str(each) for each in find_problems(options)]
     assert said == [
-        "use_vllm=True with a labeller that asks a teacher (ema) is refused: the engine holds the "
-        "trained weights alone; leave it out, or use another label_reward.",
+        "use_vllm=True with a labeller or gate that asks a teacher (ema) is refused: the engine "
+        "holds the trained weights alone; leave it out, or use another label_reward or validity.",
         "deepspeed: a teacher (ema) is refused with it, because it divides the weights or lays "
         "them together, so that no others can stand in for them; train on one GPU or with DDP.",
     ]

@@ -420,6 +420,9 @@ RUN = {"answer_kind": "math", "num_generations": 16, "validity": "auto", "plugin
         ({"label_reward": "vote", "deepspeed": "zero2.json"}, None),
         ({"label_reward": "teacher_vote"}, "ema"),
         ({"label_reward": "gold"}, None),
+        ({"label_reward": "vote", "validity": "auto,self_judge(by='./judge')"}, "./judge"),
+        ({"label_reward": "vote", "validity": "self_judge"}, "reference"),
+        ({"label_reward": "vote", "validity": "atuo"}, None),
     ],
 )
 def test_signals_ask_the_labellers_teacher_or_the_first_weights_where_a_run_can_hold_them(
@@ -430,3 +433,13 @@ def test_signals_ask_the_labellers_teacher_or_the_first_weights_where_a_run_can_
     found = teacher_of_run({**RUN, **values})
 
     assert (found.model if found else None) == model
+
+
+def test_a_judge_that_the_run_cannot_hold_is_refused_and_not_replaced():
+    named = {**RUN, "label_reward": "vote", "validity": "self_judge(by='./judge')"}
+
+    (problem,) = find_problems({**named, "use_vllm": True})
+
+    assert str(problem).startswith(
+        "use_vllm=True with a labeller or gate that asks a teacher (./judge) is refused"
+    )

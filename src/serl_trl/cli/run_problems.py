@@ -14,11 +14,11 @@ from serl_trl.common.problem import Problem
 from serl_trl.common.processes import is_main_process, num_processes
 from serl_trl.common.text import list_names, near_matches, visible
 from serl_trl.data.tables import file_problem, is_hub_id
-from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.benchmarks import BENCHMARKS
 from serl_trl.propose.sources.base import LABELLED, UNLABELLED
 from serl_trl.propose.sources.registry import missing_sets, needed_sets
 from serl_trl.runs.output_folder import may_be_renamed, output_problem
+from serl_trl.train.beside import teacher_of_run
 from serl_trl.train.checkpoint import NEWEST, NEWEST_OR_NONE, choose
 from serl_trl.train.config_checks import find_problems
 from serl_trl.train.needs import (
@@ -103,7 +103,7 @@ def _model(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(option, rule="is missing", way_out="give a folder, a Hub id, or `sandbox`")
     else:
         yield from _place(option, model)
-    teacher = teacher_of(values.get("label_reward"))
+    teacher = teacher_of_run(values)
     if teacher and teacher.named:
         yield from _place("teacher", teacher.model)
     revision = str(values.get("model_revision"))

@@ -7,6 +7,9 @@ from typing import Protocol
 Messages = list[dict[str, str]]
 """A conversation, with the roles "system", "user" and "assistant"."""
 
+REFERENCE = "reference"
+"""The weights that a run began with, where a model is named that answers beside the trained one."""
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 from serl_trl.answers.base import AnswerKind
 from serl_trl.answers.verifier import Verifier
 from serl_trl.answers.voting import Vote
-from serl_trl.common.completion import Complete, Completion, Messages, Sampling
+from serl_trl.common.completion import REFERENCE, Complete, Completion, Messages, Sampling
 from serl_trl.common.problem import Problem
 from serl_trl.common.verdict import Verdict
 from serl_trl.propose.sources.base import Task
@@ -31,8 +31,8 @@ token entropies of the completions under the present weights, completions of fur
 POLICY, TEACHER = "policy", "teacher"
 """Whom `Tools.complete` asks: the trained model as it is, or the labeller's teacher."""
 
-AVERAGE, REFERENCE = "ema", "reference"
-"""Teachers that need no other model: an average of the weights so far, and the first weights."""
+AVERAGE = "ema"
+"""The teacher that is an average of the weights so far; `REFERENCE` is the first ones."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def gate_of(values: Mapping[str, Any]) -> Choice:
 
     Without `validity` it is off, too. Raises `ValueError` for a wrong `validity`.
     """
-    plugins, votes = values.get("plugins") or (), values["num_generations"]
+    plugins, votes = values.get("plugins") or (), values.get("num_generations", 16)
     chosen = read_choice(values.get("validity", False), plugins, group_size=votes)
     return chosen if has_gate(values) else NO_GATE
 

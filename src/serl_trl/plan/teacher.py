@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serl_trl.labels.base import AVERAGE, REFERENCE
+from serl_trl.common.completion import REFERENCE
+from serl_trl.labels.base import AVERAGE
 from serl_trl.train.beside import teacher_of_run
 
 

@@ -6,40 +6,47 @@ from typing import Any
 
 from serl_trl.common.plugin import shown
 from serl_trl.common.problem import Problem
-from serl_trl.filters.validity.choice import Choice
-from serl_trl.labels.base import REFERENCE, Teacher
+from serl_trl.filters.validity.choice import NO_GATE, Choice
+from serl_trl.labels.base import Teacher
 from serl_trl.labels.gated import gate_of
 from serl_trl.labels.registry import teacher_of
 
 
 def teacher_of_run(values: Mapping[str, Any]) -> Teacher | None:
-    """Return the teacher of a run with the options `values`; plug-ins are not asked.
+    """Return the teacher of a run with the options `values`, of which `label_reward` may be wrong.
 
-    Raises `ValueError` for a wrong `validity`.
+    Plug-ins are not asked.
     """
-    return find_teacher(teacher_of(values["label_reward"]), gate_of(values), values)
+    try:
+        gate = gate_of(values)
+    except (ValueError, TypeError):
+        # Refused elsewhere, with the reason.
+        gate = NO_GATE
+    return find_teacher(teacher_of(values.get("label_reward")), gate, values)
 
 
 def find_teacher(own: Teacher | None, gate: Choice, values: Mapping[str, Any]) -> Teacher | None:
-    """Return whom a run asks beside the policy: the teacher of its labeller, or the first weights.
+    """Return whom a run asks beside the policy: the teacher of its labeller, or of its gate.
 
-    The first weights judge questions for the signals of a gate. A policy that trains on answers
-    alone slowly forgets how to, and is asked itself only where no teacher can be held.
+    The first weights judge questions for the signals of a gate, unless one of these names another
+    model. A policy that trains on answers alone slowly forgets how to, and is asked itself only
+    where the first weights cannot be held.
     """
     if own or not gate.asked:
         return own
-    first = Teacher(REFERENCE)
-    return None if any(teacher_problems(first, values)) else first
+    judge = Teacher(gate.judge)
+    return judge if judge.named or not any(teacher_problems(judge, values)) else None
 
 
 def teacher_problems(teacher: Teacher | None, values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what keeps a run from holding the teacher of its labeller (`None`: it has none)."""
+    """Yield what keeps a run from holding its teacher (`None`: it has none)."""
     if teacher is None:
         return
     if values.get("use_vllm"):
-        rule = f"with a labeller that asks a teacher ({shown(teacher.model)}) is refused: the "
-        rule += "engine holds the trained weights alone"
-        yield Problem("use_vllm", True, rule, "leave it out, or use another label_reward")
+        rule = f"with a labeller or gate that asks a teacher ({shown(teacher.model)}) is refused: "
+        rule += "the engine holds the trained weights alone"
+        way_out = "leave it out, or use another label_reward or validity"
+        yield Problem("use_vllm", True, rule, way_out)
     accelerated = {
         "deepspeed": "ACCELERATE_USE_DEEPSPEED",
         "fsdp": "ACCELERATE_USE_FSDP",

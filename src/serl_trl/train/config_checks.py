@@ -13,11 +13,11 @@ from serl_trl.common.secrets import is_secret, secret_in
 from serl_trl.filters.validity.choice import read_choice
 from serl_trl.labels.band import reachable_votes
 from serl_trl.labels.chance import ends_of
-from serl_trl.labels.registry import find_labeller, known_labeller, known_needs, teacher_of
+from serl_trl.labels.registry import find_labeller, known_labeller, known_needs
 from serl_trl.propose.languages import CODE
 from serl_trl.propose.prompts import PLACEHOLDER, PromptStyle
 from serl_trl.propose.sources.registry import find_sources, named_sources, rewards_by_gold
-from serl_trl.train.beside import teacher_problems
+from serl_trl.train.beside import teacher_of_run, teacher_problems
 from serl_trl.train.ranges import BOUNDS, CHOICES
 
 # With them transformers returns more completions than rows, or something else than tokens.
@@ -203,7 +203,7 @@ def _rewards(values: Mapping[str, Any]) -> Iterator[Problem]:
         rule = "rewards no labels, and one of sources takes its rewards from gold answers"
         way_out = "use another label_reward, or leave that source out"
         yield Problem("label_reward", label, rule, way_out, others=("sources",))
-    yield from teacher_problems(teacher_of(label), values)
+    yield from teacher_problems(teacher_of_run(values), values)
     # TRL hands its own completions to the loss, in which no answer has been looked for.
     if values.get("use_selfplay") is False and values.get("mask_answer"):
         yield Problem("mask_answer", "true", "needs use_selfplay", "leave it out")

@@ -17,8 +17,8 @@ from accelerate.utils import is_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TrainerCallback
 from trl.trainer.utils import use_adapter
 
-from serl_trl.common.completion import Completion, Messages, Sampling
-from serl_trl.labels.base import AVERAGE, REFERENCE, Teacher
+from serl_trl.common.completion import REFERENCE, Completion, Messages, Sampling
+from serl_trl.labels.base import AVERAGE, Teacher
 from serl_trl.sandbox import MODEL_PATHS
 from serl_trl.train import lora
 from serl_trl.train.beside import teacher_problems

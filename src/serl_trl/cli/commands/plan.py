@@ -21,12 +21,12 @@ from serl_trl.common.problem import Problem
 from serl_trl.common.processes import num_processes
 from serl_trl.common.text import one_line, visible
 from serl_trl.labels.chance import ends_of, noise_in_band
-from serl_trl.labels.registry import teacher_of
 from serl_trl.measure.sentinel import completions_per_step
 from serl_trl.plan import estimate
 from serl_trl.plan.asked import asked_per_question, sampled_per_trained
 from serl_trl.plan.shapes import SHAPES, ModelShape, shape_of_config
 from serl_trl.propose.sources.base import LABELLED, UNLABELLED
+from serl_trl.train.beside import teacher_of_run
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
 # Parts of `Memory` in the order in which they are shown.
@@ -53,7 +53,7 @@ def run(argv: Sequence[str], out: Console) -> int:
     if problems := list(batch_problems(values, processes=layout.num_gpus)):
         raise SeRLConfigError(problems)
     gpu, gpu_name = _find_gpu(values)
-    teacher = teacher_of(values["label_reward"])
+    teacher = teacher_of_run(values)
     if teacher and teacher.named:
         place = {"model_name_or_path": teacher.model, "model_revision": None}
         shape = find_shape({**values, **place, "trust_remote_code": False})

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from serl_trl.common.completion import REFERENCE
 from serl_trl.common.plugin import Plugin, is_path, shown, split_list
 from serl_trl.filters.validity.registry import ASKED_SIGNALS, find_asked
 
@@ -25,6 +26,12 @@ class Choice:
     strict: bool
     weigh: bool = False
     asked: tuple[Plugin, ...] = ()
+
+    @property
+    def judge(self) -> str:
+        """The model that the signals ask: the first that one of them names, or the reference."""
+        named = [(each.options or {}).get("by", REFERENCE) for each in self.asked]
+        return next((name for name in named if name != REFERENCE), REFERENCE)
 
     @property
     def num_completions(self) -> int:

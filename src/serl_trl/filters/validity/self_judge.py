@@ -1,4 +1,4 @@
-"""What does the model itself say of a question's conditions?
+"""What does a frozen model say of a question's conditions?
 
 Asked in stages, after MathQ-Verify, arXiv 2505.13903: whether each condition is possible, whether
 they agree, whether anything is missing. Off unless it is named: below 3B parameters no gain was
@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from serl_trl.answers.equality import says
 from serl_trl.answers.kinds.label import LabelKind
+from serl_trl.common.completion import REFERENCE
 from serl_trl.filters.validity.asked import Asked, AskingTools, complete_each
 from serl_trl.filters.validity.sign import NO_SIGN, Sign
 from serl_trl.propose.prompts import JUDGE_QUESTIONS, judge_messages
@@ -23,10 +24,12 @@ class SelfJudge:
     """The largest share of no among `num` answers to each of three questions about a question.
 
     A question that more than half call broken is not asked about further. An answer that is
-    neither yes nor no, or is cut off, finds nothing.
+    neither yes nor no, or is cut off, finds nothing. `by` names another model, by folder or Hub
+    id, of which the run then asks all its signals.
     """
 
     num: int = 3
+    by: str = REFERENCE
     name: ClassVar[str] = "self_judge"
 
     @property
