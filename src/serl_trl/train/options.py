@@ -240,8 +240,9 @@ class SelfPlayOptions:
     )
     difficulty_high: float | None = option(
         None,
-        "Upper end of the kept majority ratios, included. Not set: 0.8, or halfway from the lower "
-        "end by chance to 1 where that is more.",
+        "Upper end of the kept majority ratios, included. Not set: one vote short of all where "
+        "the gate (validity) is strict; else 0.8, or halfway from the lower end by chance to 1 "
+        "where that is more.",
         (0, 1),
         "the paper uses 0.8",
     )
