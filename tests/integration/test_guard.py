@@ -169,6 +169,7 @@ def test_a_guard_that_only_looks_lets_the_run_end_as_planned(tmp_path, guard):
     assert bool(ledger(tmp_path, "guard", "sentinel")) == (guard == "warn")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_trains_on_when_it_is_resumed_without_its_guard(tmp_path):
     make(tmp_path, max_steps=5).train()
     trainer = make(tmp_path, max_steps=5, collapse_guard="warn")

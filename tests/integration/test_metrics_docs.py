@@ -44,6 +44,7 @@ def logged(tmp_path_factory) -> set[str]:
         max_completion_length=64,
         proposer_max_tokens=200,
         max_per_template=0,
+        validity="careful",
         advantage="reinforce_pp",
         beta=0.01,
         gold_oracle="serl_trl.sandbox.solve",

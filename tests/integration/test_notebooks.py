@@ -32,7 +32,14 @@ def test_notebook_is_committed_clean_and_defines_nothing_long(path):
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in NOTEBOOKS if p.stem != ON_A_GPU], ids=lambda path: path.stem
+    "path",
+    [
+        # The loop of one round is the first of the notebook that trains.
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem == "02_one_round" else [])
+        for path in NOTEBOOKS
+        if path.stem != ON_A_GPU
+    ],
+    ids=lambda path: path.stem,
 )
 def test_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -22,7 +22,8 @@ from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 
 args = SeRLConfig(output_dir=sys.argv[1], use_cpu=True, bf16=False, report_to="none",
     per_device_train_batch_size=8, gradient_accumulation_steps=1, num_generations=4,
-    num_requests=2, max_completion_length=48, proposer_max_tokens=128, max_steps=2, save_steps=1)
+    num_requests=2, max_completion_length=48, proposer_max_tokens=128, max_steps=2, save_steps=1,
+    validity="careful")
 assert args.gradient_checkpointing
 trainer = SeRLTrainer(load_model(), args, seed_set(), processing_class=load_tokenizer())
 trainer.train()
@@ -32,7 +33,7 @@ trainer.propose(1)
 COMMAND = """
     train --config configs/sandbox_cpu.yaml --max_steps 2 --save_steps 1 --probe_steps 0
     --per_device_train_batch_size 8 --gradient_accumulation_steps 1 --num_generations 4
-    --gradient_checkpointing true --output_dir
+    --gradient_checkpointing true --validity careful --output_dir
 """
 
 

@@ -59,6 +59,8 @@ TWO: dict[str, Any] = {
     "save_strategy": "no",
 }
 
+ROUNDS = "serl/num_refill_rounds"
+
 
 def make(folder: Path, **options: Any) -> SeRLTrainer:
     config = SeRLConfig(output_dir=str(folder), **{**SMALL, **options})
@@ -69,24 +71,29 @@ def weights(trainer: SeRLTrainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
-def signal_in(trainer: SeRLTrainer, where: str, *, step: int, number: int = signal.SIGTERM) -> None:
-    """Signal this process once, in the middle of a refill or of an update of `step`."""
+def signal_in(
+    trainer: SeRLTrainer, where: str, *, step: int, call: int = 1, number: int = signal.SIGTERM
+) -> None:
+    """Signal this process once, in the middle of a refill or of an update of `step`.
+
+    That is before the `call`-th time, from 1, that the step does it; with "last_call" after it.
+    """
     owner, name = {
         "refill": (trainer.policy, "roll_out"),
         "last_call": (trainer.policy, "roll_out"),
         "update": (trainer, "compute_loss"),
     }[where]
-    work, sent = getattr(owner, name), []
+    work, steps = getattr(owner, name), []
 
     def ask(*given: Any, **named: Any) -> Any:
-        if trainer.state.global_step + 1 == step and not sent:
-            sent.append(True)
-            if where == "last_call":
-                result = work(*given, **named)
-                os.kill(os.getpid(), number)
-                return result
+        steps.append(trainer.state.global_step + 1)
+        due = steps[-1] == step and steps.count(step) == call
+        if due and where != "last_call":
             os.kill(os.getpid(), number)
-        return work(*given, **named)
+        result = work(*given, **named)
+        if due and where == "last_call":
+            os.kill(os.getpid(), number)
+        return result
 
     setattr(owner, name, ask)
 
@@ -103,6 +110,11 @@ def whole(tmp_path_factory) -> tuple[Path, SeRLTrainer]:
     return folder, trainer
 
 
+def last_round(trainer: SeRLTrainer) -> int:
+    """How many rounds the last refill of a run had."""
+    return int([row for row in trainer.state.log_history if ROUNDS in row][-1][ROUNDS])
+
+
 @pytest.mark.parametrize(
     ("where", "step", "ended"),
     [("refill", 2, 1), ("update", 2, 2), ("last_call", 3, 3)],
@@ -110,7 +122,8 @@ def whole(tmp_path_factory) -> tuple[Path, SeRLTrainer]:
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, whole, where, step, ended):
     folder, uninterrupted = whole
     trainer = make(tmp_path)
-    signal_in(trainer, where, step=step)
+    call = last_round(uninterrupted) if where == "last_call" else 1
+    signal_in(trainer, where, step=step, call=call)
     trainer.train()
     assert trainer.state.global_step == ended
     if ended < SMALL["max_steps"]:
@@ -266,7 +279,11 @@ def test_the_last_word_of_a_stopped_run_knows_when_nothing_can_be_gone_on_from(
     )
 
 
-@pytest.mark.parametrize("signalled", [[1], [1, 0]], ids=["one", "both_a_second_apart"])
+@pytest.mark.parametrize(
+    "signalled",
+    [[1], pytest.param([1, 0], marks=pytest.mark.slow)],
+    ids=["one", "both_a_second_apart"],
+)
 def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
     run = pair(max_steps=500)
     run.wait_for_step()
@@ -288,7 +305,7 @@ def test_signals_stop_both_processes_with_one_whole_checkpoint(pair, signalled):
 
 @pytest.mark.parametrize(
     ("reward", "says_why", "code"),
-    [("raises", True, 1), ("exits", False, 9)],
+    [("raises", True, 1), pytest.param("exits", False, 9, marks=pytest.mark.slow)],
 )
 def test_a_process_that_fails_takes_the_other_with_it(pair, reward, says_why, code):
     run = pair(

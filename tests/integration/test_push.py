@@ -195,6 +195,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_no_process_waits_for_a_push_which_may_outlast_ddp_timeout(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(SLOW_PUSH)

@@ -184,6 +184,7 @@ CASES = {
 RARE = {
     "an average of the adapter",
     "several batches a step",
+    "inside a cycle",
     "at the end of a cycle",
     "inside all three",
     "between two logs",

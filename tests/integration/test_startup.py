@@ -23,9 +23,11 @@ MAY_LOAD = (
     *("_version", "common", "answers", "propose", "sandbox", "data", "measure", "runs"),
     *("train.checkpoint", "train.config", "train.config_checks", "train.model_files"),
     *(
+        "train.beside",
         "train.needs",
         "train.options",
         "train.ranges",
+        "train.run_arguments",
         "train.swaps",
         "train.template_roles",
         *(
