@@ -70,13 +70,8 @@ def test_entropies_are_the_means_over_the_tokens_under_the_present_weights(tiny_
         assert value == pytest.approx(float(by_hand), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "label_reward",
-    [
-        pytest.param("margin_vote(consensus=0.25)", marks=pytest.mark.slow),
-        "teacher_vote(votes=4)",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("label_reward", ["margin_vote(consensus=0.25)", "teacher_vote(votes=4)"])
 def test_a_labeller_with_needs_trains_on_two_processes_and_resumes(tmp_path, label_reward):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     options = {"label_reward": label_reward, "sources": ["few_shot"]}

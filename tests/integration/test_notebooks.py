@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from tests.integration.processes import HANG_S
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+SELDOM = {"02_one_round", "04_your_domain"}
 ON_A_GPU = "05_on_a_gpu"
 MAX_LINES = 10
 
@@ -34,8 +35,8 @@ def test_notebook_is_committed_clean_and_defines_nothing_long(path):
 @pytest.mark.parametrize(
     "path",
     [
-        # The loop of one round is the first of the notebook that trains.
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem == "02_one_round" else [])
+        # What these two do is also in the notebook that trains and reads a run.
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in SELDOM else [])
         for path in NOTEBOOKS
         if path.stem != ON_A_GPU
     ],

@@ -326,6 +326,7 @@ def test_an_answer_that_ended_at_a_stop_is_not_truncated(tiny_model, tmp_path, m
     assert [c.truncated for [c] in sampled] == [True, True]
 
 
+@pytest.mark.slow
 def test_two_processes_decide_on_a_recording_as_one_did(tmp_path):
     recorded = tmp_path / "recording.json"
     alone = make_trainer(tmp_path / "alone", num_processes=1, validity=ASKING)

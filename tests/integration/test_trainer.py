@@ -135,6 +135,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     assert torch.equal(*(weights(trainer) for trainer in trainers))
 
 
+@pytest.mark.slow
 def test_measuring_changes_no_training(tmp_path):
     plain, watched = make(tmp_path / "plain"), make(tmp_path / "watched", probe_steps=1)
     watched.probe_set = heldout()[:3]

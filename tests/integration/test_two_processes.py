@@ -50,6 +50,7 @@ def test_a_vote_sees_whole_groups_although_a_slice_cuts_them(ranks):
         assert left["local"][-1][0] == right["local"][0][0]
 
 
+@pytest.mark.slow
 def test_accelerate_launch_with_the_shipped_config_runs_to_its_end(tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", "configs/accelerate/cpu2.yaml", "train.py"]
