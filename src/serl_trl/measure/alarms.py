@@ -275,7 +275,8 @@ ALARMS = (
         "alike",
         "serl/completion_similarity",
         "the likeness of two completions of one group",
-        lambda baseline, about: max(0.9, (1 + baseline) / 2),
+        # A healthy run of the easy sandbox, whose solutions are short and alike, reached 0.94.
+        lambda baseline, about: max(0.98, (1 + baseline) / 2),
         guessed=True,
     ),
     Alarm(
