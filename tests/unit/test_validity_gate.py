@@ -214,6 +214,15 @@ def test_a_signal_that_asks_is_asked_only_about_what_would_be_kept():
     assert found[2].metrics["num_asked"] == 0
 
 
+def test_a_signal_that_costs_no_completions_is_asked_too():
+    signal = Doubtful(0.9)
+    signal.num_completions = 0
+
+    (found,) = gated(signal).label([group("7", "7", "7", "8")], tools()[0])
+
+    assert (len(signal.asked), found.verdict.reason) == (1, "validity")
+
+
 def test_a_signal_that_asks_can_refuse_by_itself():
     (found,) = gated(Doubtful(0.9)).label([group("7", "7", "7", "8")], tools()[0])
 

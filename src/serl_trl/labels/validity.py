@@ -123,7 +123,7 @@ class Validity(Wrapper):
         # What the free signals refuse is not asked about: that is what makes asking cheap.
         rows = [row for row, each in enumerate(judged) if not self._refuses(each)]
         price, costs = self.asking.num_completions, [0] * len(groups)
-        if rows and price:
+        if rows and self.asking.used:
             questions = [Asked(g.task.instruction, g.messages, g.vote) for g in groups]
             found = self.asking.judge([questions[row] for row in rows], tools)
             for place, row in enumerate(rows):
