@@ -1,10 +1,8 @@
 """Problems written backwards beside others: trained on two processes, and resumed."""
 
-import shutil
-
 import pytest
 
-from tests.integration.test_own_parts import result_of, run_two
+from tests.integration.test_own_parts import whole_and_resumed
 
 BACKWARDS = {
     "model_name_or_path": "sandbox_hard",
@@ -19,13 +17,8 @@ BACKWARDS = {
 
 @pytest.mark.slow
 def test_both_kinds_of_problem_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_two(whole, **BACKWARDS)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, **BACKWARDS, resume="auto")
+    expected, found = whole_and_resumed(tmp_path, **BACKWARDS)
 
-    expected, found = result_of(whole), result_of(cut)
     assert found == expected
     groups = [line for line in expected["ledger"] if line["type"] == "group"]
     assert {"inherited" in group for group in groups} == {True, False}

@@ -1,6 +1,5 @@
 """What labellers ask of a real model, and what their weights do to the advantages."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from serl_trl.labels.registry import LABELLERS
 from serl_trl.sandbox import load_model, load_tokenizer, seed_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
-from tests.integration.test_own_parts import first_batch, result_of, run_two
+from tests.integration.test_own_parts import first_batch, whole_and_resumed
 from tests.integration.tiny import OPTIONS, SAVING, SEEDS
 
 
@@ -73,13 +72,9 @@ def test_entropies_are_the_means_over_the_tokens_under_the_present_weights(tiny_
 @pytest.mark.slow
 @pytest.mark.parametrize("label_reward", ["margin_vote(consensus=0.25)", "teacher_vote(votes=4)"])
 def test_a_labeller_with_needs_trains_on_two_processes_and_resumes(tmp_path, label_reward):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    options = {"label_reward": label_reward, "sources": ["few_shot"]}
-    run_two(whole, max_steps=2, **options)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, max_steps=2, resume="auto", **options)
-    assert result_of(cut) == result_of(whole)
+    options = {"label_reward": label_reward, "sources": ["few_shot"], "max_steps": 2}
+    expected, found = whole_and_resumed(tmp_path, **options)
+    assert found == expected
 
 
 @pytest.mark.parametrize("name", sorted({*LABELLERS} - {"none"}))

@@ -62,13 +62,24 @@ def result_of(folder: Path) -> dict:
     return {"ledger": lines, "logged": logged, "weights": weights}
 
 
-def test_parts_of_ones_own_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_two(whole, max_steps=2)
+def whole_and_resumed(folder: Path, **values) -> tuple[dict, dict]:
+    """Return the result of a run on two processes, and that of its resumption from its first step.
+
+    They lie in `whole` and `cut` below `folder`.
+    """
+    whole, cut = folder / "whole", folder / "cut"
+    run_two(whole, **values)
     shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, max_steps=2, resume="auto")
-    expected, found = result_of(whole), result_of(cut)
+    later = {*cut.glob("checkpoint-*")} - {cut / "checkpoint-1"}
+    assert later
+    for each in later:
+        shutil.rmtree(each)
+    run_two(cut, **values, resume="auto")
+    return result_of(whole), result_of(cut)
+
+
+def test_parts_of_ones_own_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
+    expected, found = whole_and_resumed(tmp_path, max_steps=2)
     assert found == expected
     groups = [line for line in expected["ledger"] if line["type"] == "group"]
     origins = {group["origin"].partition(":")[0] for group in groups}

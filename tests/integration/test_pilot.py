@@ -1,12 +1,10 @@
 """Pilot votes in real runs: trained on two processes, resumed, and switched off by the rule."""
 
-import shutil
-
 import pytest
 
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
-from tests.integration.test_own_parts import result_of, run_two
+from tests.integration.test_own_parts import whole_and_resumed
 from tests.integration.tiny import OPTIONS, SEEDS
 
 PILOTED = {
@@ -24,13 +22,8 @@ PILOTED = {
 
 @pytest.mark.slow
 def test_a_piloted_run_on_two_processes_resumes_as_if_never_stopped(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_two(whole, **PILOTED)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, **PILOTED, resume="auto")
+    expected, found = whole_and_resumed(tmp_path, **PILOTED)
 
-    expected, found = result_of(whole), result_of(cut)
     assert found == expected
     groups = [line for line in expected["ledger"] if line["type"] == "group"]
     sizes = {

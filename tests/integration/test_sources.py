@@ -1,7 +1,6 @@
 """Labelled and unlabelled rows in a real run: mixed, on two processes, resumed, and kept apart."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from serl_trl.runs.reader import read_run
 from serl_trl.sandbox import labelled_set, load_model, load_tokenizer, seed_set, unlabelled_set
 from serl_trl.train.config import SeRLConfig
 from serl_trl.train.trainer import SeRLTrainer
-from tests.integration.test_own_parts import result_of, run_two
+from tests.integration.test_own_parts import whole_and_resumed
 from tests.integration.tiny import SAVING
 
 SOURCES = ["few_shot(anchors=2): 1", "unlabelled: 1", "labelled(weight=2): 2"]
@@ -51,15 +50,8 @@ def make(folder: Path, **values) -> SeRLTrainer:
 
 @pytest.mark.slow
 def test_a_mixed_run_on_two_processes_is_resumed_as_if_never_stopped(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_two(whole, **MIXED)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-3")
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, **MIXED, resume="auto")
-
-    expected = result_of(whole)
-    assert result_of(cut) == expected
+    expected, found = whole_and_resumed(tmp_path, **MIXED)
+    assert found == expected
     groups = [line for line in expected["ledger"] if line["type"] == "group"]
     assert {group["source"] for group in groups} == {"few_shot", "unlabelled", "labelled"}
     for group in groups:

@@ -1,12 +1,10 @@
 """Two views of a question: trained on two processes, and resumed."""
 
-import shutil
-
 import pandas as pd
 import pytest
 
 from serl_trl.sandbox import HARD, seed_set
-from tests.integration.test_own_parts import result_of, run_two
+from tests.integration.test_own_parts import whole_and_resumed
 
 TWO_VIEW = {
     "model_name_or_path": "sandbox_hard",
@@ -22,17 +20,11 @@ TWO_VIEW = {
 
 @pytest.mark.slow
 def test_two_views_train_on_two_processes_and_resume_as_if_never_stopped(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_two(whole, **TWO_VIEW)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoint-2")
-    run_two(cut, **TWO_VIEW, resume="auto")
-
-    expected = result_of(whole)
-    assert result_of(cut) == expected
+    expected, found = whole_and_resumed(tmp_path, **TWO_VIEW)
+    assert found == expected
     assert any(line["type"] == "group" and line["keep"] for line in expected["ledger"])
     # Both prompts of a group are trained with: that of the seed, and one that is no seed.
-    files = sorted((whole / "completions").glob("*.parquet"))
+    files = sorted((tmp_path / "whole" / "completions").glob("*.parquet"))
     prompts = [str(prompt) for file in files for prompt in pd.read_parquet(file)["prompt"]]
     restated = [each for each in prompts if not any(seed in each for seed in seed_set(HARD))]
     assert 0 < len(restated) < len(prompts)
